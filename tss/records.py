@@ -16,7 +16,6 @@ from gmpy2 import mpz
 from tss import encoding as enc
 from tss.errors import ProtocolError, ShareCorrupt
 from tss.groups import Point
-from tss.modexp import powmod_secret
 from tss.paillier import PaillierSecret
 from tss.params import MAX_PARTIES, Suite
 from tss.ring_pedersen import RingPedersenSecret
@@ -228,7 +227,7 @@ class AuxSet:
         )
         try:
             paillier = PaillierSecret(*map(mpz, primes))
-            opener = None if pedersen is None else RingPedersenSecret(*map(mpz, pedersen))
+            opener = None if pedersen is None else RingPedersenSecret(*map(mpz, pedersen), parties[me].t)
         except (ProtocolError, ArithmeticError, ValueError) as error:
             raise ShareCorrupt(f"aux set is damaged: {error}") from None
         aux = cls(suite, aux_id, me, parties, paillier, opener)
@@ -236,7 +235,7 @@ class AuxSet:
         return aux
 
     def check(self) -> None:
-        """Own secrets against own public parameters, everybody's sizes, no shared factor. Raises ShareCorrupt."""
+        """Everybody's sizes and domains, no shared factor, own secrets against own parameters. Raises ShareCorrupt."""
         _need(len(self.aux_id) == 32, "aux_id is 32 bytes")
         _need(2 <= len(self.parties) <= MAX_PARTIES, f"an aux set has 2 to {MAX_PARTIES} parties")
         _need(
@@ -244,13 +243,6 @@ class AuxSet:
             "an evaluation point is out of range",
         )
         _need(self.me in self.parties, "this party is not among the aux set's parties")
-        own = self.parties[self.me]
-        p, q_ = self.paillier.p, self.paillier.q_
-        _need(p * q_ == own.N and p != q_, "the Paillier primes do not give this party's N")
-        if self.pedersen is not None:
-            opened = self.pedersen.p * self.pedersen.q_ == own.N_hat
-            _need(opened, "the ring-Pedersen primes do not give this party's N^")
-            _need(powmod_secret(own.t, self.pedersen.lam, own.N_hat) == own.s, "s is not t^lambda mod N^")
         product = mpz(1)
         for index in self.indices:
             party = self.parties[index]
@@ -260,3 +252,12 @@ class AuxSet:
                 gmpy2.gcd(product, moduli) == 1, f"the moduli of party {index} share a factor with another's"
             )
             product *= moduli
+        own = self.parties[self.me]
+        _need(self.paillier.public.N == own.N, "the Paillier primes do not give this party's N")
+        self.paillier.check(self.suite.level)
+        if self.pedersen is not None:
+            _need(
+                self.pedersen.public.as_list() == own.as_list()[1:],
+                "the ring-Pedersen secrets do not give N^, s, t",
+            )
+            self.pedersen.check(self.suite.level)
