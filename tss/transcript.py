@@ -76,12 +76,12 @@ class Challenger:
             counter += 1
 
     def bits(self, m: int) -> list[int]:
-        """m challenge bits, from one XOF call (security.md A6)."""
+        """The m challenge bits, from one XOF call (security.md A6)."""
         block = xof(self._seed, m // 8, 0)
         return [(block[i // 8] >> (7 - i % 8)) & 1 for i in range(m)]
 
     def units(self, n: mpz, m: int) -> list[mpz]:
-        """m elements of Z_n*."""
+        """The m elements of Z_n*."""
         bits = int(gmpy2.bit_length(n))
         return [self._unit(n, bits, i) for i in range(m)]
 

@@ -1,0 +1,146 @@
+"""Paillier encryption (protocol.md 0.3): (1 + m*N) * r^N mod N^2."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Self
+
+import gmpy2
+from gmpy2 import mpz
+
+from tss.errors import BadModulusSize, InternalError, OutOfDomain
+from tss.modexp import OwnModulus, check_unit, inverse, powmod, powmod_secret
+from tss.params import SecurityLevel
+from tss.primes import OWN_PRIME_ROUNDS, check_own_primes, safe_prime
+from tss.rand import Rng, unit
+
+
+@dataclass(frozen=True)
+class PaillierPublic:
+    """A public key: the modulus N. Values `m`, `x` are signed integers of any size, ciphertexts lie in (0, N^2)."""
+
+    N: mpz
+    N2: mpz = field(init=False, repr=False, compare=False)
+    half: mpz = field(init=False, repr=False, compare=False)
+    """floor(N/2): plaintexts are centred, in [-half, half]."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "N", mpz(self.N))
+        object.__setattr__(self, "N2", self.N * self.N)
+        object.__setattr__(self, "half", self.N // 2)
+
+    def check(self, level: SecurityLevel) -> None:
+        """Raise BadModulusSize unless N is odd and exactly 2*pb bits long (protocol.md 2.1 check 2)."""
+        check_modulus(self.N, level, "N")
+
+    def check_ciphertext(self, C: int | mpz, what: str) -> None:
+        """ct(C, N) of protocol.md 5 (P2): 0 < C < N^2 and gcd(C, N) = 1. Raises OutOfDomain, which names `what`."""
+        if not 0 < C < self.N2:
+            raise OutOfDomain(f"{what} is outside (0, N^2)")
+        if gmpy2.gcd(C, self.N) != 1:
+            raise OutOfDomain(f"{what} shares a factor with N")
+
+    def check_nonce(self, r: int | mpz, what: str) -> None:
+        """unit(r, N). Raises OutOfDomain, which names `what`."""
+        check_unit(r, self.N, what)
+
+    def nonce(self, rng: Rng) -> mpz:
+        """A fresh r, uniform in Z_N*."""
+        return unit(rng, self.N)
+
+    def enc(self, m: int | mpz, r: int | mpz) -> mpz:
+        """enc_N(m; r) for r in Z_N*. The exponent is the public N."""
+        return (1 + (m % self.N) * self.N) * powmod(r, self.N, self.N2) % self.N2
+
+    def oplus(self, C: mpz, D: mpz) -> mpz:
+        """A ciphertext of the sum of the plaintexts."""
+        return C * D % self.N2
+
+    def ominus(self, C: mpz, D: mpz) -> mpz:
+        """A ciphertext of the difference of the plaintexts. Raises OutOfDomain when D is not a ciphertext."""
+        return C * inverse(D, self.N2) % self.N2
+
+    def otimes(self, x: int | mpz, C: int | mpz) -> mpz:
+        """The ciphertext x (.) C = C^x for a PUBLIC x, variable time."""
+        return powmod(C, x, self.N2)
+
+    def otimes_secret(self, x: int | mpz, C: int | mpz) -> mpz:
+        """The ciphertext x (.) C = C^x for a SECRET x, constant time."""
+        return powmod_secret(C, x, self.N2)
+
+
+class PaillierSecret:
+    """The key's owner: the primes p and q_. `repr` hides them."""
+
+    def __init__(self, p: int | mpz, q_: int | mpz) -> None:
+        self.own = OwnModulus(p, q_)
+        self.public = PaillierPublic(self.own.N)
+        p, q_ = self.own.p, self.own.q_
+        self._h_p = inverse(-q_, p)
+        self._h_q = inverse(-p, q_)
+        self._p_inverse = inverse(p, q_)
+        try:
+            self._nonce_exponent = inverse(self.own.N, self.own.phi)
+        except OutOfDomain:
+            raise InternalError("Paillier key: gcd(N, phi) is not 1") from None
+
+    @classmethod
+    def generate(
+        cls, level: SecurityLevel, rng: Rng, primes: tuple[int | mpz, int | mpz] | None = None
+    ) -> Self:
+        """A fresh key of `level` from two safe primes of pb bits, searched with `rng` unless given.
+
+        Raises ShareCorrupt for primes that `check` refuses.
+        """
+        p, q_ = primes or (safe_prime(level.pb, rng), safe_prime(level.pb, rng))
+        check_own_primes(p, q_, level.pb, OWN_PRIME_ROUNDS)
+        return cls(p, q_)
+
+    @property
+    def p(self) -> mpz:
+        """The first prime, secret."""
+        return self.own.p
+
+    @property
+    def q_(self) -> mpz:
+        """The second prime, secret."""
+        return self.own.q_
+
+    def check(self, level: SecurityLevel) -> None:
+        """Raise ShareCorrupt unless the primes are fit to be our own (protocol.md 0.3, security.md B10).
+
+        They must be distinct safe primes of pb bits, = 3 mod 4, top two bits set, more than 2^(pb-100) apart.
+        """
+        check_own_primes(self.p, self.q_, level.pb)
+
+    def enc(self, m: int | mpz, r: int | mpz) -> mpz:
+        """enc_N(m; r), the same value as `public.enc`, faster."""
+        N = self.public.N
+        return (1 + (m % N) * N) * self.own.nth_power(r) % self.public.N2
+
+    def dec(self, C: int | mpz) -> mpz:
+        """The centred plaintext, in [-floor(N/2), floor(N/2)]. Raises OutOfDomain when C is no ciphertext."""
+        self.public.check_ciphertext(C, "ciphertext")
+        p, q_ = self.own.p, self.own.q_
+        u_p, u_q = self.own.pow_mod_squares(C)
+        m_p = (u_p - 1) // p * self._h_p % p
+        m_q = (u_q - 1) // q_ * self._h_q % q_
+        m = self.own.combine(m_p, m_q)
+        return m - self.public.N if m > self.public.half else m
+
+    def extract_nonce(self, C: int | mpz) -> mpz:
+        """The rho with enc(dec(C); rho) = C. Raises OutOfDomain when C is no ciphertext."""
+        self.public.check_ciphertext(C, "ciphertext")
+        return self.own.pow_mod_n(C % self.public.N, self._nonce_exponent)
+
+    def __repr__(self) -> str:
+        return f"PaillierSecret({self.public.N.bit_length()} bits)"
+
+
+def check_modulus(N: int | mpz, level: SecurityLevel, what: str) -> None:
+    """Raise BadModulusSize unless `N` is odd and exactly 2*pb bits long (protocol.md 2.1 check 2)."""
+    bits = int(gmpy2.bit_length(mpz(N)))
+    if N <= 0 or bits != level.modulus_bits:
+        raise BadModulusSize(f"{what} has {bits} bits, exactly {level.modulus_bits} are due")
+    if N % 2 == 0:
+        raise BadModulusSize(f"{what} is even")
