@@ -102,7 +102,7 @@ class RingPedersenSecret:
 
     @property
     def phi(self) -> mpz:
-        """The secret phi(N^): the range of Π^prm's masks."""
+        """Euler's phi of N^, secret: the range of Π^prm's masks."""
         return self.own.phi
 
     def check(self, level: SecurityLevel) -> None:

@@ -197,3 +197,23 @@ SECP256K1: Final = Secp256k1()
 _G: Final = SECP256K1.decode_point(_GENERATOR)
 SECP256K1.G = _G
 SECP256K1.identity = _O
+
+
+def ecdsa_verify(public_key: Secp256k1Point, digest: bytes, compact: bytes) -> bool:
+    """Whether `compact` (r || s, 64 bytes, s low) signs the 32-byte `digest`; False for a high s. The key is not O."""
+    signature = ffi.new("secp256k1_ecdsa_signature *")
+    return bool(
+        lib.secp256k1_ecdsa_signature_parse_compact(_CTX, signature, compact)
+        and lib.secp256k1_ecdsa_verify(_CTX, signature, digest, public_key.key)
+    )
+
+
+def ecdsa_recover(digest: bytes, compact: bytes, recovery_id: int) -> Secp256k1Point | None:
+    """The key that `compact` (r || s, 64 bytes) with `recovery_id` in 0..3 belongs to, or None."""
+    signature = ffi.new("secp256k1_ecdsa_recoverable_signature *")
+    key = ffi.new("secp256k1_pubkey *")
+    if not lib.secp256k1_ecdsa_recoverable_signature_parse_compact(_CTX, signature, compact, recovery_id):
+        return None
+    if not lib.secp256k1_ecdsa_recover(_CTX, key, signature, digest):
+        return None
+    return Secp256k1Point(key)
