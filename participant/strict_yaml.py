@@ -1,0 +1,32 @@
+"""YAML that reads one way only: no duplicate keys, no anchors, plain types."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import yaml
+
+
+class _Loader(yaml.SafeLoader):
+    """SafeLoader that refuses what two readers could understand differently."""
+
+    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
+        if self.check_event(yaml.AliasEvent):
+            raise yaml.YAMLError("anchors and aliases are not taken")
+        return super().compose_node(parent, index)
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:  # noqa: FBT001, FBT002 - yaml's signature
+        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
+        if len({(type(key), str(key)) for key in keys}) != len(keys):
+            raise yaml.YAMLError(f"a key stands twice in one mapping{node.start_mark}")
+        return super().construct_mapping(node, deep)
+
+
+def loads(text: str, maximum: int) -> Any:
+    """Parse `text` of at most `maximum` characters. Raises ValueError whose text says what is wrong."""
+    if len(text) > maximum:
+        raise ValueError(f"it has {len(text)} characters, at most {maximum} are taken")
+    try:
+        return yaml.load(text, _Loader)  # noqa: S506 - a SafeLoader
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        raise ValueError(f"it is not YAML of the kind that is read here: {error}") from None
