@@ -1,0 +1,246 @@
+"""aff-g: D = C^x * enc(y) with small x and y, Y encrypts y, X = x*G (protocol.md 5.3).
+
+N0 is the recipient's modulus, the recipient is the verifier with its own ring-Pedersen parameters.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Final, Self
+
+from gmpy2 import mpz
+
+from tss.encoding import PointOf, Schema, Tuple, Value
+from tss.groups import Point
+from tss.params import Suite
+from tss.rand import Rng, plus_minus, unit
+from tss.transcript import Challenger, Context
+from tss.zk.common import (
+    Checks,
+    PaillierKey,
+    PedersenKey,
+    cipher_power,
+    cipher_power_secret,
+    cipher_product,
+    in_range,
+    masked_unit,
+    modulus,
+    natural,
+    pow2,
+    ring_items,
+    ring_modulus,
+    ring_power,
+    signed,
+    until_in_range,
+)
+
+NAME: Final = "aff-g"
+
+
+@dataclass(frozen=True)
+class Statement:
+    """D = C^x * enc_0(y; rho), Y = enc_1(y; rho_y), X = x*G, x in +-2^l, y in +-2^l'. `ring` is the verifier's."""
+
+    N0: PaillierKey
+    N1: PaillierKey
+    C: mpz
+    D: mpz
+    Y: mpz
+    X: Point
+    ring: PedersenKey
+
+    def items(self) -> list[Value]:
+        """STMT."""
+        return [modulus(self.N0), modulus(self.N1), self.C, self.D, self.Y, self.X, *ring_items(self.ring)]
+
+
+@dataclass(frozen=True)
+class Witness:
+    """x in +-2^l, y in +-2^l', rho in Z_N0*, rho_y in Z_N1*."""
+
+    x: int | mpz = field(repr=False)
+    y: mpz = field(repr=False)
+    rho: mpz = field(repr=False)
+    rho_y: mpz = field(repr=False)
+
+
+@dataclass(frozen=True)
+class Nonce:
+    """alpha, beta, r, r_y, gam, del, m, mu, for one proof only."""
+
+    alpha: mpz = field(repr=False)
+    beta: mpz = field(repr=False)
+    r: mpz = field(repr=False)
+    r_y: mpz = field(repr=False)
+    gam: mpz = field(repr=False)
+    delta: mpz = field(repr=False)
+    m: mpz = field(repr=False)
+    mu: mpz = field(repr=False)
+
+
+@dataclass(frozen=True)
+class Commitment:
+    """First messages.
+
+    A = C^alpha * enc_0(beta; r), Bx = alpha*G, By = enc_1(beta; r_y), E = s^alpha t^gam, S = s^x t^m,
+    F = s^beta t^del, T = s^y t^mu.
+    """
+
+    A: mpz
+    Bx: Point
+    By: mpz
+    E: mpz
+    S: mpz
+    F: mpz
+    T: mpz
+
+    def items(self) -> list[Value]:
+        """COM."""
+        return [self.A, self.Bx, self.By, self.E, self.S, self.F, self.T]
+
+
+@dataclass(frozen=True)
+class Proof:
+    """[A, Bx, By, E, S, F, T, z1, z2, z3, z4, w, w_y] on the wire."""
+
+    commitment: Commitment
+    z1: mpz
+    z2: mpz
+    z3: mpz
+    z4: mpz
+    w: mpz
+    w_y: mpz
+
+    def to_value(self) -> list[Value]:
+        """The value that `schema` reads."""
+        return [*self.commitment.items(), self.z1, self.z2, self.z3, self.z4, self.w, self.w_y]
+
+    @classmethod
+    def from_value(cls, value: list[Value]) -> Self:
+        """From what `schema` has read."""
+        A, Bx, By, E, S, F, T, z1, z2, z3, z4, w, w_y = value
+        return cls(Commitment(A, Bx, By, E, S, F, T), z1, z2, z3, z4, w, w_y)
+
+
+def schema(suite: Suite) -> Schema:
+    """[A, Bx, By, E, S, F, T, z1, z2, z3, z4, w, w_y]."""
+    point, whole, integer = PointOf(suite.group), natural(suite), signed(suite)
+    first = (whole, point, whole, whole, whole, whole, whole)
+    return Tuple(*first, integer, integer, integer, integer, whole, whole)
+
+
+def commit(suite: Suite, statement: Statement, witness: Witness, rng: Rng) -> tuple[Nonce, Commitment]:
+    """Draw the nonces."""
+    level, st = suite.level, statement
+    N_hat = ring_modulus(st.ring)
+    nonce = Nonce(
+        alpha=plus_minus(rng, pow2(level.l + level.eps)),
+        beta=plus_minus(rng, pow2(level.l_prime + level.eps)),
+        r=unit(rng, modulus(st.N0)),
+        r_y=unit(rng, modulus(st.N1)),
+        gam=plus_minus(rng, pow2(level.l + level.eps) * N_hat),
+        delta=plus_minus(rng, pow2(level.l + level.eps) * N_hat),
+        m=plus_minus(rng, pow2(level.l) * N_hat),
+        mu=plus_minus(rng, pow2(level.l) * N_hat),
+    )
+    return nonce, Commitment(
+        A=cipher_product(
+            st.N0, cipher_power_secret(st.N0, st.C, nonce.alpha), st.N0.enc(nonce.beta, nonce.r)
+        ),
+        Bx=suite.group.mul_base(nonce.alpha),
+        By=st.N1.enc(nonce.beta, nonce.r_y),
+        E=st.ring.commit(nonce.alpha, nonce.gam),
+        S=st.ring.commit(witness.x, nonce.m),
+        F=st.ring.commit(nonce.beta, nonce.delta),
+        T=st.ring.commit(witness.y, nonce.mu),
+    )
+
+
+def challenge(suite: Suite, ctx: Context, statement: Statement, commitment: Commitment) -> int:
+    """The scalar challenge e."""
+    return Challenger(suite, NAME, ctx, statement.items(), commitment.items()).scalar(suite.group)
+
+
+def respond(
+    suite: Suite, statement: Statement, witness: Witness, nonce: Nonce, commitment: Commitment, e: int
+) -> Proof | None:
+    """The responses to e; None when z1 or z2 leaves its range: draw again (P4).
+
+    z1 = alpha + e*x, z2 = beta + e*y, z3 = gam + e*m, z4 = del + e*mu, w = r*rho^e mod N0, w_y = r_y*rho_y^e mod N1.
+    """
+    z1 = nonce.alpha + e * witness.x
+    z2 = nonce.beta + e * witness.y
+    if not in_range(z1, z1_bound(suite)) or not in_range(z2, z2_bound(suite)):
+        return None
+    return Proof(
+        commitment,
+        z1=z1,
+        z2=z2,
+        z3=nonce.gam + e * nonce.m,
+        z4=nonce.delta + e * nonce.mu,
+        w=masked_unit(nonce.r, witness.rho, e, modulus(statement.N0)),
+        w_y=masked_unit(nonce.r_y, witness.rho_y, e, modulus(statement.N1)),
+    )
+
+
+def prove(suite: Suite, ctx: Context, statement: Statement, witness: Witness, rng: Rng) -> Proof:
+    """A proof with fresh nonces. Raises InternalError for a witness outside its range."""
+
+    def attempt() -> Proof | None:
+        nonce, commitment = commit(suite, statement, witness, rng)
+        e = challenge(suite, ctx, statement, commitment)
+        return respond(suite, statement, witness, nonce, commitment, e)
+
+    return until_in_range(NAME, attempt)
+
+
+def verify(suite: Suite, ctx: Context, statement: Statement, proof: Proof) -> None:
+    """Raises OutOfDomain or ProofInvalid."""
+    check, group, level, st, com = Checks(NAME), suite.group, suite.level, statement, proof.commitment
+    N0, N1, N_hat = modulus(st.N0), modulus(st.N1), ring_modulus(st.ring)
+    z1, z2, z3, z4, w, w_y = proof.z1, proof.z2, proof.z3, proof.z4, proof.w, proof.w_y
+    check.ciphertext("A", com.A, N0)
+    check.ciphertext("C", st.C, N0)
+    check.ciphertext("D", st.D, N0)
+    check.ciphertext("By", com.By, N1)
+    check.ciphertext("Y", st.Y, N1)
+    check.unit("E", com.E, N_hat)
+    check.unit("F", com.F, N_hat)
+    check.unit("S", com.S, N_hat)
+    check.unit("T", com.T, N_hat)
+    check.unit("w", w, N0)
+    check.unit("w_y", w_y, N1)
+    check.within("z1", z1, z1_bound(suite))
+    check.within("z2", z2, z2_bound(suite))
+    dos_bound = pow2(level.l + level.eps + 1) * N_hat
+    check.within("z3", z3, dos_bound)
+    check.within("z4", z4, dos_bound)
+    e = challenge(suite, ctx, st, com)
+    check.holds(
+        "C^z1*enc0(z2; w) = A*D^e",
+        cipher_product(st.N0, cipher_power(st.N0, st.C, z1), st.N0.enc(z2, w))
+        == cipher_product(st.N0, com.A, cipher_power(st.N0, st.D, e)),
+    )
+    check.holds("z1*G = Bx + e*X", z1 * group.G == com.Bx + e * st.X)
+    check.holds(
+        "enc1(z2; w_y) = By*Y^e",
+        st.N1.enc(z2, w_y) == cipher_product(st.N1, com.By, cipher_power(st.N1, st.Y, e)),
+    )
+    check.holds(
+        "s^z1 t^z3 = E*S^e",
+        st.ring.commit_public(z1, z3) == com.E * ring_power(st.ring, com.S, e) % N_hat,
+    )
+    check.holds(
+        "s^z2 t^z4 = F*T^e",
+        st.ring.commit_public(z2, z4) == com.F * ring_power(st.ring, com.T, e) % N_hat,
+    )
+
+
+def z1_bound(suite: Suite) -> mpz:
+    """2^(l+eps)."""
+    return pow2(suite.level.l + suite.level.eps)
+
+
+def z2_bound(suite: Suite) -> mpz:
+    """2^(l'+eps)."""
+    return pow2(suite.level.l_prime + suite.level.eps)
