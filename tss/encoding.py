@@ -23,7 +23,6 @@ TAG_LIST: Final = 6
 TAG_NONE: Final = 7
 HEADER_BYTES: Final = 5
 MAX_DEPTH: Final = 6
-MAX_CONTENT: Final = (1 << 32) - 1
 
 MPZ_BITS: Final = 512
 """Integers up to this size decode to `int`, larger schemas to `mpz`."""
@@ -127,7 +126,7 @@ class Bytes:
     minimum: int
     maximum: int | None = None
 
-    def read(self, reader: Reader, depth: int) -> bytes:
+    def read(self, reader: Reader, depth: int) -> bytes:  # noqa: ARG002 - the shape of Schema
         """Take one byte string."""
         size = reader.header(TAG_BYTES, "byte string")
         if not self.minimum <= size <= (self.minimum if self.maximum is None else self.maximum):
@@ -141,7 +140,7 @@ class Text:
 
     maximum: int
 
-    def read(self, reader: Reader, depth: int) -> str:
+    def read(self, reader: Reader, depth: int) -> str:  # noqa: ARG002 - the shape of Schema
         """Take one text."""
         size = reader.header(TAG_TEXT, "text")
         if size > self.maximum:
@@ -163,7 +162,7 @@ class Integer:
     signed: bool = False
     below: int | None = None
 
-    def read(self, reader: Reader, depth: int) -> int | mpz:
+    def read(self, reader: Reader, depth: int) -> int | mpz:  # noqa: ARG002 - the shape of Schema
         """Take one integer."""
         size = reader.header(TAG_INT, "integer")
         if size == 0:
@@ -195,7 +194,7 @@ class PointOf:
 
     group: Group
 
-    def read(self, reader: Reader, depth: int) -> Point:
+    def read(self, reader: Reader, depth: int) -> Point:  # noqa: ARG002 - the shape of Schema
         """Take one point."""
         size = reader.header(self.group.point_tag, "point")
         if size > self.group.point_bytes:

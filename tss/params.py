@@ -80,6 +80,8 @@ class Suite:
     def __post_init__(self) -> None:
         if self.group.q >= 1 << self.level.l:
             raise BadParameters(f"{self.proto}: breaks (C1: q < 2^l)")
+        if self.group.q > 1 << self.level.kappa:
+            raise BadParameters(f"{self.proto}: scalar challenges are longer than kappa, which (C2) masks")
 
 
 LEVEL_128: Final = SecurityLevel(name="128", kappa=256, l=256, eps=512, l_prime=1280, m=128, pb=1536)

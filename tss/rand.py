@@ -38,7 +38,9 @@ def scalar(rng: Rng, q: int) -> int:
 
 
 def unit(rng: Rng, n: int | mpz) -> mpz:
-    """Uniform in Z_n*."""
+    """Uniform in Z_n*, for n >= 2."""
+    if n < 2:
+        raise ValueError("unit needs n >= 2")
     while True:
         value = randbelow(rng, n)
         if value > 0 and gmpy2.gcd(value, n) == 1:

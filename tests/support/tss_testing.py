@@ -38,6 +38,13 @@ class SeededRng:
         return f"SeededRng({self.seed!r})"
 
 
+def vectors(name: str) -> Any:
+    """The published test vectors in file `name` (JSON) under the directory that TSS_VECTORS names."""
+    directory = os.environ.get("TSS_VECTORS")
+    assert directory, "set TSS_VECTORS to the directory with the published test vectors"
+    return json.loads((Path(directory) / name).read_text())
+
+
 # y^2 = x^3 + 3x + B over F_P: the first B from 1 on that gives a prime order below P; G has the smallest x.
 TOY_P = 4294967291
 TOY_A = 3
