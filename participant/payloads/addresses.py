@@ -1,0 +1,185 @@
+"""Addresses of a public key, and of a Bitcoin script.
+
+`FORMATS` maps a name to a function from a compressed public key (33 bytes) to the address; a new chain is one function
+and one entry.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Final
+
+from coincurve import PublicKey
+from Crypto.Hash import RIPEMD160, keccak
+
+from participant.payloads.errors import PayloadError
+
+_BECH32: Final = "qpzry9x8gf2tvdw0s3jn54khce6mua7l"
+_BASE58: Final = "123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz"
+
+
+def keccak256(data: bytes) -> bytes:
+    """Keccak-256 as Ethereum uses it (not SHA3-256); 32 bytes."""
+    return keccak.new(digest_bits=256, data=data).digest()
+
+
+def hash160(data: bytes) -> bytes:
+    """RIPEMD-160 of SHA-256; 20 bytes."""
+    return RIPEMD160.new(hashlib.sha256(data).digest()).digest()
+
+
+def ethereum_address_bytes(public_key: bytes) -> bytes:
+    """The 20 bytes of the Ethereum address of a compressed public key."""
+    return keccak256(_point(public_key).format(compressed=False)[1:])[12:]
+
+
+def ethereum_checksum(address: bytes) -> str:
+    """0x-hex of a 20-byte address with the mixed-case checksum of EIP-55."""
+    digits = address.hex()
+    mask = keccak256(digits.encode()).hex()
+    return "0x" + "".join(
+        digit.upper() if int(nibble, 16) >= 8 else digit
+        for digit, nibble in zip(digits, mask[:40], strict=True)
+    )
+
+
+def ethereum(public_key: bytes) -> str:
+    """EIP-55 address."""
+    return ethereum_checksum(ethereum_address_bytes(public_key))
+
+
+@dataclass(frozen=True)
+class BitcoinNetwork:
+    """What an address says about its network."""
+
+    name: str
+    hrp: str
+    p2pkh: int
+    p2sh: int
+
+
+MAINNET: Final = BitcoinNetwork("bitcoin", "bc", 0x00, 0x05)
+TESTNET: Final = BitcoinNetwork("bitcoin_testnet", "tb", 0x6F, 0xC4)
+REGTEST: Final = BitcoinNetwork("bitcoin_regtest", "bcrt", 0x6F, 0xC4)
+
+
+def p2wpkh(public_key: bytes, network: BitcoinNetwork = MAINNET) -> str:
+    """Native segwit address of version 0 (BIP-173)."""
+    _point(public_key)
+    return segwit_address(network.hrp, 0, hash160(public_key))
+
+
+def bitcoin(public_key: bytes) -> str:
+    """P2WPKH on the main network."""
+    return p2wpkh(public_key, MAINNET)
+
+
+def bitcoin_testnet(public_key: bytes) -> str:
+    """P2WPKH on the test network."""
+    return p2wpkh(public_key, TESTNET)
+
+
+FORMATS: Final[dict[str, Callable[[bytes], str]]] = {
+    "ethereum": ethereum,
+    "bitcoin": bitcoin,
+    "bitcoin_testnet": bitcoin_testnet,
+}
+
+
+def address(format_name: str, public_key: bytes) -> str:
+    """The address of a compressed `public_key` (33 bytes) in the named format.
+
+    Raises PayloadError for an unknown format or bytes that are no public key.
+    """
+    form = FORMATS.get(format_name)
+    if form is None:
+        raise PayloadError(f"unknown address format {format_name!r}", f"known are {', '.join(FORMATS)}")
+    return form(public_key)
+
+
+def all_addresses(public_key: bytes) -> dict[str, str]:
+    """Every address of the key, by format name."""
+    return {name: form(public_key) for name, form in FORMATS.items()}
+
+
+def p2pkh_script(public_key: bytes) -> bytes:
+    """The scriptPubKey that pays to the key's hash."""
+    return b"\x76\xa9\x14" + hash160(public_key) + b"\x88\xac"
+
+
+def p2wpkh_script(public_key: bytes) -> bytes:
+    """The scriptPubKey of native segwit, version 0 (BIP-141)."""
+    return b"\x00\x14" + hash160(public_key)
+
+
+def p2sh_script(redeem_script: bytes) -> bytes:
+    """The scriptPubKey that pays to a script's hash (BIP-16)."""
+    return b"\xa9\x14" + hash160(redeem_script) + b"\x87"
+
+
+def address_of_script(script: bytes, network: BitcoinNetwork = MAINNET) -> str | None:
+    """The address of a scriptPubKey; None for a script that has no address form."""
+    if len(script) == 25 and script[:3] == b"\x76\xa9\x14" and script[23:] == b"\x88\xac":
+        return base58check(bytes([network.p2pkh]) + script[3:23])
+    if len(script) == 23 and script[:2] == b"\xa9\x14" and script[22:] == b"\x87":
+        return base58check(bytes([network.p2sh]) + script[2:22])
+    if not 4 <= len(script) <= 42 or script[1] != len(script) - 2:
+        return None
+    if script[0] == 0 and len(script) in {22, 34}:
+        return segwit_address(network.hrp, 0, script[2:])
+    if 0x51 <= script[0] <= 0x60:
+        return segwit_address(network.hrp, script[0] - 0x50, script[2:])
+    return None
+
+
+def segwit_address(hrp: str, version: int, program: bytes) -> str:
+    """Bech32 for version 0 (BIP-173), bech32m for later ones (BIP-350)."""
+    data = [version, *_regroup(program)]
+    constant = 1 if version == 0 else 0x2BC830A3
+    expanded = [ord(c) >> 5 for c in hrp] + [0] + [ord(c) & 31 for c in hrp]
+    polymod = _polymod([*expanded, *data, 0, 0, 0, 0, 0, 0]) ^ constant
+    checksum = [(polymod >> 5 * (5 - i)) & 31 for i in range(6)]
+    return hrp + "1" + "".join(_BECH32[d] for d in [*data, *checksum])
+
+
+def base58check(payload: bytes) -> str:
+    """Base58 of `payload` and the first 4 bytes of its double SHA-256."""
+    data = payload + hashlib.sha256(hashlib.sha256(payload).digest()).digest()[:4]
+    number = int.from_bytes(data, "big")
+    digits = ""
+    while number:
+        number, digit = divmod(number, 58)
+        digits = _BASE58[digit] + digits
+    return "1" * (len(data) - len(data.lstrip(b"\0"))) + digits
+
+
+def _point(public_key: bytes) -> PublicKey:
+    if len(public_key) != 33:
+        raise PayloadError(
+            f"a public key of {len(public_key)} bytes", "give the 33 bytes of the compressed form"
+        )
+    try:
+        return PublicKey(public_key)
+    except ValueError:
+        raise PayloadError("these 33 bytes are no point of secp256k1") from None
+
+
+def _polymod(values: Iterable[int]) -> int:
+    checksum = 1
+    for value in values:
+        top = checksum >> 25
+        checksum = (checksum & 0x1FFFFFF) << 5 ^ value
+        for i, generator in enumerate((0x3B6A57B2, 0x26508E6D, 0x1EA119FA, 0x3D4233DD, 0x2A1462B3)):
+            if top >> i & 1:
+                checksum ^= generator
+    return checksum
+
+
+def _regroup(program: bytes) -> list[int]:
+    """8-bit bytes to 5-bit digits, zero bits at the end."""
+    bits = len(program) * 8
+    padding = -bits % 5
+    number = int.from_bytes(program, "big") << padding
+    return [(number >> shift) & 31 for shift in range(bits + padding - 5, -1, -5)]

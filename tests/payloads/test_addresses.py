@@ -1,0 +1,112 @@
+from __future__ import annotations
+
+import random
+
+import pytest
+from bip_utils import (
+    CoinsConf,
+    EthAddrEncoder,
+    P2PKHAddrEncoder,
+    P2SHAddrEncoder,
+    P2TRAddrEncoder,
+    P2WPKHAddrEncoder,
+)
+from coincurve import PrivateKey
+from payload_testing import ethereum_vectors
+
+from participant.payloads import FORMATS, PayloadError, address, all_addresses
+from participant.payloads.addresses import (
+    MAINNET,
+    REGTEST,
+    TESTNET,
+    address_of_script,
+    ethereum,
+    p2pkh_script,
+    p2sh_script,
+    p2wpkh,
+    p2wpkh_script,
+    segwit_address,
+)
+
+
+def keys(seed: int, count: int = 40) -> list[bytes]:
+    rng = random.Random(seed)
+    return [PrivateKey(rng.randbytes(32)).public_key.format() for _ in range(count)]
+
+
+def test_every_ethers_account() -> None:
+    vectors = ethereum_vectors("ethers-v6-accounts.json")
+    assert len(vectors) > 200
+    for vector in vectors:
+        key = PrivateKey(bytes.fromhex(vector["privateKey"][2:].zfill(64))).public_key.format()
+        assert address("ethereum", key) == vector["address"], vector["name"]
+
+
+def test_bip_utils_agrees() -> None:
+    for key in keys(1):
+        assert ethereum(key) == EthAddrEncoder.EncodeKey(key)
+        for network in (MAINNET, TESTNET, REGTEST):
+            native = P2WPKHAddrEncoder.EncodeKey(key, hrp=network.hrp)
+            assert p2wpkh(key, network) == address_of_script(p2wpkh_script(key), network) == native
+            old = P2PKHAddrEncoder.EncodeKey(key, net_ver=bytes([network.p2pkh]))
+            assert address_of_script(p2pkh_script(key), network) == old
+            nested = P2SHAddrEncoder.EncodeKey(key, net_ver=bytes([network.p2sh]))
+            assert address_of_script(p2sh_script(p2wpkh_script(key)), network) == nested
+        taproot = P2TRAddrEncoder.EncodeKey(key, hrp="bc")
+        assert taproot.startswith("bc1p")
+    assert CoinsConf.BitcoinMainNet.ParamByKey("p2wpkh_hrp") == MAINNET.hrp
+
+
+def test_names() -> None:
+    key = keys(2, 1)[0]
+    assert all_addresses(key) == {name: address(name, key) for name in FORMATS}
+    assert address("bitcoin", key).startswith("bc1q")
+    assert address("bitcoin_testnet", key).startswith("tb1q")
+    with pytest.raises(PayloadError, match="unknown address format 'dogecoin'; known are ethereum"):
+        address("dogecoin", key)
+
+
+@pytest.mark.parametrize("bad", [b"", b"\2" * 32, b"\2" + b"\xff" * 32, b"\4" + b"\1" * 64, b"\0" * 33])
+@pytest.mark.parametrize("name", FORMATS)
+def test_no_address_of_what_is_no_key(name: str, bad: bytes) -> None:
+    with pytest.raises(PayloadError):
+        address(name, bad)
+
+
+@pytest.mark.parametrize(
+    ("script", "expected"),
+    [
+        # BIP-173 and BIP-350, valid segwit addresses with their scripts, lower case.
+        ("0014751e76e8199196d454941c45d1b3a323f1433bd6", "bc1qw508d6qejxtdg4y5r3zarvary0c5xw7kv8f3t4"),
+        (
+            "00201863143c14c5166804bd19203356da136c985678cd4d27a1b8c6329604903262",
+            "tb1qrp33g0q5c5txsp9arysrx4k6zdkfs4nce4xj0gdcccefvpysxf3q0sl5k7",
+        ),
+        ("6002751e", "bc1sw50qgdz25j"),
+        (
+            "5128751e76e8199196d454941c45d1b3a323f1433bd6751e76e8199196d454941c45d1b3a323f1433bd6",
+            "bc1pw508d6qejxtdg4y5r3zarvary0c5xw7kw508d6qejxtdg4y5r3zarvary0c5xw7kt5nd6y",
+        ),
+        ("5210751e76e8199196d454941c45d1b3a323", "bc1zw508d6qejxtdg4y5r3zarvaryvaxxpcs"),
+        (
+            "0020000000c4a5cad46221b2a187905e5266362b99d5e91c6ce24d165dab93e86433",
+            "tb1qqqqqp399et2xygdj5xreqhjjvcmzhxw4aywxecjdzew6hylgvsesrxh6hy",
+        ),
+        (
+            "512079be667ef9dcbbac55a06295ce870b07029bfcdb2dce28d959f2815b16f81798",
+            "bc1p0xlxvlhemja6c4dqv22uapctqupfhlxm9h8z3k2e72q4k9hcz7vqzk5jj0",
+        ),
+        ("6a0474657374", None),
+        ("", None),
+        ("0013" + "00" * 19, None),
+        ("5101" + "00", None),
+        ("512a" + "00" * 41, None),
+    ],
+)
+def test_script_to_address(script: str, expected: str | None) -> None:
+    network = TESTNET if expected and expected.startswith("tb") else MAINNET
+    assert address_of_script(bytes.fromhex(script), network) == expected
+
+
+def test_bech32_checksum_differs_by_version() -> None:
+    assert segwit_address("bc", 0, bytes(32))[-6:] != segwit_address("bc", 1, bytes(32))[-6:]
