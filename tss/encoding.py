@@ -280,5 +280,3 @@ def decode(data: bytes, schema: Schema) -> Value:
     if reader.position != len(data):
         raise SchemaViolation("trailing bytes")
     return value
-
-

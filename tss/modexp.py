@@ -11,7 +11,7 @@ from __future__ import annotations
 import gmpy2
 from gmpy2 import mpz
 
-from tss.errors import OutOfDomain
+from tss.errors import OutOfDomain, ShareCorrupt
 
 
 def check_unit(value: int | mpz, modulus: int | mpz, what: str) -> None:
@@ -36,8 +36,10 @@ def inverse(value: int | mpz, modulus: int | mpz) -> mpz:
 def powmod(base: int | mpz, exponent: int | mpz, modulus: int | mpz) -> mpz:
     """base^exponent mod modulus for a PUBLIC exponent; a negative one raises the inverse.
 
-    Raises OutOfDomain when that inverse does not exist.
+    Raises OutOfDomain when that inverse does not exist, and for a modulus below 1.
     """
+    if modulus < 1:
+        raise OutOfDomain("a modulus is not positive")
     if exponent < 0:
         return gmpy2.powmod(inverse(base, modulus), -exponent, modulus)
     return gmpy2.powmod(base, exponent, modulus)
@@ -46,8 +48,10 @@ def powmod(base: int | mpz, exponent: int | mpz, modulus: int | mpz) -> mpz:
 def powmod_secret(base: int | mpz, exponent: int | mpz, modulus: int | mpz) -> mpz:
     """base^exponent mod modulus (odd) for a SECRET exponent: the time depends on its sign and length in words alone.
 
-    A negative exponent raises the inverse; raises OutOfDomain when that does not exist.
+    A negative exponent raises the inverse; raises OutOfDomain when that does not exist, and for an even modulus.
     """
+    if modulus < 1 or modulus % 2 == 0:
+        raise OutOfDomain("a modulus is not odd and positive")
     if exponent == 0:
         return mpz(1) % modulus
     if exponent < 0:
@@ -59,12 +63,14 @@ class OwnModulus:
     """A modulus N = p*q_ whose two distinct odd primes are known: powers mod N and N^2 by the Chinese remainder theorem.
 
     Every power is constant-time in the exponent and in the primes. Bases must be units mod N; OutOfDomain otherwise.
-    `repr` shows neither prime.
+    Raises ShareCorrupt when the two cannot be that. `repr` shows neither prime.
     """
 
     def __init__(self, p: int | mpz, q_: int | mpz) -> None:
         self.p = mpz(p)
         self.q_ = mpz(q_)
+        if min(self.p, self.q_) < 3 or gmpy2.gcd(2 * self.p, self.q_) != 1 or self.p % 2 == 0:
+            raise ShareCorrupt("the two primes of a modulus are not odd and distinct")
         self.N = self.p * self.q_
         self.phi = (self.p - 1) * (self.q_ - 1)
         self._p2 = self.p * self.p

@@ -8,7 +8,7 @@ from typing import Self
 import gmpy2
 from gmpy2 import mpz
 
-from tss.errors import BadModulusSize, InternalError, OutOfDomain
+from tss.errors import BadModulusSize, OutOfDomain, ShareCorrupt
 from tss.modexp import OwnModulus, check_unit, inverse, powmod, powmod_secret
 from tss.params import SecurityLevel
 from tss.primes import OWN_PRIME_ROUNDS, check_own_primes, safe_prime
@@ -70,7 +70,7 @@ class PaillierPublic:
 
 
 class PaillierSecret:
-    """The key's owner: the primes p and q_. `repr` hides them."""
+    """The key's owner: the primes p and q_. Raises ShareCorrupt unless gcd(N, phi) = 1. `repr` hides the primes."""
 
     def __init__(self, p: int | mpz, q_: int | mpz) -> None:
         self.own = OwnModulus(p, q_)
@@ -82,7 +82,7 @@ class PaillierSecret:
         try:
             self._nonce_exponent = inverse(self.own.N, self.own.phi)
         except OutOfDomain:
-            raise InternalError("Paillier key: gcd(N, phi) is not 1") from None
+            raise ShareCorrupt("Paillier key: gcd(N, phi) is not 1") from None
 
     @classmethod
     def generate(

@@ -61,13 +61,18 @@ class RingPedersen:
 class RingPedersenSecret:
     """The owner of (N^, s, t): the safe primes p, q_ and lam with s = t^lam. `repr` hides them.
 
-    Needed for Π^prm, and afterwards, sealed, only to verify faster under one's own N^.
+    Needed for Π^prm, and afterwards, sealed, only to verify faster under one's own N^. Raises ShareCorrupt for a t that is
+    no unit.
     """
 
     def __init__(self, p: int | mpz, q_: int | mpz, lam: int | mpz, t: int | mpz) -> None:
         self.own = OwnModulus(p, q_)
         self.lam = mpz(lam)
-        self.public = RingPedersen(self.own.N, self.own.pow_mod_n(t, self.lam), mpz(t))
+        try:
+            s = self.own.pow_mod_n(t, self.lam)
+        except OutOfDomain:
+            raise ShareCorrupt("ring-Pedersen parameters: t is not a unit") from None
+        self.public = RingPedersen(self.own.N, s, mpz(t))
         # t is a square, so its order divides the odd number p'q' = phi/4 with p = 2p'+1, q_ = 2q'+1.
         self.order_bound = self.own.phi // 4
 

@@ -38,11 +38,16 @@ class SeededRng:
         return f"SeededRng({self.seed!r})"
 
 
-def vectors(name: str) -> Any:
-    """The published test vectors in file `name` (JSON) under the directory that TSS_VECTORS names."""
+def vectors_path(name: str) -> Path:
+    """The file `name` under the directory with the published test vectors, which TSS_VECTORS names."""
     directory = os.environ.get("TSS_VECTORS")
     assert directory, "set TSS_VECTORS to the directory with the published test vectors"
-    return json.loads((Path(directory) / name).read_text())
+    return Path(directory) / name
+
+
+def vectors(name: str) -> Any:
+    """The published test vectors in the JSON file `name`."""
+    return json.loads(vectors_path(name).read_text())
 
 
 # y^2 = x^3 + 3x + B over F_P: the first B from 1 on that gives a prime order below P; G has the smallest x.
