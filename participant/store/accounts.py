@@ -1,0 +1,407 @@
+"""Committees, accounts, their shares and aux sets.
+
+An account points to a pair: the epoch of its share and an aux set, which many accounts of a committee may use
+(protocol.md 2.1). A share that a newer epoch replaced stays, marked, until `erase_superseded`; an aux set goes when
+nothing points to it any more. What a plain column says about a share is part of the share's associated data, so a
+changed or exchanged row does not open, and only that account stops working.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any, Final, Self
+
+from participant.committee import BadCommittee, Committee
+from participant.sealing import SealBroken
+from participant.store.errors import (
+    AccountExists,
+    AuxSetNotFound,
+    CommitteeUnknown,
+    KeyShareNotFound,
+    StoreConflict,
+    StoreDamaged,
+)
+from participant.store.vault import Vault
+from tss.encoding import Value
+from tss.errors import ShareCorrupt
+from tss.records import AuxSet, KeyShare
+
+MAX_ACCOUNT_ID: Final = 512
+"""Bytes of UTF-8."""
+
+
+class AccountState(StrEnum):
+    """Whether an account may sign."""
+
+    ACTIVE = "active"
+    FROZEN = "frozen"
+
+
+class Origin(StrEnum):
+    """Where an account came from."""
+
+    KEYGEN = "keygen"
+    IMPORT = "import"
+
+
+@dataclass(frozen=True)
+class AccountRecord:
+    """What is stored in plain about an account."""
+
+    account_id: str
+    """Free text; never parsed, never a path."""
+    key_id: bytes
+    committee_id: bytes
+    curve: str
+    threshold: int
+    party: int
+    """This node's evaluation point."""
+    public_key: bytes
+    share_epoch: bytes
+    aux_id: bytes | None
+    """None until the committee has made auxiliary data (an imported share): the account cannot sign yet."""
+    state: AccountState
+    origin: Origin
+    created_at: int
+    """Milliseconds since 1970, like every time in the store."""
+    last_signed_at: int | None
+
+
+@dataclass(frozen=True)
+class NewShare:
+    """A share that is about to be stored, with what its record needs in plain."""
+
+    account_id: str
+    key_id: bytes
+    share_epoch: bytes
+    curve: str
+    threshold: int
+    party: int
+    public_key: bytes
+    chain_code: bytes = field(repr=False)
+    share: bytes = field(repr=False)
+    """KeyShare.to_bytes()."""
+
+    @classmethod
+    def of(cls, account_id: str, share: KeyShare) -> Self:
+        """For a key share of the protocols."""
+        return cls(
+            account_id=account_id,
+            key_id=share.key_id,
+            share_epoch=share.share_epoch,
+            curve=share.suite.group.name,
+            threshold=share.t,
+            party=share.me,
+            public_key=share.X.to_bytes(),
+            chain_code=share.chain_code,
+            share=share.to_bytes(),
+        )
+
+
+@dataclass(frozen=True)
+class NewAux:
+    """An aux set that is about to be stored. `accounts` move to it, whatever they used before."""
+
+    aux_id: bytes
+    party: int
+    aux: bytes = field(repr=False)
+    """AuxSet.to_bytes()."""
+    accounts: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, aux: AuxSet, accounts: tuple[str, ...] = ()) -> Self:
+        """For an aux set of the protocols."""
+        return cls(aux_id=aux.aux_id, party=aux.me, aux=aux.to_bytes(), accounts=accounts)
+
+
+@dataclass(frozen=True)
+class StoredShare:
+    """One epoch's share of an account."""
+
+    share_epoch: bytes
+    aux_id: bytes | None
+    superseded: bool
+    share: bytes = field(repr=False)
+
+
+_RECORD: Final = """
+    SELECT a.account_id, a.key_id, a.committee_id, a.curve, a.threshold, a.party, a.public_key, a.share_epoch,
+           s.aux_id, a.state, a.origin, a.created_at, a.last_signed_at
+    FROM account AS a JOIN share AS s ON s.account_id = a.account_id AND s.share_epoch = a.share_epoch
+"""
+
+
+def _record(row: tuple[Any, ...]) -> AccountRecord:
+    plain: Any = (*row[:9], AccountState(row[9]), Origin(row[10]), *row[11:])
+    return AccountRecord(*plain)
+
+
+def check_account_id(account_id: str) -> None:
+    """Raise StoreConflict for a text that cannot name an account: empty, too long, or not Unicode text."""
+    try:
+        size = len(account_id.encode())
+    except UnicodeEncodeError:
+        size = 0
+    if not 1 <= size <= MAX_ACCOUNT_ID or "\x00" in account_id:
+        raise StoreConflict(f"an account id is a text of 1 to {MAX_ACCOUNT_ID} bytes without NUL")
+
+
+class Accounts:
+    """Reads and writes of committees, accounts, shares and aux sets."""
+
+    def __init__(self, vault: Vault) -> None:
+        self._vault = vault
+        self._db = vault.database
+
+    # Committees
+
+    def put_committee(self, committee: Committee) -> None:
+        """Remember a committee; one that is known stays as it is."""
+        values = (committee.committee_id, committee.to_yaml(), self._vault.now())
+        with self._vault.transaction():
+            self._db.execute("INSERT OR IGNORE INTO committee VALUES (?, ?, ?, NULL)", values)
+
+    def committee(self, committee_id: bytes) -> Committee:
+        """Raises CommitteeUnknown, StoreDamaged."""
+        found = self._db.first("SELECT description FROM committee WHERE committee_id = ?", (committee_id,))
+        if found is None:
+            raise CommitteeUnknown(f"committee {committee_id.hex()} is not known to this node")
+        return _committee(committee_id, found[0])
+
+    def committees(self) -> list[Committee]:
+        """All, in the order in which they came."""
+        rows = self._db.rows("SELECT committee_id, description FROM committee ORDER BY added_at, rowid")
+        return [_committee(*row) for row in rows]
+
+    # Accounts
+
+    def account(self, account_id: str) -> AccountRecord:
+        """Raises KeyShareNotFound."""
+        found = self._db.first(_RECORD + "WHERE a.account_id = ?", (account_id,))
+        if found is None:
+            raise KeyShareNotFound(
+                f"Key share not found: this node has no account {account_id!r}. List its accounts, create the account, "
+                "or import its share file"
+            )
+        return _record(found)
+
+    def accounts(self, committee_id: bytes | None = None) -> list[AccountRecord]:
+        """All accounts, or those of one committee, in the order in which they came."""
+        if committee_id is None:
+            return [_record(row) for row in self._db.rows(_RECORD + "ORDER BY a.rowid")]
+        rows = self._db.rows(_RECORD + "WHERE a.committee_id = ? ORDER BY a.rowid", (committee_id,))
+        return [_record(row) for row in rows]
+
+    def has_account(self, account_id: str) -> bool:
+        """Whether the account id is taken."""
+        return self._db.first("SELECT 1 FROM account WHERE account_id = ?", (account_id,)) is not None
+
+    def set_state(self, account_id: str, state: AccountState) -> None:
+        """Freeze or unfreeze. Raises KeyShareNotFound."""
+        with self._vault.transaction():
+            self.account(account_id)
+            self._db.execute("UPDATE account SET state = ? WHERE account_id = ?", (str(state), account_id))
+
+    def add(self, share: NewShare, committee_id: bytes, origin: Origin) -> None:
+        """A new account, which points to the committee's current aux set if there is one. Raises AccountExists."""
+        check_account_id(share.account_id)
+        vault, now = self._vault, self._vault.now()
+        with vault.transaction():
+            if self.has_account(share.account_id):
+                raise AccountExists(f"account {share.account_id!r} exists already on this node")
+            self.committee(committee_id)
+            place = self._place_of_chain_code(share.account_id, share.key_id, share.public_key)
+            sealed_chain_code = vault.sealer.seal(share.chain_code, place)
+            self._db.execute(
+                "INSERT INTO account VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, 'active', ?, ?, NULL)",
+                (
+                    *(
+                        share.account_id,
+                        share.key_id,
+                        committee_id,
+                        share.curve,
+                        share.threshold,
+                        share.party,
+                    ),
+                    *(share.public_key, sealed_chain_code, share.share_epoch, str(origin), now),
+                ),
+            )
+            self._insert_share(share, committee_id, self.current_aux_id(committee_id))
+
+    def replace_share(self, share: NewShare) -> None:
+        """A new epoch of an account whose key stays; the share before it is marked superseded.
+
+        Raises StoreConflict when the key is another one.
+        """
+        with self._vault.transaction():
+            old = self.account(share.account_id)
+            if (old.key_id, old.public_key, old.curve) != (share.key_id, share.public_key, share.curve):
+                raise StoreConflict(f"the new share of account {share.account_id!r} belongs to another key")
+            if (old.threshold, old.party) != (share.threshold, share.party):
+                raise StoreConflict(
+                    f"the new share of account {share.account_id!r} has another threshold or place"
+                )
+            self._insert_share(share, old.committee_id, old.aux_id)
+            self._db.execute(
+                "UPDATE share SET superseded_at = ? WHERE account_id = ? AND share_epoch = ?",
+                (self._vault.now(), share.account_id, old.share_epoch),
+            )
+            self._db.execute(
+                "UPDATE account SET share_epoch = ? WHERE account_id = ?",
+                (share.share_epoch, share.account_id),
+            )
+
+    def _insert_share(self, share: NewShare, committee_id: bytes, aux_id: bytes | None) -> None:
+        place = self._place_of_share(
+            *(share.account_id, share.share_epoch, share.party, share.key_id, committee_id),
+            *(share.curve, share.threshold, share.public_key),
+        )
+        sealed = self._vault.sealer.seal(share.share, place)
+        values = (share.account_id, share.share_epoch, share.party, aux_id, sealed, self._vault.now())
+        self._db.execute("INSERT INTO share VALUES (?, ?, ?, ?, ?, ?, NULL)", values)
+
+    def share(self, account_id: str, share_epoch: bytes | None = None) -> bytes:
+        """The account's KeyShare bytes, of its current epoch unless another is named.
+
+        Raises KeyShareNotFound; ShareCorrupt when the stored share or its record was changed.
+        """
+        record = self.account(account_id)
+        epoch = record.share_epoch if share_epoch is None else share_epoch
+        sql = "SELECT sealed_share FROM share WHERE account_id = ? AND share_epoch = ?"
+        found = self._db.first(sql, (account_id, epoch))
+        if found is None:
+            raise KeyShareNotFound(
+                f"Key share not found: account {account_id!r} has no share of epoch {epoch.hex()}"
+            )
+        return self._open_share(record, epoch, found[0])
+
+    def shares(self, account_id: str) -> list[StoredShare]:
+        """Every epoch's share that is still there, oldest first. Raises KeyShareNotFound, ShareCorrupt."""
+        record = self.account(account_id)
+        sql = """SELECT share_epoch, aux_id, superseded_at, sealed_share FROM share
+                 WHERE account_id = ? ORDER BY activated_at, rowid"""
+        return [
+            StoredShare(epoch, aux_id, superseded_at is not None, self._open_share(record, epoch, sealed))
+            for epoch, aux_id, superseded_at, sealed in self._db.rows(sql, (account_id,))
+        ]
+
+    def erase_superseded(self, account_id: str) -> int:
+        """Erase the shares of former epochs, after t parties signed in the new one (protocol.md 0.8); their number."""
+        with self._vault.transaction():
+            sql = "DELETE FROM share WHERE account_id = ? AND superseded_at IS NOT NULL"
+            erased = self._db.execute(sql, (account_id,))
+            self._drop_unused_aux()
+        return erased
+
+    def chain_code(self, account_id: str) -> bytes:
+        """32 bytes, not public. Raises KeyShareNotFound, ShareCorrupt."""
+        record = self.account(account_id)
+        (sealed,) = self._db.row("SELECT sealed_chain_code FROM account WHERE account_id = ?", (account_id,))
+        place = self._place_of_chain_code(account_id, record.key_id, record.public_key)
+        return self._open(sealed, place, f"the chain code of account {account_id!r}")
+
+    def mark_signed(self, account_id: str) -> None:
+        """Note that the account signed now."""
+        with self._vault.transaction():
+            sql = "UPDATE account SET last_signed_at = ? WHERE account_id = ?"
+            self._db.execute(sql, (self._vault.now(), account_id))
+
+    # Aux sets
+
+    def put_aux(self, committee_id: bytes, new: NewAux) -> None:
+        """Make `new` the committee's current aux set.
+
+        The accounts that it names move to it, and with them those of the committee that had none. Sets that nothing
+        points to any more are destroyed.
+        """
+        vault = self._vault
+        with vault.transaction():
+            self.committee(committee_id)
+            place = self._place_of_aux(new.aux_id, committee_id, new.party)
+            values = (new.aux_id, committee_id, new.party, vault.sealer.seal(new.aux, place), vault.now())
+            self._db.execute("INSERT INTO aux_set VALUES (?, ?, ?, ?, ?)", values)
+            self._db.execute(
+                "UPDATE committee SET current_aux_id = ? WHERE committee_id = ?", (new.aux_id, committee_id)
+            )
+            for account_id in new.accounts:
+                if self.account(account_id).committee_id != committee_id:
+                    raise StoreConflict(
+                        f"account {account_id!r} belongs to another committee than the aux set"
+                    )
+                self._db.execute(
+                    "UPDATE share SET aux_id = ? WHERE account_id = ? AND superseded_at IS NULL",
+                    (new.aux_id, account_id),
+                )
+            self._db.execute(
+                """UPDATE share SET aux_id = ? WHERE aux_id IS NULL AND superseded_at IS NULL
+                   AND account_id IN (SELECT account_id FROM account WHERE committee_id = ?)""",
+                (new.aux_id, committee_id),
+            )
+            self._drop_unused_aux()
+
+    def aux_set(self, aux_id: bytes) -> bytes:
+        """AuxSet bytes. Raises AuxSetNotFound; ShareCorrupt when it was changed."""
+        sql = "SELECT committee_id, party, sealed_set FROM aux_set WHERE aux_id = ?"
+        found = self._db.first(sql, (aux_id,))
+        if found is None:
+            raise AuxSetNotFound(f"this node has no auxiliary data {aux_id.hex()}")
+        committee_id, party, sealed = found
+        return self._open(sealed, self._place_of_aux(aux_id, committee_id, party), f"aux set {aux_id.hex()}")
+
+    def aux_ids(self) -> list[bytes]:
+        """All aux sets that are there, oldest first."""
+        return [row[0] for row in self._db.rows("SELECT aux_id FROM aux_set ORDER BY activated_at, rowid")]
+
+    def current_aux_id(self, committee_id: bytes) -> bytes | None:
+        """The aux set that new accounts of the committee use; None before its first aux run."""
+        found = self._db.first("SELECT current_aux_id FROM committee WHERE committee_id = ?", (committee_id,))
+        return None if found is None else found[0]
+
+    def current_aux(self, committee_id: bytes) -> bytes | None:
+        """AuxSet bytes of `current_aux_id`."""
+        aux_id = self.current_aux_id(committee_id)
+        return None if aux_id is None else self.aux_set(aux_id)
+
+    def _drop_unused_aux(self) -> None:
+        self._db.execute(
+            """DELETE FROM aux_set WHERE aux_id NOT IN (SELECT aux_id FROM share WHERE aux_id IS NOT NULL)
+               AND aux_id NOT IN (SELECT current_aux_id FROM committee WHERE current_aux_id IS NOT NULL)"""
+        )
+
+    # Places
+
+    def _place_of_share(
+        self, account_id: str, epoch: bytes, party: int, key_id: bytes, committee_id: bytes, *public: Value
+    ) -> bytes:
+        row = [key_id, committee_id, *public]
+        return self._vault.place("share", "sealed_share", row, account=account_id, epoch=epoch, party=party)
+
+    def _place_of_chain_code(self, account_id: str, key_id: bytes, public_key: bytes) -> bytes:
+        return self._vault.place("account", "sealed_chain_code", [key_id, public_key], account=account_id)
+
+    def _place_of_aux(self, aux_id: bytes, committee_id: bytes, party: int) -> bytes:
+        return self._vault.place("aux_set", "sealed_set", committee_id, epoch=aux_id, party=party)
+
+    def _open_share(self, record: AccountRecord, epoch: bytes, sealed: bytes) -> bytes:
+        place = self._place_of_share(
+            *(record.account_id, epoch, record.party, record.key_id, record.committee_id),
+            *(record.curve, record.threshold, record.public_key),
+        )
+        return self._open(sealed, place, f"the key share of account {record.account_id!r}")
+
+    def _open(self, sealed: bytes, place: bytes, what: str) -> bytes:
+        try:
+            return self._vault.sealer.unseal(sealed, place)
+        except SealBroken as error:
+            raise ShareCorrupt(f"{what} is damaged: {error}") from None
+
+
+def _committee(committee_id: bytes, description: str) -> Committee:
+    try:
+        committee = Committee.from_yaml(description)
+    except BadCommittee as error:
+        raise StoreDamaged(f"the record of committee {committee_id.hex()} is damaged: {error}") from None
+    if committee.committee_id != committee_id:
+        raise StoreDamaged(f"the record of committee {committee_id.hex()} describes another one")
+    return committee

@@ -1,0 +1,222 @@
+"""A node's durable state, opened and checked."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Final, Self
+
+from participant.identity import NodeKeys
+from participant.sealing import KEY_BYTES, EnvelopeSealer, KeyWrapper, SealBroken, wrap_place
+from participant.store.accounts import AccountRecord, Accounts
+from participant.store.audit import GENESIS, AuditLog
+from participant.store.database import Database
+from participant.store.errors import StoreConflict, StoreDamaged, StoreError, StoreExists
+from participant.store.primes import Primes
+from participant.store.quarantine import Quarantine
+from participant.store.requests import Answers, Requests
+from participant.store.sessions import Sessions
+from participant.store.vault import Clock, Vault
+from tss.errors import LocalFault
+from tss.rand import Rng
+
+STORE_ID_BYTES: Final = 16
+RUN_BYTES: Final = 16
+
+ShareHook = Callable[[AccountRecord, bytes, bytes], None]
+"""(record, KeyShare bytes, chain code) -> None; raises LocalFault when they contradict each other."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Something wrong with a store, in words. `what` is a short stable name."""
+
+    what: str
+    text: str
+
+
+class Store:
+    """Everything that a node keeps on disk. Thread-safe, synchronous; a write that returned is durable.
+
+    Use `create` once and `open` afterwards; one process at a time. Parts: `accounts` (committees, shares, aux sets),
+    `sessions` (sids, pending state, certificates), `requests`, `answers`, `primes`, `quarantine`, `audit`. Several
+    writes become one by `with store.transaction():`.
+
+    There is no place for presignatures, pools or nonces (protocol.md 3.3): they live and die with the process.
+    """
+
+    def __init__(self, database: Database, vault: Vault) -> None:
+        self._database = database
+        self._vault = vault
+        self.path = database.path
+        self.store_id = vault.store_id
+        self.accounts = Accounts(vault)
+        self.sessions = Sessions(vault, self.accounts)
+        self.audit = AuditLog(vault)
+        self.requests = Requests(vault)
+        self.answers = Answers(vault, self.audit, self.accounts, self.sessions)
+        self.primes = Primes(vault)
+        self.quarantine = Quarantine(vault)
+
+    @classmethod
+    def create(
+        cls, path: Path, wrapper: KeyWrapper, *, rng: Rng = os.urandom, clock: Clock = time.time
+    ) -> Self:
+        """Make a new store of mode 0600, whose data key `wrapper` protects. Raises StoreExists, StoreUnavailable."""
+        database = Database(path, create=True)
+        try:
+            with database.transaction():
+                vault = _initialise(database, wrapper, rng, clock)
+            return cls(database, vault)
+        except BaseException:
+            database.close()
+            raise
+
+    @classmethod
+    def open(
+        cls, path: Path, wrapper: KeyWrapper, *, rng: Rng = os.urandom, clock: Clock = time.time
+    ) -> Self:
+        """Open a store, bring its schema up to date, and end the sessions that a former process left open.
+
+        Raises StoreMissing, StoreLocked, StoreVersion, StoreDamaged, StoreUnavailable, WrongSealingKey, SealError, and
+        SecretFileExposed when others may read the file.
+        """
+        database = Database(path, create=False)
+        try:
+            store = cls(database, _unlock(database, wrapper, rng, clock))
+            store.sessions.end_lost()
+        except BaseException:
+            database.close()
+            raise
+        return store
+
+    def close(self) -> None:
+        """Release the store for another process."""
+        self._database.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def transaction(self) -> contextlib.AbstractContextManager[None]:
+        """Make several writes one: all durable when the block is left, none of them when it raises."""
+        return self._vault.transaction()
+
+    def probe(self) -> None:
+        """Write and sync a few bytes, for readiness checks. Raises StoreUnavailable."""
+        with self.transaction():
+            self._database.execute("UPDATE store SET probe = probe + 1")
+
+    def rewrap(self, wrapper: KeyWrapper, old: KeyWrapper) -> None:
+        """Put the data keys under another password or key. No sealed value changes. Raises WrongSealingKey."""
+        with self.transaction():
+            for number, wrapped in self._database.rows("SELECT number, wrapped FROM sealing_key"):
+                place = wrap_place(self.store_id, number)
+                fresh = wrapper.wrap(old.unwrap(wrapped, place), place)
+                sql = "UPDATE sealing_key SET form = ?, wrapped = ? WHERE number = ?"
+                self._database.execute(sql, (wrapper.form, fresh, number))
+
+    # Identity
+
+    def put_identity(self, keys: NodeKeys) -> None:
+        """Store the node's keys, once. Raises StoreConflict when there are others already."""
+        with self.transaction():
+            known = self._database.first("SELECT identity FROM identity")
+            if known is not None and known[0] != keys.identity:
+                raise StoreConflict("this store has another identity; an identity is never replaced")
+            sealed = self._vault.sealer.seal(keys.to_bytes(), self._identity_place(keys.identity))
+            self._database.execute("INSERT OR IGNORE INTO identity VALUES (1, ?, ?)", (keys.identity, sealed))
+
+    def identity(self) -> NodeKeys:
+        """The node's keys. Raises StoreError when there are none, StoreDamaged when they were changed."""
+        found = self._database.first("SELECT identity, sealed_keys FROM identity")
+        if found is None:
+            raise StoreError(f"the store {self.path} has no identity yet; make one with mpc-keygen identity")
+        identity, sealed = found
+        try:
+            return NodeKeys.from_bytes(self._vault.sealer.unseal(sealed, self._identity_place(identity)))
+        except (SealBroken, ValueError) as error:
+            raise StoreDamaged(f"the node's identity is damaged: {error}") from None
+
+    def _identity_place(self, identity: bytes) -> bytes:
+        return self._vault.place("identity", "sealed_keys", identity)
+
+    # Check
+
+    def check(self, share_hook: ShareHook | None = None) -> list[Finding]:
+        """Look at everything: file, chain, every sealed value, every share. An empty list means sound."""
+        return list(self._findings(share_hook))
+
+    def _findings(self, share_hook: ShareHook | None) -> Iterator[Finding]:
+        database = self._database
+        problems = [row[0] for row in database.rows("PRAGMA integrity_check")]
+        if problems != ["ok"]:
+            yield Finding("file", "; ".join(map(str, problems)))
+        for row in database.rows("PRAGMA foreign_key_check"):
+            yield Finding("references", f"a row of table {row[0]} points to nothing")
+        yield from _try("audit", self.audit.verify_chain)
+        if database.first("SELECT 1 FROM identity") is not None:
+            yield from _try("identity", self.identity)
+        yield from _try("committees", self.accounts.committees)
+        yield from _try("primes", self.primes.check)
+        for sid in self.sessions.pending_sids():
+            yield from _try("pending", partial(self.sessions.pending, sid))
+        for aux_id in self.accounts.aux_ids():
+            yield from _try("aux", partial(self.accounts.aux_set, aux_id))
+        for record in self.accounts.accounts():
+            yield from _try("share", partial(self._check_account, record, share_hook))
+        joined = {record.account_id for record in self.accounts.accounts()}
+        for (account_id,) in database.rows("SELECT account_id FROM account"):
+            if account_id not in joined:
+                yield Finding("share", f"account {account_id!r} has lost the share of its epoch")
+
+    def _check_account(self, record: AccountRecord, share_hook: ShareHook | None) -> None:
+        chain_code = self.accounts.chain_code(record.account_id)
+        share = self.accounts.share(record.account_id)
+        self.accounts.shares(record.account_id)
+        if share_hook is not None:
+            share_hook(record, share, chain_code)
+
+
+def _try(what: str, look: Callable[[], object]) -> Iterator[Finding]:
+    try:
+        look()
+    except (StoreError, LocalFault) as error:
+        yield Finding(what, str(error))
+
+
+def _initialise(database: Database, wrapper: KeyWrapper, rng: Rng, clock: Clock) -> Vault:
+    if database.version:
+        raise StoreExists(f"there is a store at {database.path} already")
+    database.upgrade()
+    store_id, data_key = rng(STORE_ID_BYTES), rng(KEY_BYTES)
+    database.execute("INSERT INTO store VALUES (1, ?, ?, 0)", (store_id, int(clock() * 1000)))
+    wrapped = wrapper.wrap(data_key, wrap_place(store_id, 1))
+    database.execute("INSERT INTO sealing_key VALUES (1, ?, ?)", (wrapper.form, wrapped))
+    vault = Vault(database, EnvelopeSealer({1: data_key}, rng), store_id, rng, rng(RUN_BYTES), clock)
+    AuditLog(vault).write_head(0, GENESIS)
+    return vault
+
+
+def _unlock(database: Database, wrapper: KeyWrapper, rng: Rng, clock: Clock) -> Vault:
+    if not database.version:
+        raise StoreDamaged(
+            f"{database.path} is not a store, or one whose making was interrupted: make it again"
+        )
+    with database.transaction():
+        database.upgrade()
+    (store_id,) = database.row("SELECT store_id FROM store")
+    keys = {
+        number: wrapper.unwrap(wrapped, wrap_place(store_id, number))
+        for number, wrapped in database.rows("SELECT number, wrapped FROM sealing_key")
+    }
+    if not keys:
+        raise StoreDamaged(f"the store {database.path} is damaged: its data key is missing")
+    return Vault(database, EnvelopeSealer(keys, rng), store_id, rng, rng(RUN_BYTES), clock)
