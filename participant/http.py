@@ -1,0 +1,109 @@
+"""The one place that imports the HTTP library: what the node needs of it, and its failures as two of ours."""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from contextlib import aclosing, asynccontextmanager
+from dataclasses import dataclass
+from typing import Final
+
+import httpx2
+
+from participant.errors import NodeError
+
+MAX_ANSWER: Final = 4096
+"""Bytes of an error's body that are read and shown."""
+
+
+class ConnectionFailed(NodeError):
+    """The network's or the server's fault: nothing was answered, or the answer broke off. Worth another try.
+
+    `refused`: nobody listens at the address. `busy`: the server did answer, but not now; `retry_after` is the number of
+    seconds that it asks for.
+    """
+
+    def __init__(
+        self, what: str, *, refused: bool = False, busy: bool = False, retry_after: float = 0.0
+    ) -> None:
+        super().__init__(what)
+        self.refused = refused
+        self.busy = busy
+        self.retry_after = retry_after
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A response. `chunks` gives the body as it arrives; it raises ConnectionFailed when the stream dies."""
+
+    status: int
+    headers: Mapping[str, str]
+    chunks: AsyncIterator[bytes]
+
+    async def text(self) -> str:
+        """The first bytes of the body as text, for an error message."""
+        found = bytearray()
+        async for chunk in self.chunks:
+            found += chunk
+            if len(found) >= MAX_ANSWER:
+                break
+        return bytes(found[:MAX_ANSWER]).decode("utf-8", "replace").strip()
+
+
+class Http:
+    """A client of one server. Connections are shared among requests; redirects and proxies are not followed."""
+
+    def __init__(
+        self, base_url: str, tls: ssl.SSLContext | None, *, connect_timeout: float, silence_timeout: float
+    ) -> None:
+        """Seconds: to connect, and without a byte before an answer or stream counts as dead."""
+        self._client = httpx2.AsyncClient(
+            base_url=base_url,
+            verify=tls if tls is not None else True,
+            timeout=httpx2.Timeout(silence_timeout, connect=connect_timeout, pool=None),
+            # A standing stream a room: the library's own limit of 100 would let the 101st wait for ever.
+            limits=httpx2.Limits(max_connections=None, max_keepalive_connections=20),
+            follow_redirects=False,
+            trust_env=False,
+        )
+
+    @asynccontextmanager
+    async def request(
+        self, method: str, path: str, *, headers: Mapping[str, str], body: bytes | None = None
+    ) -> AsyncIterator[Answer]:
+        """One exchange. Raises ConnectionFailed."""
+        try:
+            # The body is taken as it comes, so nothing may be compressed.
+            sent = {**headers, "Accept-Encoding": "identity"}
+            async with (
+                self._client.stream(method, path, headers=sent, content=body) as response,
+                aclosing(_translated(response.aiter_raw())) as chunks,
+            ):
+                yield Answer(response.status_code, response.headers, chunks)
+        except httpx2.TransportError as error:
+            raise _failure(error) from error
+
+    async def close(self) -> None:
+        """Drop all connections."""
+        await self._client.aclose()
+
+
+async def _translated(raw: AsyncGenerator[bytes, None]) -> AsyncGenerator[bytes, None]:
+    try:
+        async with aclosing(raw) as chunks:
+            async for chunk in chunks:
+                yield chunk
+    except httpx2.TransportError as error:
+        raise _failure(error) from error
+
+
+def _failure(error: httpx2.TransportError) -> ConnectionFailed:
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, ConnectionRefusedError):
+            return ConnectionFailed("Connection refused", refused=True)
+        # A group holds one failure for each address that a name stands for.
+        if isinstance(cause, BaseExceptionGroup) and cause.subgroup(ConnectionRefusedError) is not None:
+            return ConnectionFailed("Connection refused", refused=True)
+        cause = cause.__cause__ or cause.__context__
+    return ConnectionFailed(f"{type(error).__name__}: {error}" if str(error) else type(error).__name__)

@@ -1,0 +1,340 @@
+"""The client of the gateway's rooms: standing subscriptions that resume, and posts that arrive at least once.
+
+A room may replay, repeat, forget or invent whatever it likes: what counts is decided by the signatures inside. This
+client sees to it that a connection which dies costs nothing but time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import re
+import ssl
+import time
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import aclosing
+from dataclasses import dataclass
+from typing import Final, Literal
+
+from participant.errors import NodeError
+from participant.http import Answer, ConnectionFailed, Http
+from participant.sse import RawEvent, SseDecoder
+
+log = logging.getLogger(__name__)
+
+MAX_BODY: Final = 8 * 1024 * 1024
+"""The gateway's default limit for a posted body, in bytes."""
+MAX_EVENT: Final = MAX_BODY + MAX_BODY // 2
+"""A body in `data:` lines; ours have one line, foreign ones may have many."""
+ROOM_NAME: Final = re.compile(r"[A-Za-z0-9_-]{1,128}", re.ASCII)
+EVENT_ID: Final = re.compile(r"0|[1-9][0-9]{0,18}", re.ASCII)
+INCARNATION: Final = "Room-Incarnation"
+RETRY_STATUS: Final = frozenset({408, 425, 429, 500, 502, 503, 504})
+"""Answers that another try may change."""
+SETTLED_SECONDS: Final = 30.0
+"""A stream that lived so long or brought something new ends a series of failures."""
+
+Action = Literal["subscribe", "post"]
+TokenProvider = Callable[[str, Action], str | None]
+"""(room, action) -> bearer token or None; asked for every request, so that tokens may change."""
+
+
+@dataclass(frozen=True)
+class Event:
+    """A message of the room: its number there, and the body as it was posted."""
+
+    id: int
+    data: str
+
+
+@dataclass(frozen=True)
+class Incarnation:
+    """The gateway lost the room's history: post again what the session still needs. What follows starts anew."""
+
+    value: str | None
+
+
+@dataclass(frozen=True)
+class HistoryLost:
+    """Messages before number `oldest` are gone (None: the gateway did not say) that this client has not seen."""
+
+    oldest: int | None
+
+
+RoomItem = Event | Incarnation | HistoryLost
+
+
+class RoomError(NodeError):
+    """The gateway refused for a reason that trying again will not change. `status` is the HTTP status."""
+
+    def __init__(self, room: str, status: int, what: str) -> None:
+        super().__init__(f"room {room}: {what} (HTTP status {status})")
+        self.room = room
+        self.status = status
+
+
+class RoomForbidden(RoomError):
+    """The token is missing, expired or not good for this room (401, 403)."""
+
+
+class RoomBodyTooLarge(RoomError):
+    """The message exceeds the gateway's limit (413)."""
+
+
+class RoomBodyRefused(RoomError):
+    """The gateway cannot carry this body or understand this request (400, 422)."""
+
+
+class RoomUnknown(RoomError):
+    """There is no such address: the URL is not a gateway's (404, 405, redirections)."""
+
+
+@dataclass
+class Backoff:
+    """Exponential, with full jitter: before try n a time uniform in [0, min(cap, base * 2^n)] seconds."""
+
+    base: float = 0.25
+    cap: float = 10.0
+
+    def delay(self, failures: int, uniform: Callable[[], float]) -> float:
+        """Seconds before the next try after `failures` >= 1 in a row."""
+        return uniform() * min(self.cap, self.base * 2.0 ** min(failures - 1, 32))
+
+
+@dataclass
+class Counters:
+    """What happened so far; the node shows them as metrics."""
+
+    connects: int = 0
+    disconnects: int = 0
+    posts: int = 0
+    post_retries: int = 0
+    repeated_events: int = 0
+    bad_events: int = 0
+    oversized_events: int = 0
+    incarnations: int = 0
+    histories_lost: int = 0
+
+
+class RoomsClient:
+    """One gateway. Safe to share among all sessions of a node."""
+
+    def __init__(
+        self,
+        base_url: str,
+        *,
+        tls: ssl.SSLContext | None = None,
+        token: TokenProvider | None = None,
+        heartbeat_timeout: float = 45.0,
+        connect_timeout: float = 10.0,
+        backoff: Backoff | None = None,
+        max_event: int = MAX_EVENT,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        uniform: Callable[[], float] = random.random,
+    ) -> None:
+        """`heartbeat_timeout`: seconds without a byte (heartbeats count) after which a stream is dead."""
+        self.base_url = base_url.rstrip("/")
+        self.counters = Counters()
+        self._http = Http(
+            self.base_url, tls, connect_timeout=connect_timeout, silence_timeout=heartbeat_timeout
+        )
+        self._token = token
+        self._backoff = backoff or Backoff()
+        self._max_event = max_event
+        self._clock = clock
+        self._sleep = sleep
+        self._uniform = uniform
+        self._reachable: bool | None = None
+
+    async def close(self) -> None:
+        """End all connections; subscriptions must have been closed before."""
+        await self._http.close()
+
+    @property
+    def reachable(self) -> bool | None:
+        """Whether the last exchange with the gateway succeeded; None before the first."""
+        return self._reachable
+
+    async def post(self, room: str, body: str) -> None:
+        """Post `body`, again and again until the gateway has taken it; the caller's deadline ends that by cancelling.
+
+        It may arrive more than once: receivers ignore exact duplicates. Raises RoomError for what trying again will
+        not change.
+        """
+        path = _path(room, "broadcast")
+        data = body.encode()
+        failures = 0
+        while True:
+            headers = {**self._headers(room, "post"), "Content-Type": "text/plain;charset=utf-8"}
+            try:
+                async with self._http.request("POST", path, headers=headers, body=data) as answer:
+                    await _check(room, answer)
+                    await answer.text()
+                    self._came_up()
+                    self.counters.posts += 1
+                    return
+            except ConnectionFailed as error:
+                failures += 1
+                wait = self._failed(room, error, failures)
+            self.counters.post_retries += 1
+            await self._sleep(wait)
+
+    async def subscribe(self, room: str) -> AsyncGenerator[RoomItem, None]:
+        """Everything in the room from its first message on, for ever; reconnects by itself and loses nothing.
+
+        Close it (`contextlib.aclosing`) when done. Raises RoomError for what trying again will not change.
+        """
+        _path(room, "subscribe")
+        state = _Position()
+        failures = 0
+        while True:
+            started = self._clock()
+            progress = state.seen
+            end = ConnectionFailed("the gateway ended the stream")
+            try:
+                async with aclosing(self._stream(room, state)) as items:
+                    async for item in items:
+                        yield item
+            except ConnectionFailed as error:
+                end = error
+            if state.restart:
+                state.restart = False
+                continue
+            self.counters.disconnects += 1
+            settled = state.seen > progress or self._clock() - started >= SETTLED_SECONDS
+            failures = 1 if settled else failures + 1
+            await self._sleep(self._failed(room, end, failures))
+
+    async def _stream(self, room: str, state: _Position) -> AsyncGenerator[RoomItem, None]:
+        """One connection's items. Ends, or raises ConnectionFailed, when the connection does."""
+        headers = {
+            **self._headers(room, "subscribe"),
+            "Accept": "text/event-stream",
+            "Cache-Control": "no-store",
+        }
+        if state.last_id is not None:
+            headers["Last-Event-ID"] = str(state.last_id)
+        async with self._http.request("GET", _path(room, "subscribe"), headers=headers) as answer:
+            await _check(room, answer)
+            if not answer.headers.get("Content-Type", "").startswith("text/event-stream"):
+                raise RoomUnknown(room, answer.status, f"{self.base_url} answers, but not as a gateway does")
+            self._came_up()
+            self.counters.connects += 1
+            incarnation = answer.headers.get(INCARNATION)
+            changed = state.connected and (incarnation is None or incarnation != state.incarnation)
+            state.connected, state.incarnation = True, incarnation
+            if changed:
+                self.counters.incarnations += 1
+                log.info("room %s: the gateway lost its history, starting anew", room)
+                resumed = state.last_id is not None
+                state.last_id = None
+                yield Incarnation(incarnation)
+                if resumed:
+                    # This stream left out what came before the old number; a fresh one does not.
+                    state.restart = True
+                    return
+            decoder = SseDecoder(self._max_event)
+            async for chunk in answer.chunks:
+                for raw in decoder.feed(chunk):
+                    item = self._item(room, raw, state)
+                    if item is not None:
+                        yield item
+
+    def _item(self, room: str, raw: RawEvent, state: _Position) -> RoomItem | None:
+        if raw.event == "history-lost":
+            oldest = raw.data.strip() if raw.data is not None else ""
+            self.counters.histories_lost += 1
+            log.warning("room %s: the gateway no longer has messages that this node has not seen", room)
+            return HistoryLost(int(oldest) if EVENT_ID.fullmatch(oldest) else None)
+        if raw.event != "new-message":
+            return None
+        if raw.id is None or not EVENT_ID.fullmatch(raw.id):
+            self.counters.bad_events += 1
+            log.debug("room %s: an event without a number", room)
+            return None
+        number = int(raw.id)
+        if state.last_id is not None and number <= state.last_id:
+            self.counters.repeated_events += 1
+            return None
+        state.last_id = number
+        state.seen += 1
+        if raw.data is None:
+            self.counters.oversized_events += 1
+            log.warning(
+                "room %s: message %d is larger than %d bytes or not text", room, number, self._max_event
+            )
+            return None
+        return Event(number, raw.data)
+
+    def _headers(self, room: str, action: Action) -> dict[str, str]:
+        token = self._token(room, action) if self._token is not None else None
+        return {} if token is None else {"Authorization": f"Bearer {token}"}
+
+    def _came_up(self) -> None:
+        if self._reachable is not True:
+            self._reachable = True
+            log.info("Connected to gateway at %s", self.base_url)
+
+    def _failed(self, room: str, error: ConnectionFailed, failures: int) -> float:
+        """Say it, once for each change of state and not for each try; return the seconds to wait."""
+        if error.busy:
+            self._came_up()
+            level = logging.WARNING if failures == 1 else logging.DEBUG
+            log.log(level, "room %s: %s. Trying again with back-off.", room, error)
+        elif self._reachable is False:
+            log.debug("gateway at %s: %s", self.base_url, error)
+        else:
+            self._reachable = False
+            self._say_down(error)
+        return max(self._backoff.delay(failures, self._uniform), min(error.retry_after, self._backoff.cap))
+
+    def _say_down(self, error: ConnectionFailed) -> None:
+        if error.refused:
+            log.warning(
+                "Connection refused by the gateway at %s: nothing listens there. Start sign-gateway, or correct "
+                "gateway.url in the configuration. Trying again with back-off until it answers.",
+                self.base_url,
+            )
+        else:
+            log.warning("Lost the gateway at %s (%s). Trying again with back-off.", self.base_url, error)
+
+
+@dataclass
+class _Position:
+    """How far a subscription has come."""
+
+    last_id: int | None = None
+    incarnation: str | None = None
+    connected: bool = False
+    restart: bool = False
+    seen: int = 0
+
+
+def _path(room: str, verb: str) -> str:
+    if not ROOM_NAME.fullmatch(room):
+        raise ValueError(f"{room[:140]!r} is no name for a room")
+    return f"/rooms/{room}/{verb}"
+
+
+async def _check(room: str, answer: Answer) -> None:
+    """Raise ConnectionFailed for an answer worth another try, RoomError for any other that is no success."""
+    status = answer.status
+    if status == 200:
+        return
+    said = "".join(c if c.isprintable() else " " for c in (await answer.text())[:200])
+    says = said.strip() or "no reason given"
+    if status in RETRY_STATUS or status >= 500:
+        asked = answer.headers.get("Retry-After", "")
+        wait = float(asked) if EVENT_ID.fullmatch(asked) else 0.0
+        raise ConnectionFailed(f"the gateway answers {status}: {says}", busy=True, retry_after=wait)
+    if status in {401, 403}:
+        raise RoomForbidden(room, status, f"the gateway does not let this node in: {says}; check its token")
+    if status == 413:
+        raise RoomBodyTooLarge(
+            room, status, f"the message is too large for the gateway: {says}; raise its body limit"
+        )
+    if status in {404, 405} or 300 <= status < 400:
+        raise RoomUnknown(room, status, f"this is no gateway's address: {says}; correct gateway.url")
+    raise RoomBodyRefused(room, status, f"the gateway refuses the request: {says}")
