@@ -36,13 +36,14 @@ def _need(holds: bool, what: str) -> None:  # noqa: FBT001 - an assertion reads 
 def _decode(data: bytes, schema: enc.Schema, suite: Suite, tag: str, what: str) -> list[enc.Value]:
     """The record's fields after tag, PROTO and level, which are compared with `suite`."""
     try:
-        found_tag, proto, level, *fields = enc.decode(data, schema)
+        values: list[enc.Value] = enc.decode(data, schema)
     except ProtocolError as error:
         raise ShareCorrupt(f"{what} is damaged: {error}") from None
+    found_tag, proto, level = values[:3]
     _need(found_tag == tag, f"{what} is of kind {found_tag!r}, not {tag!r}")
     _need(proto == suite.proto, f"{what} is of suite {proto!r}, not {suite.proto!r}")
     _need(level == suite.level.as_list(), f"{what} was made with other security parameters")
-    return fields
+    return values[3:]
 
 
 def _header(suite: Suite, tag: str) -> list[enc.Value]:
@@ -119,7 +120,8 @@ class KeyShare:
         """Everything that the record says about itself (security.md C3, E4). Raises ShareCorrupt.
 
         The public shares must lie on one polynomial of degree t-1 whose value at 0 is X: the first t of them
-        determine it, and 0 and every further index are compared with it, so any t of them give X.
+        determine it, and 0 and every further index are compared with it, so any t of them give X. Its degree must not be
+        lower, or fewer than t parties could sign.
         """
         group = self.suite.group
         _need(
@@ -146,9 +148,18 @@ class KeyShare:
         )
         base, rest = self.indices[: self.t], self.indices[self.t :]
         for z, expected in [(0, self.X), *((index, self.public_shares[index]) for index in rest)]:
-            found = group.sum([lagrange(base, i, z, group.q) * self.public_shares[i] for i in base])
             what = "the public key" if z == 0 else f"public share {z}"
-            _need(found == expected, f"the public shares do not interpolate to {what}")
+            _need(self._interpolate(base, z) == expected, f"the public shares do not interpolate to {what}")
+        last = base.pop()
+        _need(
+            self._interpolate(base, last) != self.public_shares[last],
+            f"fewer than {self.t} shares give the key: the threshold is not what the record says",
+        )
+
+    def _interpolate(self, base: list[int], z: int) -> Point:
+        """The value at z, in the exponent, of the polynomial through the public shares of `base`."""
+        group = self.suite.group
+        return group.sum([lagrange(base, i, z, group.q) * self.public_shares[i] for i in base])
 
 
 @dataclass(frozen=True)
@@ -226,8 +237,10 @@ class AuxSet:
             [row[0] for row in rows] == sorted(parties), "aux set is damaged: indices repeat or are unsorted"
         )
         try:
-            paillier = PaillierSecret(*map(mpz, primes))
-            opener = None if pedersen is None else RingPedersenSecret(*map(mpz, pedersen), parties[me].t)
+            paillier = PaillierSecret(primes[0], primes[1])
+            opener = None
+            if pedersen is not None:
+                opener = RingPedersenSecret(pedersen[0], pedersen[1], pedersen[2], parties[me].t)
         except (ProtocolError, ArithmeticError, ValueError) as error:
             raise ShareCorrupt(f"aux set is damaged: {error}") from None
         aux = cls(suite, aux_id, me, parties, paillier, opener)
