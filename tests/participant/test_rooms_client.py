@@ -310,7 +310,10 @@ def free_port() -> int:
         return port
 
 
-async def test_connection_refused_is_said_once_with_what_to_do(caplog: pytest.LogCaptureFixture) -> None:
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
+async def test_connection_refused_is_said_once_with_what_to_do(
+    host: str, caplog: pytest.LogCaptureFixture
+) -> None:
     caplog.set_level(logging.INFO, "participant.rooms")
     port = free_port()
     sleeps = Sleeps()
@@ -321,7 +324,7 @@ async def test_connection_refused_is_said_once_with_what_to_do(caplog: pytest.Lo
             await server.__aenter__()
 
     sleeps.then = start_after_four
-    async with client(f"http://127.0.0.1:{port}", sleep=sleeps) as rooms:
+    async with client(f"http://{host}:{port}", sleep=sleeps) as rooms:
         assert rooms.reachable is None
         async with asyncio.timeout(WAIT):
             await rooms.post("r", "x")
@@ -330,10 +333,10 @@ async def test_connection_refused_is_said_once_with_what_to_do(caplog: pytest.Lo
         assert len(sleeps.asked) == 4
         first, second = (record.getMessage() for record in caplog.records)
         assert first.startswith(
-            f"Connection refused by the gateway at http://127.0.0.1:{port}: nothing listens there."
+            f"Connection refused by the gateway at http://{host}:{port}: nothing listens there."
         )
         assert "Start sign-gateway" in first
-        assert second == f"Connected to gateway at http://127.0.0.1:{port}"
+        assert second == f"Connected to gateway at http://{host}:{port}"
 
         async def stop(_: int) -> None:
             raise asyncio.CancelledError

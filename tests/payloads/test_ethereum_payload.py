@@ -178,6 +178,8 @@ def test_ttsignature_cases_are_signed_transactions_and_are_refused_as_such() -> 
         ({"accessList": [{"address": "0x" + "00" * 20}]}, r"accessList\[0\] is no object"),
         ({"accessList": [{"address": "0x" + "00" * 20, "storageKeys": ["0x00"]}]}, "32 are due"),
         ({"from": "0x00"}, "from has 1 bytes"),
+        ({"accessList": [{"address": "0x" + "00" * 20, "storageKeys": 1}]}, "storageKeys is no list"),
+        ({"data": "0x" + "00" * MAX_BYTES}, f"at most {MAX_BYTES} are taken"),
     ],
 )
 def test_a_bad_field_is_named(change: dict[str, Any], says: str) -> None:
@@ -266,6 +268,10 @@ def mutate(change: str) -> bytes:
         return b"\5" + unsigned[1:]
     elif change == "string":
         return rlp.encode(b"\xff" * 60)
+    elif change == "number of 33 bytes":
+        items[6] = b"\1" * 33
+    elif change == "no access list":
+        items[8] = b""
     elif change == "too long":
         items[7] = bytes(MAX_BYTES)
     return b"\2" + rlp.encode(items)
@@ -285,6 +291,8 @@ def mutate(change: str) -> bytes:
         "type 3",
         "type 5",
         "string",
+        "number of 33 bytes",
+        "no access list",
         "too long",
     ],
 )
@@ -315,6 +323,23 @@ def test_a_signature_that_does_not_fit_is_not_assembled(wrong: str) -> None:
     assert finish(payload, decoded, (good,)).raw_transaction is not None
     with pytest.raises(PayloadError, match="signature"):
         finish(payload, decoded, signatures)
+
+
+def test_a_recovery_id_that_ethereum_cannot_express() -> None:
+    """r >= q - p happens with probability 2^-127, so no key makes one here; the form alone is tested."""
+    with pytest.raises(PayloadError, match="recovery id 2 has no form"):
+        from_bytes(EthereumTx.parse(GOOD).unsigned).signed(Signature(1, 1, 2))
+
+
+def test_text_that_is_neither_json_nor_hex() -> None:
+    for text in ("0xzz", "\ud800", "[1]", "1", "null", "{" + " " * 400_000 + "}"):
+        with pytest.raises(PayloadError):
+            EthereumTx.parse(text)
+    nested: dict[str, Any] = {}
+    for _ in range(20):
+        nested = {"a": nested}
+    with pytest.raises(PayloadError, match="nested deeper"):
+        EthereumTx.parse({**GOOD, "data": nested})
 
 
 def test_personal_message_as_eth_account_hashes_it() -> None:

@@ -15,10 +15,10 @@ from embit.psbt import PSBT, DerivationPath
 from embit.transaction import Transaction, TransactionInput, TransactionOutput
 from payload_testing import TestAccount
 
-from participant.payloads import PayloadError, PsbtTx, Signature, decode, finish
+from participant.payloads import PayloadError, PsbtTx, Signature, bitcoin, decode, finish
 from participant.payloads.addresses import p2pkh_script
 from participant.payloads.bitcoin import BitcoinSummary, der
-from participant.payloads.bitcoin_transaction import SighashAll, compact_size
+from participant.payloads.bitcoin_transaction import Cursor, SighashAll, compact_size
 from participant.payloads.bitcoin_transaction import Transaction as OurTransaction
 from participant.payloads.psbt import MAGIC, Psbt
 
@@ -483,3 +483,83 @@ def test_signatures_go_to_their_own_inputs() -> None:
     wrong = replace(decoded.digests[0], input_index=None)
     with pytest.raises(PayloadError, match="not of a PSBT"):
         finish(payload, replace(decoded, digests=(wrong, *decoded.digests[1:])), signatures)
+
+
+def test_more_inputs_than_one_request_signs() -> None:
+    payment = Payment(ACCOUNT, [("p2wpkh", (0, 1), 1000)] * 101, [(None, 100_000)])
+    with pytest.raises(PayloadError, match="101 inputs to sign, at most 100"):
+        decode(PsbtTx(payment.bytes()), ACCOUNT)
+    assert (
+        len(
+            decode(
+                PsbtTx(Payment(ACCOUNT, [("p2wpkh", (0, 1), 1000)] * 100, [(None, 9)]).bytes()), ACCOUNT
+            ).digests
+        )
+        == 100
+    )
+
+
+def test_derivations_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    payment = Payment(ACCOUNT, MIXED, [(None, 1000)])
+    scope = payment.psbt.inputs[0]
+    (key,) = scope.bip32_derivations
+    scope.bip32_derivations[key] = DerivationPath(ACCOUNT.fingerprint, [0] * 17)
+    ACCOUNT.asked.clear()
+    decoded = decode(PsbtTx(payment.bytes()), ACCOUNT)
+    assert [due.input_index for due in decoded.digests] == [1, 2]
+    assert max(map(len, ACCOUNT.asked)) == 2, "a path that is too long is not derived"
+    monkeypatch.setattr(bitcoin, "MAX_DERIVATIONS", 1)
+    with pytest.raises(PayloadError, match="names more than 1 derivations"):
+        decode(PsbtTx(payment.bytes()), ACCOUNT)
+
+
+@pytest.mark.parametrize("size", [0, 3, 5])
+def test_a_derivation_of_another_length(size: int) -> None:
+    data = psbt_of(
+        "0200000001" + "ab" * 32 + "0000000000ffffffff01e8030000000000000000000000",
+        {b"\6" + ACCOUNT.public_key(()): bytes(size)},
+    )
+    with pytest.raises(PayloadError, match=f"input 0: a BIP-32 derivation of {size} bytes"):
+        decode(data, ACCOUNT)
+
+
+@pytest.mark.parametrize("where", ["claimed", "previous", "together"])
+def test_amounts_above_all_money(where: str) -> None:
+    most = 21_000_000 * 10**8
+    inputs = {
+        "previous": [("p2pkh", (0, 1), most + 1)],
+        "together": [("p2wpkh", (0, i), most - 1) for i in (1, 2)],
+    }
+    payment = Payment(ACCOUNT, inputs.get(where, [("p2wpkh", (0, 1), most + 1)]), [(None, 1000)])
+    if where == "claimed":
+        payment.psbt.inputs[0].non_witness_utxo = None
+    with pytest.raises(PayloadError, match="more than 21 million"):
+        decode(PsbtTx(payment.bytes()), ACCOUNT)
+
+
+def test_sizes_and_fields_of_the_container() -> None:
+    with pytest.raises(PayloadError, match="at most 2097152"):
+        PsbtTx(MAGIC + bytes(2 * 1024 * 1024))
+    two = b"\1\xfb\4\2\0\0\0" + b"\1\2\4\2\0\0\0" + b"\1\4\1\1" + b"\1\5\1\1" + b"\0"
+    out = b"\1\3\x08" + bytes(8) + b"\1\4\0" + b"\0"
+    vout = b"\1\x0f\4" + bytes(4)
+    Psbt.parse(MAGIC + two + b"\1\x0e\x20" + bytes(32) + vout + b"\0" + out)
+    with pytest.raises(PayloadError, match="previous txid has 31 bytes"):
+        Psbt.parse(MAGIC + two + b"\1\x0e\x1f" + bytes(31) + vout + b"\0" + out)
+    with pytest.raises(PayloadError, match="output index has 3 bytes, 4 are due"):
+        Psbt.parse(MAGIC + two + b"\1\x0e\x20" + bytes(32) + b"\1\x0f\3" + bytes(3) + b"\0" + out)
+    with pytest.raises(PayloadError, match="PSBT version 1 is unknown"):
+        Psbt.parse(MAGIC + b"\1\xfb\4\1\0\0\0" + b"\0")
+    with pytest.raises(PayloadError, match="marker of witnesses and none"):
+        OurTransaction.parse(
+            bytes.fromhex("02000000000101" + "ab" * 32 + "0000000000ffffffff000000000000"),
+            "x",
+            segwit=True,
+        )
+    for number in (0, 252, 253, 65535, 65536, 2**32 - 1, 2**32):
+        assert Cursor(compact_size(number), "x").compact() == number
+    for longer in (b"\xfd\xfc\0", b"\xfe\xff\xff\0\0", b"\xff\xff\xff\xff\xff\0\0\0\0"):
+        with pytest.raises(PayloadError, match="longer form"):
+            Cursor(longer, "x").compact()
+    with pytest.raises(PayloadError, match="has no CompactSize"):
+        compact_size(1 << 64)

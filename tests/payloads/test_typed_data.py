@@ -90,6 +90,12 @@ def test_eth_account_agrees() -> None:
         assert parse(full).digest == signed.message_hash
 
 
+def test_numbers_in_three_spellings() -> None:
+    assert parse(with_type("uint16", 300)).digest == parse(with_type("uint16", "300")).digest
+    assert parse(with_type("uint16", 300)).digest == parse(with_type("uint16", "0x12C")).digest
+    assert parse(with_type("int8", -3)).digest == parse(with_type("int8", "-3")).digest
+
+
 def test_a_recursive_type_ends_with_null() -> None:
     """keccak(typeHash, 1, keccak(typeHash, 2, 0)) by hand, the rule of version 4."""
     full = {
@@ -181,6 +187,7 @@ def test_a_value_that_is_not_of_its_type(kind: str, value: Any, says: str) -> No
         (lambda d: d["types"]["EIP712Domain"][2].update(type="uint64"), "no member of a domain"),
         (lambda d: d["types"]["Mail"].append({"name": "to", "type": "Person"}), "declared twice"),
         (lambda d: d["types"]["Mail"].append({"name": "x"}), "no object of name and type"),
+        (lambda d: d["types"]["Mail"].append({"name": "x", "type": "uint8" + "[]" * 200}), "is no type"),
         (lambda d: d["types"].update({"uint256": []}), "no name for a type"),
         (lambda d: d["types"].update({"uint": []}), "no name for a type"),
         (lambda d: d["types"].update({"A(uint8 x)B": []}), "no name for a type"),
