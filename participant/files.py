@@ -43,9 +43,14 @@ def read_private(path: Path, maximum: int = MAX_SECRET_FILE) -> bytes:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except OSError as error:
         raise SecretFileError(f"cannot read {path}: {error.strerror}") from None
-    with os.fdopen(descriptor, "rb") as file:
+    try:
         check_private(path, descriptor)
-        data = file.read(maximum + 1)
+        with os.fdopen(descriptor, "rb", closefd=False) as file:
+            data = file.read(maximum + 1)
+    except OSError as error:
+        raise SecretFileError(f"cannot read {path}: {error.strerror}") from None
+    finally:
+        os.close(descriptor)
     if len(data) > maximum:
         raise SecretFileError(f"{path} is longer than {maximum} bytes")
     return data
