@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 
@@ -34,6 +35,11 @@ def deal(suite: Suite = TINY, t: int = 2, n: int = 3, seed: object = 0) -> list[
 @lru_cache(maxsize=8)
 def _aux_keys(suite: Suite, n: int, seed: object) -> tuple[tuple[object, object], ...]:
     return tuple((paillier_key(suite.level, i, seed), pedersen_key(suite.level, i, seed)) for i in range(n))
+
+
+def next_epoch(share: KeyShare, seed: object = "next") -> KeyShare:
+    """A share of the same key in a later epoch (it differs in nothing else: the store does not look inside)."""
+    return replace(share, share_epoch=hash_commit("test", "epoch", repr(seed)))
 
 
 def aux_sets(suite: Suite = TINY, n: int = 3, seed: object = 0) -> list[AuxSet]:
