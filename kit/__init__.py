@@ -1,0 +1,1 @@
+"""What every daemon needs: settings, logs, TLS, metrics, health, sockets, signals. `kit.pb` holds generated stubs."""

@@ -1,0 +1,315 @@
+"""The three calls of a room as ASGI endpoints, exactly as deployed clients expect them.
+
+GET  /rooms/{room_id}/subscribe          200 text/event-stream
+POST /rooms/{room_id}/issue_unique_idx   200 {"unique_idx": n}
+POST /rooms/{room_id}/broadcast          200, empty
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Mapping
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.middleware.cors import CORSMiddleware
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import BaseRoute, Route
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from gateway.meters import Meters
+from gateway.rooms import CLOSING, LAST_WORDS, Broker, Subscription
+from gateway.settings import ServerSettings
+from gateway.store import StoreFull, StoreUnavailable
+from kit.http import connection_of
+
+MAX_ROOM_ID_BYTES = 256
+RETRY = b"retry: 5000\n\n"
+PING = b": ping\n\n"
+RETRY_AFTER_SECONDS = 5
+
+Headers = Mapping[str, str]
+
+
+class Refusal(Exception):
+    """An answer other than 200. `reason` is stable (answer, log, metrics); `text` is for a human."""
+
+    def __init__(self, status: int, reason: str, text: str, headers: Headers | None = None) -> None:
+        super().__init__(text)
+        self.status = status
+        self.reason = reason
+        self.text = text
+        self.headers = dict(headers or {})
+
+
+class Disconnected(Exception):
+    """The client left before its request was complete."""
+
+
+def header(scope: Scope, name: bytes) -> bytes | None:
+    """The first value of a request header (lower-case name)."""
+    for key, value in scope["headers"]:
+        if key == name:
+            return bytes(value)
+    return None
+
+
+class RoomEndpoint:
+    """What the three have in common: one method, the room's id, refusals."""
+
+    method = "POST"
+
+    def __init__(self, broker: Broker, server: ServerSettings, meters: Meters) -> None:
+        """Serves rooms of `broker`."""
+        self.broker = broker
+        self.server = server
+        self.meters = meters
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """ASGI."""
+        room = scope["path_params"]["room_id"]
+        try:
+            if scope["method"] != self.method:
+                raise Refusal(405, "method_not_allowed", f"use {self.method}", {"allow": self.method})  # noqa: TRY301 - one way out
+            self._check_room(room)
+            if self.broker.draining:
+                raise Refusal(503, "draining", "the gateway is closing", _retry_after())  # noqa: TRY301 - one way out
+            await self.serve(room, scope, receive, send)
+        except StoreFull as error:
+            refusal = Refusal(503, error.reason, str(error), _retry_after())
+        except StoreUnavailable as error:
+            refusal = Refusal(503, "store_unavailable", str(error), _retry_after(error.retry_seconds))
+        except Refusal as error:
+            refusal = error
+        except Disconnected:
+            self.meters.refused("client_left", room=room)
+            return
+        else:
+            return
+        await refuse(self.meters, refusal, scope, receive, send, room=room)
+
+    async def serve(self, room: str, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answers the call, or raises Refusal, StoreFull, StoreUnavailable before it began to."""
+        raise NotImplementedError
+
+    @staticmethod
+    def _check_room(room: str) -> None:
+        if len(room.encode("utf-8", "surrogatepass")) > MAX_ROOM_ID_BYTES:
+            raise Refusal(400, "bad_room_id", f"a room id has at most {MAX_ROOM_ID_BYTES} bytes")
+        if not room.isprintable() or "\N{REPLACEMENT CHARACTER}" in room:
+            raise Refusal(400, "bad_room_id", "a room id is printable UTF-8")
+
+
+class Subscribe(RoomEndpoint):
+    """The stream of a room: `retry:`, its history, then what comes."""
+
+    method = "GET"
+
+    async def serve(self, room: str, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002 - ASGI
+        """See RoomEndpoint."""
+        last = _last_event_id(scope)
+        subscription = await self.broker.subscribe(room, connection_of(scope))
+        try:
+            view = subscription.view
+            first = RETRY
+            start = 0 if last is None or last >= view.next_id else last + 1
+            if start < view.oldest:
+                if start:
+                    self.meters.history_lost.inc()
+                    first += b"event: history-lost\ndata: %d\n\n" % view.oldest
+                start = view.oldest
+            subscription.begin(start)
+            await send(
+                {
+                    "type": "http.response.start",
+                    "status": 200,
+                    "headers": [
+                        (b"content-type", b"text/event-stream"),
+                        (b"cache-control", b"no-store"),
+                        # nginx would otherwise hold events back.
+                        (b"x-accel-buffering", b"no"),
+                        (b"room-incarnation", view.incarnation.encode("ascii")),
+                    ],
+                }
+            )
+            await send({"type": "http.response.body", "body": first, "more_body": True})
+            await self._follow(subscription, send)
+        finally:
+            self.broker.unsubscribe(subscription)
+
+    async def _follow(self, subscription: Subscription, send: Send) -> None:
+        while not subscription.gone:
+            reason = subscription.end_reason
+            behind = subscription.cursor < subscription.next_id
+            if reason is not None and not (reason == CLOSING and behind):
+                await send({"type": "http.response.body", "body": LAST_WORDS[reason], "more_body": False})
+                return
+            if behind:
+                events = await subscription.read()
+                if not events:
+                    continue
+                body = events[0].frame if len(events) == 1 else b"".join([event.frame for event in events])
+                subscription.sending()
+                await send({"type": "http.response.body", "body": body, "more_body": True})
+                subscription.sent(events)
+            elif subscription.ping_due:
+                subscription.ping_due = False
+                subscription.sending()
+                await send({"type": "http.response.body", "body": PING, "more_body": True})
+                subscription.sent()
+            else:
+                await subscription.wait()
+
+
+class IssueUniqueIdx(RoomEndpoint):
+    """The room's counter."""
+
+    async def serve(self, room: str, scope: Scope, receive: Receive, send: Send) -> None:
+        """See RoomEndpoint."""
+        index = await self.broker.store.next_index(room)
+        self.meters.indices.inc()
+        await JSONResponse({"unique_idx": index})(scope, receive, send)
+
+
+class Broadcast(RoomEndpoint):
+    """Takes a message for everybody in the room, its sender included."""
+
+    _bodies = 0
+
+    async def serve(self, room: str, scope: Scope, receive: Receive, send: Send) -> None:
+        """See RoomEndpoint."""
+        body = await self._body(scope, receive)
+        try:
+            body.decode("utf-8")
+        except UnicodeDecodeError:
+            raise Refusal(400, "not_utf8", "the body is not UTF-8") from None
+        if b"\r" in body:
+            raise Refusal(
+                400, "carriage_return", "the body holds a CR, which server-sent events cannot carry"
+            )
+        await self.broker.store.append(room, body)
+        self.meters.messages.inc()
+        self.meters.message_bytes.inc(len(body))
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"0")]})
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+    async def _body(self, scope: Scope, receive: Receive) -> bytes:
+        """The whole body, never more of it in memory than allowed."""
+        announced = header(scope, b"content-length")
+        if announced is not None and int(announced) > self.server.max_body_bytes:
+            # Asked beforehand, the client sends no body now, and what comes next would be taken for it.
+            raise self._too_large({"connection": "close"} if header(scope, b"expect") is not None else None)
+        parts: list[bytes] = []
+        size = 0
+        try:
+            while True:
+                message = await receive()
+                if message["type"] == "http.disconnect":
+                    raise Disconnected
+                part: bytes = message.get("body", b"")
+                size += len(part)
+                self._bodies += len(part)
+                parts.append(part)
+                if size > self.server.max_body_bytes:
+                    raise self._too_large()
+                if self._bodies > self.server.max_bodies_bytes:
+                    raise Refusal(
+                        503, "busy", "too many messages are being received at a time", _retry_after()
+                    )
+                if not message.get("more_body", False):
+                    return parts[0] if len(parts) == 1 else b"".join(parts)
+        finally:
+            self._bodies -= size
+
+    def _too_large(self, headers: Headers | None = None) -> Refusal:
+        text = f"a message has at most {self.server.max_body_bytes} bytes"
+        return Refusal(413, "body_too_large", text, headers)
+
+
+def _retry_after(seconds: int = RETRY_AFTER_SECONDS) -> Headers:
+    return {"retry-after": str(seconds)}
+
+
+def _last_event_id(scope: Scope) -> int | None:
+    value = header(scope, b"last-event-id")
+    if value is None:
+        return None
+    # bytes.isdigit knows ASCII digits alone.
+    if not value.isdigit():
+        raise Refusal(400, "bad_last_event_id", "Last-Event-ID is not a decimal number")
+    # Beyond 2^63 no store has an id, and int() refuses to parse thousands of digits.
+    return int(value) if len(value) <= 18 else 2**63
+
+
+async def refuse(
+    meters: Meters, refusal: Refusal, scope: Scope, receive: Receive, send: Send, **about: object
+) -> None:
+    """Answers, logs and counts a refusal."""
+    client = scope.get("client")
+    meters.refused(
+        refusal.reason,
+        status=refusal.status,
+        method=scope["method"],
+        path=scope["path"][:512],
+        client=client[0] if client else None,
+        **about,
+    )
+    answer = {"error": refusal.reason, "message": refusal.text}
+    response = Response(
+        json.dumps(answer), refusal.status, headers=refusal.headers, media_type="application/json"
+    )
+    await response(scope, receive, send)
+
+
+def gateway_app(
+    broker: Broker, server: ServerSettings, meters: Meters, extra_routes: Iterable[BaseRoute] = ()
+) -> Starlette:
+    """The application: rooms, whatever `extra_routes` adds, 404 and 405 for the rest."""
+
+    def endpoint(kind: Callable[[Broker, ServerSettings, Meters], ASGIApp], path: str) -> Route:
+        return Route(path, kind(broker, server, meters))
+
+    async def not_ours(request: Request, error: Exception) -> Response:
+        status = error.status_code if isinstance(error, HTTPException) else 500
+        headers = dict(error.headers or {}) if isinstance(error, HTTPException) else {}
+        reason = {404: "not_found", 405: "method_not_allowed"}.get(status, "http_error")
+        client = request.client.host if request.client else None
+        path = request.url.path[:512]
+        meters.refused(reason, status=status, method=request.method, path=path, client=client)
+        text = {404: "there is nothing here", 405: f"use {headers.get('Allow', 'another method')}"}.get(
+            status, ""
+        )
+        return JSONResponse({"error": reason, "message": text}, status_code=status, headers=headers)
+
+    async def failed(request: Request, error: Exception) -> Response:
+        # The traceback is logged by the server, to which the exception goes on.
+        meters.refused(
+            "internal_error", method=request.method, path=request.url.path[:512], error=type(error).__name__
+        )
+        return JSONResponse({"error": "internal_error", "message": "see the gateway's log"}, status_code=500)
+
+    app = Starlette(
+        routes=[
+            endpoint(Subscribe, "/rooms/{room_id}/subscribe"),
+            endpoint(IssueUniqueIdx, "/rooms/{room_id}/issue_unique_idx"),
+            endpoint(Broadcast, "/rooms/{room_id}/broadcast"),
+            *extra_routes,
+        ],
+        middleware=[
+            Middleware(
+                CORSMiddleware,
+                allow_origins=server.cors_origins,
+                allow_methods=["GET", "POST"],
+                allow_headers=["Authorization", "Content-Type", "Last-Event-ID", "Cache-Control"],
+                expose_headers=["Room-Incarnation", "Retry-After"],
+                max_age=3600,
+            )
+        ]
+        if server.cors_origins
+        else [],
+        exception_handlers={HTTPException: not_ours, Exception: failed},
+    )
+    app.router.redirect_slashes = False
+    return app

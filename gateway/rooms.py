@@ -1,0 +1,283 @@
+"""The broker: subscriptions over a store, with bounds on each and a heartbeat for all.
+
+A subscription holds no queue: it reads its room's log at its own pace, and the log is bounded. What is bounded here
+is how far and how long it may stay behind before it is cut off; it resumes by Last-Event-ID.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+
+from gateway.memory import MemoryStore
+from gateway.meters import Meters
+from gateway.settings import RoomsSettings
+from gateway.store import Event, HistoryLost, RoomStore, StoreFull, StoreUnavailable, View, Watch
+from kit.http import Connection
+from kit.logs import get_logger
+
+# Frames joined into one write.
+BATCH_BYTES = 256 * 1024
+# Stalled readers do not keep a drain waiting longer than this.
+DRAIN_STALLED_SECONDS = 1.0
+
+CLOSING = "drain"
+SLOW = "slow_reader"
+OVERTAKEN = "overtaken"
+STORE = "store_unavailable"
+
+LAST_WORDS = {
+    CLOSING: b": the gateway is closing: subscribe again with Last-Event-ID\n\n",
+    SLOW: b": cut off (slow_reader): you are too far behind; subscribe again with Last-Event-ID\n\n",
+    STORE: b": cut off (store_unavailable): subscribe again with Last-Event-ID\n\n",
+    OVERTAKEN: b": cut off (overtaken): events you had not read are gone; subscribe again with Last-Event-ID\n\n",
+}
+
+_log = get_logger(__name__)
+
+
+class Subscription:
+    """One reader of one room."""
+
+    __slots__ = (
+        "_broker",
+        "_live_from",
+        "_waiter",
+        "connection",
+        "cursor",
+        "end_reason",
+        "gone",
+        "next_id",
+        "ping_due",
+        "quiet",
+        "room",
+        "sending_since",
+        "watch",
+    )
+
+    watch: Watch
+
+    def __init__(self, broker: Broker, room: str, connection: Connection) -> None:
+        self._broker = broker
+        self._waiter: asyncio.Future[None] | None = None
+        self.room = room
+        self.connection = connection
+        self.cursor = 0
+        self.next_id = 0
+        self._live_from = 0
+        self.end_reason: str | None = None
+        self.gone = False
+        self.ping_due = False
+        self.quiet = True
+        self.sending_since: float | None = None
+
+    @property
+    def view(self) -> View:
+        """The room as it was when the subscription began."""
+        return self.watch.view
+
+    def begin(self, cursor: int) -> None:
+        """Reads from event `cursor` on. What is there already may be read slowly, what comes may not."""
+        self.cursor = cursor
+        self.next_id = max(self.next_id, self.view.next_id)
+        self._live_from = self.view.next_id
+
+    async def wait(self) -> None:
+        """Returns when there is something to do: events, a ping, the end."""
+        if self.cursor < self.next_id or self.ping_due or self.end_reason is not None or self.gone:
+            return
+        self._waiter = self._broker.loop.create_future()
+        try:
+            await self._waiter
+        finally:
+            self._waiter = None
+
+    async def read(self) -> Sequence[Event]:
+        """The next events, some if there are any. An empty answer: the subscription ended (`end_reason`)."""
+        try:
+            events = await self._broker.store.read(self.room, self.cursor, BATCH_BYTES)
+        except HistoryLost:
+            self._broker.cut(self, OVERTAKEN)
+            return ()
+        except StoreUnavailable:
+            self._broker.cut(self, STORE)
+            return ()
+        if not events:
+            # The store told of an event that it does not give: it lost the room. Only a new subscription tells
+            # the client so.
+            self._broker.cut(self, OVERTAKEN)
+        return events
+
+    def sending(self) -> None:
+        """A write begins."""
+        self.sending_since = self._broker.now()
+        self.quiet = False
+
+    def sent(self, events: Sequence[Event] = ()) -> None:
+        """It is done; `events` were in it."""
+        self.sending_since = None
+        if events:
+            self.cursor = events[-1].id + 1
+            self._broker.meters.deliveries.inc(len(events))
+
+    def grown(self, next_id: int) -> None:
+        """The room has events up to `next_id`."""
+        self.next_id = next_id
+        behind = next_id - max(self.cursor, self._live_from)
+        if self.sending_since is not None and behind > self._broker.limits.max_backlog_messages:
+            self._broker.cut(self, SLOW)
+        self.wake()
+
+    def lost(self) -> None:
+        """The connection is gone."""
+        self.gone = True
+        self.wake()
+
+    def wake(self) -> None:
+        """Lets `wait` return."""
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+
+class Broker:
+    """All subscriptions of this gateway, and the way to its store."""
+
+    def __init__(
+        self,
+        store: RoomStore,
+        limits: RoomsSettings,
+        meters: Meters,
+        now: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """`now`: seconds of a clock that never goes back."""
+        self.store = store
+        self.limits = limits
+        self.meters = meters
+        self.now = now
+        self.loop = asyncio.get_running_loop()
+        self.draining = False
+        self._all_gone = asyncio.Event()
+        self._all_gone.set()
+        self._subscriptions: dict[Subscription, None] = {}
+        self._per_room: Counter[str] = Counter()
+        self._task: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        """Starts heartbeats and housekeeping."""
+        self._task = self.loop.create_task(self._tick_for_ever(), name="rooms")
+
+    async def subscribe(self, room: str, connection: Connection) -> Subscription:
+        """Opens a subscription; call its `begin` next and `unsubscribe` in the end. Raises StoreFull."""
+        if len(self._subscriptions) >= self.limits.max_subscribers:
+            raise StoreFull("subscribers_full", "there are as many subscriptions as there may be")
+        if self._per_room[room] >= self.limits.max_subscribers_per_room:
+            raise StoreFull("room_subscribers_full", "the room has as many subscribers as it may have")
+        subscription = Subscription(self, room, connection)
+        self._subscriptions[subscription] = None
+        self._all_gone.clear()
+        self._per_room[room] += 1
+        try:
+            subscription.watch = await self.store.watch(room, subscription.grown)
+        except BaseException:
+            self._forget(subscription)
+            raise
+        connection.on_lost(subscription.lost)
+        return subscription
+
+    def unsubscribe(self, subscription: Subscription) -> None:
+        """Closes it."""
+        subscription.connection.on_lost(None)
+        subscription.watch.close()
+        self._forget(subscription)
+
+    def _forget(self, subscription: Subscription) -> None:
+        del self._subscriptions[subscription]
+        room = subscription.room
+        self._per_room[room] -= 1
+        if not self._per_room[room]:
+            del self._per_room[room]
+        if not self._subscriptions:
+            self._all_gone.set()
+
+    def cut(self, subscription: Subscription, reason: str) -> None:
+        """Ends one subscription whose reader does not keep up; the others do not notice."""
+        if subscription.end_reason is not None:
+            return
+        subscription.end_reason = reason
+        self.meters.cuts.labels(reason).inc()
+        _log.warning(
+            "subscriber cut off",
+            reason=reason,
+            room=subscription.room,
+            at_event=subscription.cursor,
+            next_event=subscription.next_id,
+        )
+        if subscription.sending_since is not None:
+            # Its task waits for the reader.
+            subscription.connection.finish(LAST_WORDS[reason])
+        subscription.wake()
+
+    async def drain(self) -> None:
+        """Ends all subscriptions with a last comment; those that read get everything before it."""
+        self.draining = True
+        for subscription in self._subscriptions:
+            if subscription.end_reason is None:
+                subscription.end_reason = CLOSING
+            subscription.wake()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(DRAIN_STALLED_SECONDS):
+                await self._all_gone.wait()
+        for subscription in list(self._subscriptions):
+            subscription.connection.finish(LAST_WORDS[CLOSING])
+
+    async def close(self) -> None:
+        """Ends heartbeats and lets the store go."""
+        if self._task is not None:
+            self._task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._task
+        await self.store.close()
+
+    def measure(self) -> None:
+        """Brings the gauges up to date."""
+        self.meters.subscribers.set(len(self._subscriptions))
+        if isinstance(self.store, MemoryStore):
+            self.meters.rooms.set(self.store.rooms)
+            self.meters.stored.set(self.store.total_bytes)
+
+    async def _tick_for_ever(self) -> None:
+        limits = self.limits
+        period = min(limits.heartbeat_seconds, limits.slow_reader_seconds, limits.idle_seconds) / 4
+        period = min(max(period, 0.02), 1.0)
+        next_ping = self.now() + limits.heartbeat_seconds
+        while True:
+            await asyncio.sleep(period)
+            now = self.now()
+            ping = now >= next_ping
+            if ping:
+                next_ping = now + limits.heartbeat_seconds
+            for subscription in list(self._subscriptions):
+                self._look_after(subscription, now, ping=ping)
+            try:
+                expired = await self.store.expire()
+            except StoreUnavailable as error:
+                _log.warning("rooms could not be expired", error=str(error))
+                continue
+            if expired:
+                self.meters.expired.inc(expired)
+                _log.info("rooms expired", rooms=expired)
+
+    def _look_after(self, subscription: Subscription, now: float, *, ping: bool) -> None:
+        since = subscription.sending_since
+        if since is not None:
+            if now - since > self.limits.slow_reader_seconds:
+                self.cut(subscription, SLOW)
+        elif ping:
+            # A reader that got an event since the last ping needs none.
+            if subscription.quiet:
+                subscription.ping_due = True
+                subscription.wake()
+            subscription.quiet = True

@@ -1,0 +1,199 @@
+"""Settings of the gateway: `config/sign-gateway.yaml` and `SIGN_GATEWAY__...`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, Field, model_validator
+
+from kit.http import HttpLimits
+from kit.logs import LoggingSettings
+from kit.settings import PathBesideFile, Section, load_settings
+from kit.tls import TlsSettings
+
+ENV_PREFIX = "SIGN_GATEWAY"
+DEFAULT_PATH = Path("config/sign-gateway.yaml")
+
+KIB = 1024
+MIB = 1024 * KIB
+
+Port = Annotated[int, Field(ge=0, le=65535)]
+Count = Annotated[int, Field(ge=1)]
+# No bound when 0.
+Bound = Annotated[int, Field(ge=0)]
+Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+
+
+def _origin(text: str) -> str:
+    if text == "*":
+        return text
+    parts = urlsplit(text)
+    if (
+        parts.scheme not in ("http", "https")
+        or not parts.netloc
+        or parts.path
+        or parts.query
+        or parts.fragment
+    ):
+        raise ValueError("expected an origin such as http://localhost:3000, without a path, or *")
+    return text
+
+
+def _service_url(text: str) -> str:
+    parts = urlsplit(text if "//" in text else f"http://{text}")
+    if (
+        parts.scheme not in ("http", "https")
+        or not parts.hostname
+        or parts.port is None
+        or parts.path not in ("", "/")
+    ):
+        raise ValueError("expected http://host:port or https://host:port")
+    return f"{parts.scheme}://{parts.netloc}"
+
+
+class ServerSettings(Section):
+    """`server`: the HTTP listener and its bounds."""
+
+    host: str = Field(default="127.0.0.1", description="address or name to listen on")
+    port: Port = Field(default=8080, description="0 = any free port; it is printed at start")
+    cors_origins: list[Annotated[str, AfterValidator(_origin)]] = Field(
+        default_factory=list, description='origins of web pages that may use the gateway; "*" = all'
+    )
+    max_body_bytes: Count = Field(default=8 * MIB, description="largest message; larger ones get 413")
+    max_bodies_bytes: Count = Field(
+        default=256 * MIB, description="message bytes being received at a time, in all"
+    )
+    max_head_bytes: Annotated[int, Field(ge=1 * KIB)] = Field(
+        default=32 * KIB, description="largest request head"
+    )
+    max_connections: Bound = Field(default=12_000, description="open connections; 0 = no bound")
+    max_connections_per_address: Bound = Field(
+        default=2_048,
+        description="open connections of one client address; 0 = no bound (behind a load balancer)",
+    )
+    head_seconds: Seconds = Field(
+        default=10, description="time for a request's head, and for the TLS handshake"
+    )
+    body_seconds: Seconds = Field(default=30, description="time for a request's body")
+    keep_alive_seconds: Seconds = Field(default=60, description="how long an idle connection stays open")
+    drain_seconds: Seconds = Field(default=10, description="time to end open requests after SIGTERM")
+
+    def limits(self) -> HttpLimits:
+        """The part of it that the listener enforces."""
+        return HttpLimits(
+            head_seconds=self.head_seconds,
+            body_seconds=self.body_seconds,
+            keep_alive_seconds=self.keep_alive_seconds,
+            max_head_bytes=self.max_head_bytes,
+            max_connections=self.max_connections,
+            max_connections_per_address=self.max_connections_per_address,
+        )
+
+
+class RoomsSettings(Section):
+    """`rooms`: what a room keeps, for whom and how long."""
+
+    first_index: Bound = Field(
+        default=0, description="first answer of issue_unique_idx (ZenGo's clients need 1)"
+    )
+    max_rooms: Count = Field(
+        default=10_000, description="rooms; beyond it the longest idle ones without subscribers go"
+    )
+    max_messages: Count = Field(
+        default=16_384, description="messages that a room keeps; older ones are dropped"
+    )
+    max_bytes: Count = Field(
+        default=128 * MIB, description="bytes that a room keeps; older messages are dropped"
+    )
+    max_total_bytes: Count = Field(default=1024 * MIB, description="bytes that all rooms keep")
+    max_subscribers: Count = Field(default=10_000, description="open subscriptions in all")
+    max_subscribers_per_room: Count = Field(default=256, description="open subscriptions of a room")
+    idle_seconds: Seconds = Field(
+        default=3600, description="life of a room without subscribers and without posts"
+    )
+    min_idle_seconds: Annotated[float, Field(ge=0)] = Field(
+        default=60, description="a room idle for less than this is never dropped to make place for another"
+    )
+    heartbeat_seconds: Seconds = Field(
+        default=15, description="a comment line goes to subscribers that often"
+    )
+    slow_reader_seconds: Seconds = Field(
+        default=30, description="a subscriber that takes nothing for so long is cut off"
+    )
+    max_backlog_messages: Count = Field(
+        default=1_024, description="a subscriber that is so many new messages behind is cut off"
+    )
+
+
+class MetricsSettings(Section):
+    """`metrics`: where /metrics is served."""
+
+    host: str = Field(default="127.0.0.1", description="address of the separate listener")
+    port: Port | None = Field(
+        default=None,
+        description="separate listener for /metrics, /healthz, /readyz; null = /metrics on server.port",
+    )
+
+
+class GrpcSettings(Section):
+    """`grpc`: the listener of the gRPC proxy."""
+
+    host: str = Field(default="127.0.0.1", description="address or name to listen on")
+    port: Port = Field(default=50050, description="0 = any free port; it is printed at start")
+    max_calls: Count = Field(default=1_024, description="calls at a time; more get RESOURCE_EXHAUSTED")
+    max_message_bytes: Count = Field(default=1 * MIB, description="largest request or answer")
+
+
+class SignServiceSettings(Section):
+    """`sign_service`: where the proxy sends its calls."""
+
+    url: Annotated[str, AfterValidator(_service_url)] = Field(
+        default="http://127.0.0.1:50051", description="gRPC address of the sign-service; https:// for TLS"
+    )
+    ca: PathBesideFile | None = Field(
+        default=None,
+        description="PEM file: authorities of its certificate instead of the system's (https only)",
+    )
+    timeout_seconds: Seconds = Field(
+        default=300, description="longest call, also if the caller sets no deadline"
+    )
+
+    @model_validator(mode="after")
+    def _ca_needs_tls(self) -> SignServiceSettings:
+        if self.ca is not None and not self.url.startswith("https://"):
+            raise ValueError("ca is set but url is not https://")
+        return self
+
+
+class GatewaySettings(Section):
+    """All of it."""
+
+    server: ServerSettings = ServerSettings()
+    logging: LoggingSettings = LoggingSettings()
+    tls: TlsSettings = TlsSettings()
+    rooms: RoomsSettings = RoomsSettings()
+    metrics: MetricsSettings = MetricsSettings()
+    grpc: GrpcSettings = GrpcSettings()
+    sign_service: SignServiceSettings = SignServiceSettings()
+
+    @model_validator(mode="after")
+    def _a_message_fits(self) -> GatewaySettings:
+        # A body of newlines grows sevenfold as SSE ("data: \n" each).
+        largest = 7 * self.server.max_body_bytes + KIB
+        if self.rooms.max_total_bytes < self.rooms.max_bytes:
+            raise ValueError("rooms.max_total_bytes is smaller than rooms.max_bytes")
+        if self.rooms.max_bytes < largest:
+            raise ValueError(
+                f"rooms.max_bytes must be at least 7 * server.max_body_bytes + {KIB} = {largest}, "
+                "so that a message always fits"
+            )
+        if self.server.max_bodies_bytes < self.server.max_body_bytes:
+            raise ValueError("server.max_bodies_bytes is smaller than server.max_body_bytes")
+        return self
+
+
+def load(path: Path | None) -> GatewaySettings:
+    """Reads the file, or the default one if it exists, and the environment. Raises SettingsError."""
+    return load_settings(GatewaySettings, DEFAULT_PATH, path, ENV_PREFIX)
