@@ -133,7 +133,10 @@ _RECORD: Final = """
 
 
 def _record(row: tuple[Any, ...]) -> AccountRecord:
-    plain: Any = (*row[:9], AccountState(row[9]), Origin(row[10]), *row[11:])
+    try:
+        plain: Any = (*row[:9], AccountState(row[9]), Origin(row[10]), *row[11:])
+    except ValueError as error:
+        raise StoreDamaged(f"the record of account {row[0]!r} is damaged: {error}") from None
     return AccountRecord(*plain)
 
 
@@ -196,6 +199,10 @@ class Accounts:
     def has_account(self, account_id: str) -> bool:
         """Whether the account id is taken."""
         return self._db.first("SELECT 1 FROM account WHERE account_id = ?", (account_id,)) is not None
+
+    def has_current_share(self, account_id: str) -> bool:
+        """Whether the share of the account's epoch is there, as it always should be."""
+        return self._db.first(_RECORD + "WHERE a.account_id = ?", (account_id,)) is not None
 
     def set_state(self, account_id: str, state: AccountState) -> None:
         """Freeze or unfreeze. Raises KeyShareNotFound."""

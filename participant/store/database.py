@@ -79,8 +79,10 @@ def translate(error: sqlite3.Error, path: Path) -> StoreError:
     """The store's error for one of SQLite's."""
     code = getattr(error, "sqlite_errorcode", None)
     if code is None:
-        closed = isinstance(error, sqlite3.ProgrammingError) and "closed" in str(error)
-        return StoreUnavailable(f"the store {path} is closed") if closed else StoreError(f"{path}: {error}")
+        if isinstance(error, sqlite3.ProgrammingError) and "closed" in str(error):
+            return StoreUnavailable(f"the store {path} is closed")
+        # Python's own complaint about a column that is no UTF-8 has no code either.
+        return StoreDamaged(f"the store {path} is damaged: {error}")
     primary = code & 0xFF
     if primary in _UNAVAILABLE:
         hint = "is the disk full, read-only or failing?"
@@ -160,6 +162,13 @@ class Database:
             yield
         except sqlite3.Error as error:
             raise translate(error, self.path) from error
+        except UnicodeDecodeError:
+            # A damaged text, or SQLite's message about a damaged schema.
+            raise StoreDamaged(f"the store {self.path} is damaged: a text in it is not UTF-8") from None
+        except MemoryError:
+            # What SQLite makes of a record whose length was damaged.
+            text = f"the store {self.path} is damaged (a record of impossible length), or this machine is out of memory"
+            raise StoreDamaged(text) from None
 
     @property
     def version(self) -> int:

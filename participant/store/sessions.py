@@ -23,6 +23,7 @@ from participant.store.errors import (
 )
 from participant.store.vault import Vault
 from tss.encoding import Bytes, Integer, ListOf, Optional, Text, Tuple, decode, encode
+from tss.errors import ProtocolError
 from tss.params import MAX_PARTIES
 
 LOST: Final = "lost"
@@ -330,7 +331,7 @@ class Sessions:
                 kind,
                 committee_id,
                 public,
-                tuple(decode(envelopes, _CERTIFICATE_SCHEMA)),
+                _envelopes(sid, envelopes),
                 tuple(row[0] for row in self._db.rows(account_sql, (sid,))),
                 activated_at,
             )
@@ -352,3 +353,10 @@ class Sessions:
 
     def _place(self, sid: bytes, kind: str, committee_id: bytes, account_ids: list[str]) -> bytes:
         return self._vault.place("pending", "sealed_state", [sid, kind, committee_id, sorted(account_ids)])
+
+
+def _envelopes(sid: bytes, encoded: bytes) -> tuple[bytes, ...]:
+    try:
+        return tuple(decode(encoded, _CERTIFICATE_SCHEMA))
+    except ProtocolError as error:
+        raise StoreDamaged(f"the certificate of session {sid.hex()} is damaged: {error}") from None

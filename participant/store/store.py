@@ -152,7 +152,13 @@ class Store:
 
     def check(self, share_hook: ShareHook | None = None) -> list[Finding]:
         """Look at everything: file, chain, every sealed value, every share. An empty list means sound."""
-        return list(self._findings(share_hook))
+        found: list[Finding] = []
+        try:
+            for finding in self._findings(share_hook):
+                found.append(finding)  # noqa: PERF402 - what was found before the file gave up is kept
+        except StoreDamaged as error:
+            found.append(Finding("file", str(error)))
+        return found
 
     def _findings(self, share_hook: ShareHook | None) -> Iterator[Finding]:
         database = self._database
@@ -166,21 +172,21 @@ class Store:
             yield from _try("identity", self.identity)
         yield from _try("committees", self.accounts.committees)
         yield from _try("primes", self.primes.check)
+        yield from _try("certificates", self.sessions.certificates)
         for sid in self.sessions.pending_sids():
             yield from _try("pending", partial(self.sessions.pending, sid))
         for aux_id in self.accounts.aux_ids():
             yield from _try("aux", partial(self.accounts.aux_set, aux_id))
-        for record in self.accounts.accounts():
-            yield from _try("share", partial(self._check_account, record, share_hook))
-        joined = {record.account_id for record in self.accounts.accounts()}
         for (account_id,) in database.rows("SELECT account_id FROM account"):
-            if account_id not in joined:
-                yield Finding("share", f"account {account_id!r} has lost the share of its epoch")
+            yield from _try("share", partial(self._check_account, account_id, share_hook))
 
-    def _check_account(self, record: AccountRecord, share_hook: ShareHook | None) -> None:
-        chain_code = self.accounts.chain_code(record.account_id)
-        share = self.accounts.share(record.account_id)
-        self.accounts.shares(record.account_id)
+    def _check_account(self, account_id: str, share_hook: ShareHook | None) -> None:
+        if not self.accounts.has_current_share(account_id):
+            raise StoreDamaged(f"account {account_id!r} has lost the share of its epoch")
+        record = self.accounts.account(account_id)
+        chain_code = self.accounts.chain_code(account_id)
+        share = self.accounts.share(account_id)
+        self.accounts.shares(account_id)
         if share_hook is not None:
             share_hook(record, share, chain_code)
 
