@@ -12,7 +12,7 @@ import random
 import re
 import ssl
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
 from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Final, Literal
@@ -108,6 +108,7 @@ class Counters:
 
     connects: int = 0
     disconnects: int = 0
+    chunks: int = 0
     posts: int = 0
     post_retries: int = 0
     repeated_events: int = 0
@@ -147,6 +148,8 @@ class RoomsClient:
         self._sleep = sleep
         self._uniform = uniform
         self._reachable: bool | None = None
+        # A gateway that dies is lost first and refuses then, when it is known what to do about it.
+        self._said_refused = False
 
     async def close(self) -> None:
         """End all connections; subscriptions must have been closed before."""
@@ -237,27 +240,32 @@ class RoomsClient:
                     return
             decoder = SseDecoder(self._max_event)
             async for chunk in answer.chunks:
+                self.counters.chunks += 1
                 for raw in decoder.feed(chunk):
-                    item = self._item(room, raw, state)
-                    if item is not None:
+                    for item in self._items(room, raw, state):
                         yield item
 
-    def _item(self, room: str, raw: RawEvent, state: _Position) -> RoomItem | None:
+    def _items(self, room: str, raw: RawEvent, state: _Position) -> Iterator[RoomItem]:
         if raw.event == "history-lost":
-            oldest = raw.data.strip() if raw.data is not None else ""
-            self.counters.histories_lost += 1
-            log.warning("room %s: the gateway no longer has messages that this node has not seen", room)
-            return HistoryLost(int(oldest) if EVENT_ID.fullmatch(oldest) else None)
+            oldest = int(raw.data) if raw.data is not None and EVENT_ID.fullmatch(raw.data) else None
+            if oldest is not None and oldest > state.next_id:
+                # Moved on first, so that the first event which is left does not look like a second gap.
+                state.last_id = oldest - 1
+            yield self._lost(room, oldest)
+            return
         if raw.event != "new-message":
-            return None
+            return
         if raw.id is None or not EVENT_ID.fullmatch(raw.id):
             self.counters.bad_events += 1
             log.debug("room %s: an event without a number", room)
-            return None
+            return
         number = int(raw.id)
-        if state.last_id is not None and number <= state.last_id:
+        if number < state.next_id:
             self.counters.repeated_events += 1
-            return None
+            return
+        if number > state.next_id:
+            # Numbers have no gaps. A reader from the start is not told by the gateway what its ring has dropped.
+            yield self._lost(room, number)
         state.last_id = number
         state.seen += 1
         if raw.data is None:
@@ -265,8 +273,13 @@ class RoomsClient:
             log.warning(
                 "room %s: message %d is larger than %d bytes or not text", room, number, self._max_event
             )
-            return None
-        return Event(number, raw.data)
+            return
+        yield Event(number, raw.data)
+
+    def _lost(self, room: str, oldest: int | None) -> HistoryLost:
+        self.counters.histories_lost += 1
+        log.warning("room %s: the gateway no longer has messages that this node has not seen", room)
+        return HistoryLost(oldest)
 
     def _headers(self, room: str, action: Action) -> dict[str, str]:
         token = self._token(room, action) if self._token is not None else None
@@ -275,6 +288,7 @@ class RoomsClient:
     def _came_up(self) -> None:
         if self._reachable is not True:
             self._reachable = True
+            self._said_refused = False
             log.info("Connected to gateway at %s", self.base_url)
 
     def _failed(self, room: str, error: ConnectionFailed, failures: int) -> float:
@@ -283,7 +297,7 @@ class RoomsClient:
             self._came_up()
             level = logging.WARNING if failures == 1 else logging.DEBUG
             log.log(level, "room %s: %s. Trying again with back-off.", room, error)
-        elif self._reachable is False:
+        elif self._reachable is False and (self._said_refused or not error.refused):
             log.debug("gateway at %s: %s", self.base_url, error)
         else:
             self._reachable = False
@@ -292,6 +306,7 @@ class RoomsClient:
 
     def _say_down(self, error: ConnectionFailed) -> None:
         if error.refused:
+            self._said_refused = True
             log.warning(
                 "Connection refused by the gateway at %s: nothing listens there. Start sign-gateway, or correct "
                 "gateway.url in the configuration. Trying again with back-off until it answers.",
@@ -310,6 +325,11 @@ class _Position:
     connected: bool = False
     restart: bool = False
     seen: int = 0
+
+    @property
+    def next_id(self) -> int:
+        """The number that the next event has when nothing is lost."""
+        return 0 if self.last_id is None else self.last_id + 1
 
 
 def _path(room: str, verb: str) -> str:

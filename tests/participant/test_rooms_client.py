@@ -126,7 +126,7 @@ async def test_replayed_and_wrong_ids_are_dropped_and_counted() -> None:
         + message(9)
     )
     async with ScriptedServer([events(content, stay=True)]) as server, client(server.url) as rooms:
-        assert await take(rooms, 2) == [body(3), body(9)]
+        assert await take(rooms, 4) == [HistoryLost(3), body(3), HistoryLost(9), body(9)]
         assert rooms.counters.repeated_events == 2
         assert rooms.counters.bad_events == 4
 
@@ -176,10 +176,18 @@ async def test_a_gateway_without_incarnations_is_read_from_the_start_each_time()
 
 @pytest.mark.parametrize(("data", "oldest"), [("7", 7), ("gone", None), ("", None)])
 async def test_lost_history_is_surfaced(data: str, oldest: int | None) -> None:
-    content = f"event: history-lost\ndata: {data}\n\n".encode() + message(7)
+    content = f"event: history-lost\ndata: {data}\n\n".encode() + message(7) + message(8)
+    announced = [HistoryLost(oldest)] if oldest == 7 else [HistoryLost(None), HistoryLost(7)]
     async with ScriptedServer([events(content, stay=True)]) as server, client(server.url) as rooms:
-        assert await take(rooms, 2) == [HistoryLost(oldest), body(7)]
-        assert rooms.counters.histories_lost == 1
+        assert await take(rooms, len(announced) + 2) == [*announced, body(7), body(8)]
+        assert rooms.counters.histories_lost == len(announced)
+
+
+async def test_history_lost_does_not_move_back() -> None:
+    content = message(0) + message(1) + b"event: history-lost\ndata: 0\n\n" + message(0) + message(2)
+    async with ScriptedServer([events(content, stay=True)]) as server, client(server.url) as rooms:
+        assert await take(rooms, 4) == [body(0), body(1), HistoryLost(0), body(2)]
+        assert rooms.counters.repeated_events == 1
 
 
 async def test_an_oversized_event_is_skipped_and_not_asked_for_again() -> None:
@@ -346,6 +354,30 @@ async def test_connection_refused_is_said_once_with_what_to_do(
             await rooms.post("r", "x")
         assert caplog.records[-1].getMessage().startswith("Connection refused")
         assert len(caplog.records) == 3
+
+
+async def test_a_gateway_that_dies_is_lost_first_and_refuses_then(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "participant.rooms")
+    sleeps = Sleeps()
+    server = ScriptedServer([events(message(0))])
+    await server.__aenter__()
+
+    async def close_then_stop(tries: int) -> None:
+        if tries == 1:
+            await server.__aexit__()
+        if tries == 5:
+            raise asyncio.CancelledError
+
+    sleeps.then = close_then_stop
+    async with client(server.url, sleep=sleeps) as rooms:
+        with pytest.raises(asyncio.CancelledError):
+            await take(rooms, 2)
+    lines = [record.getMessage() for record in caplog.records]
+    assert [line.split(" gateway")[0] for line in lines] == [
+        "Connected to",
+        "Lost the",
+        "Connection refused by the",
+    ]
 
 
 async def test_busy_is_not_down(caplog: pytest.LogCaptureFixture) -> None:
@@ -525,7 +557,7 @@ async def test_a_conversation_ignores_and_counts_what_is_not_ours(caplog: pytest
     ours = [write_body(b"one", 0, None), write_body(b"two", 1, 0)]
     bodies = [ours[0], *FOREIGN[1:], ours[1]]
     content = b"".join(message(i, text) for i, text in enumerate(bodies))
-    content += message(len(bodies) + 1).replace(b"data: body", b"nodata: body")
+    content += message(len(bodies)).replace(b"data: body", b"nodata: body")
     content += b"event: history-lost\ndata: 9\n\n"
     scripts = [events(content), events(b"", incarnation="two"), until_closed]
     async with (
