@@ -24,7 +24,7 @@ from participant.payloads import strict_json
 from participant.payloads.errors import PayloadError
 from participant.store.accounts import check_account_id
 from participant.store.errors import KeyShareNotFound, StoreConflict
-from tss.errors import ProtocolError
+from tss.errors import PeerFault, ProtocolError
 from tss.paillier import PaillierSecret
 from tss.params import CGGMP24_SECP256K1, MAX_PARTIES, Suite
 from tss.records import AuxPublic, AuxSet, KeyShare
@@ -134,7 +134,8 @@ def parse_share_file(
             check_account_id(account_id)
             entries[account_id] = _entry(account_id, value, suites)
         except (ValueError, ProtocolError, StoreConflict) as error:
-            raise ShareFileDamaged(f"{what} is damaged: account {account_id!r}: {error}") from None
+            reason = error.what if isinstance(error, PeerFault) else str(error)
+            raise ShareFileDamaged(f"{what} is damaged: account {account_id!r}: {reason}") from None
     return entries
 
 

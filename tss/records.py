@@ -14,7 +14,7 @@ import gmpy2
 from gmpy2 import mpz
 
 from tss import encoding as enc
-from tss.errors import ProtocolError, ShareCorrupt
+from tss.errors import PeerFault, ProtocolError, ShareCorrupt
 from tss.groups import Point
 from tss.paillier import PaillierSecret
 from tss.params import MAX_PARTIES, Suite
@@ -37,8 +37,8 @@ def _decode(data: bytes, schema: enc.Schema, suite: Suite, tag: str, what: str) 
     """The record's fields after tag, PROTO and level, which are compared with `suite`."""
     try:
         values: list[enc.Value] = enc.decode(data, schema)
-    except ProtocolError as error:
-        raise ShareCorrupt(f"{what} is damaged: {error}") from None
+    except PeerFault as error:
+        raise ShareCorrupt(f"{what} is damaged: {error.what}") from None
     found_tag, proto, level = values[:3]
     _need(found_tag == tag, f"{what} is of kind {found_tag!r}, not {tag!r}")
     _need(proto == suite.proto, f"{what} is of suite {proto!r}, not {suite.proto!r}")
