@@ -28,7 +28,6 @@ NAME = "sign-gateway"
 
 # Files, logs, gRPC and its calls, on top of one descriptor a connection.
 SPARE_DESCRIPTORS = 512
-MEASURE_SECONDS = 1.0
 
 HELP = f"""Runs the gateway: rooms by HTTP and server-sent events, and the gRPC proxy to the sign-service.
 
@@ -67,6 +66,9 @@ class Gateway:
         self.store = MemoryStore(settings.rooms)
         self.broker = Broker(self.store, settings.rooms, self.meters)
         self.health.add("store", self.store.check)
+        self.meters.subscribers.set_function(lambda: self.broker.subscribers)
+        self.meters.rooms.set_function(lambda: self.store.rooms)
+        self.meters.stored.set_function(lambda: self.store.total_bytes)
         context = server_context(settings.tls)
         self.scheme = "http" if context is None else "https"
         separate = settings.metrics.port is not None
@@ -78,6 +80,7 @@ class Gateway:
             context=context,
             refused=self.meters.refused,
         )
+        self.meters.connections.set_function(lambda: self.http.connections)
         self.metrics: HttpServer | None = None
         if settings.metrics.port is not None:
             self.metrics = HttpServer(
@@ -97,7 +100,6 @@ class Gateway:
         if self.metrics is not None:
             await self.metrics.start()
         await self.grpc.start()
-        measuring = asyncio.create_task(self._measure(), name="measure")
         http = f"{self.scheme}://{bracketed(self.settings.server.host)}:{self.http.port}"
         grpc = f"{bracketed(self.settings.grpc.host)}:{self.grpc.port}"
         announce(f"Listening on {http}")
@@ -111,7 +113,6 @@ class Gateway:
         stopping.cancel()
         self._log.info("draining", signal=stop.name)
         await self._drain()
-        measuring.cancel()
         self._log.info("stopped")
         if failed:
             raise RuntimeError("the HTTP server ended by itself")
@@ -128,12 +129,6 @@ class Gateway:
         if self.metrics is not None:
             await self.metrics.stop(1)
         await self.broker.close()
-
-    async def _measure(self) -> None:
-        while True:
-            self.broker.measure()
-            self.meters.connections.set(self.http.connections)
-            await asyncio.sleep(MEASURE_SECONDS)
 
     def _warn(self) -> None:
         settings = self.settings

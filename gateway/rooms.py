@@ -12,7 +12,6 @@ import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 
-from gateway.memory import MemoryStore
 from gateway.meters import Meters
 from gateway.settings import RoomsSettings
 from gateway.store import Event, HistoryLost, RoomStore, StoreFull, StoreUnavailable, View, Watch
@@ -21,6 +20,8 @@ from kit.logs import get_logger
 
 # Frames joined into one write.
 BATCH_BYTES = 256 * 1024
+# A reader that takes less than this in slow_reader_seconds is stalled; one with a slow line takes more.
+LEAST_PROGRESS_BYTES = 16 * 1024
 # Stalled readers do not keep a drain waiting longer than this.
 DRAIN_STALLED_SECONDS = 1.0
 
@@ -55,6 +56,7 @@ class Subscription:
         "quiet",
         "room",
         "sending_since",
+        "unsent_then",
         "watch",
     )
 
@@ -72,7 +74,9 @@ class Subscription:
         self.gone = False
         self.ping_due = False
         self.quiet = True
+        # When the write began, or the last look at its progress was taken, and what was left of it then.
         self.sending_since: float | None = None
+        self.unsent_then: int | None = None
 
     @property
     def view(self) -> View:
@@ -114,6 +118,7 @@ class Subscription:
     def sending(self) -> None:
         """A write begins."""
         self.sending_since = self._broker.now()
+        self.unsent_then = None
         self.quiet = False
 
     def sent(self, events: Sequence[Event] = ()) -> None:
@@ -164,6 +169,11 @@ class Broker:
         self._subscriptions: dict[Subscription, None] = {}
         self._per_room: Counter[str] = Counter()
         self._task: asyncio.Task[None] | None = None
+
+    @property
+    def subscribers(self) -> int:
+        """How many subscriptions are open."""
+        return len(self._subscriptions)
 
     def start(self) -> None:
         """Starts heartbeats and housekeeping."""
@@ -241,13 +251,6 @@ class Broker:
                 await self._task
         await self.store.close()
 
-    def measure(self) -> None:
-        """Brings the gauges up to date."""
-        self.meters.subscribers.set(len(self._subscriptions))
-        if isinstance(self.store, MemoryStore):
-            self.meters.rooms.set(self.store.rooms)
-            self.meters.stored.set(self.store.total_bytes)
-
     async def _tick_for_ever(self) -> None:
         limits = self.limits
         period = min(limits.heartbeat_seconds, limits.slow_reader_seconds, limits.idle_seconds) / 4
@@ -273,8 +276,13 @@ class Broker:
     def _look_after(self, subscription: Subscription, now: float, *, ping: bool) -> None:
         since = subscription.sending_since
         if since is not None:
-            if now - since > self.limits.slow_reader_seconds:
-                self.cut(subscription, SLOW)
+            unsent = subscription.connection.unsent()
+            if subscription.unsent_then is None:
+                subscription.unsent_then = unsent
+            elif now - since > self.limits.slow_reader_seconds:
+                if subscription.unsent_then - unsent < LEAST_PROGRESS_BYTES:
+                    self.cut(subscription, SLOW)
+                subscription.sending_since, subscription.unsent_then = now, unsent
         elif ping:
             # A reader that got an event since the last ping needs none.
             if subscription.quiet:

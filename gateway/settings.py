@@ -120,7 +120,7 @@ class RoomsSettings(Section):
         default=15, description="a comment line goes to subscribers that often"
     )
     slow_reader_seconds: Seconds = Field(
-        default=30, description="a subscriber that takes nothing for so long is cut off"
+        default=30, description="a subscriber that takes less than 16 KiB in that time is cut off"
     )
     max_backlog_messages: Count = Field(
         default=1_024, description="a subscriber that is so many new messages behind is cut off"

@@ -49,6 +49,10 @@ class Connection(Protocol):
     def on_lost(self, callback: Callable[[], None] | None) -> None:
         """Calls `callback` once when the connection is gone; None takes it back."""
 
+    def unsent(self) -> int:
+        """Bytes that were sent to the reader and wait for it here."""
+        ...
+
     def finish(self, last_chunk: bytes) -> None:
         """Ends the chunked response although its reader does not read: nothing more of it is sent.
 
@@ -140,6 +144,10 @@ class BoundedHttpProtocol(HttpToolsProtocol):
     def on_lost(self, callback: Callable[[], None] | None) -> None:
         """See `Connection`."""
         self._lost = callback
+
+    def unsent(self) -> int:
+        """See `Connection`."""
+        return self.transport.get_write_buffer_size()
 
     def finish(self, last_chunk: bytes) -> None:
         """See `Connection`."""
