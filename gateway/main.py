@@ -2,32 +2,17 @@
 
 from __future__ import annotations
 
-import asyncio
 import sys
 from pathlib import Path
 
 import click
 
-from gateway.http_api import gateway_app
-from gateway.memory import MemoryStore
-from gateway.meters import Meters
-from gateway.proxy import GrpcListener, Proxy
-from gateway.rooms import Broker
-from gateway.settings import DEFAULT_PATH, ENV_PREFIX, GatewaySettings, load
+from gateway.settings import DEFAULT_PATH, ENV_PREFIX, NAME, load
 from kit.daemon import EXIT_SETTINGS, StopSignal, announce, complain, run_daemon
-from kit.health import Health, health_app, health_routes
-from kit.http import HttpLimits, HttpServer
 from kit.logs import configure_logging, get_logger
-from kit.metrics import new_registry
-from kit.net import allow_descriptors, bracketed, is_loopback, listen
 from kit.settings import SettingsError, settings_file
 from kit.tls import server_context
 from kit.version import version
-
-NAME = "sign-gateway"
-
-# Files, logs, gRPC and its calls, on top of one descriptor a connection.
-SPARE_DESCRIPTORS = 512
 
 HELP = f"""Runs the gateway: rooms by HTTP and server-sent events, and the gRPC proxy to the sign-service.
 
@@ -53,108 +38,6 @@ Exit codes: 1 a port cannot be listened on or an internal failure, 2 wrong setti
 """
 
 
-class Gateway:
-    """Everything that one gateway process runs."""
-
-    def __init__(self, settings: GatewaySettings) -> None:
-        """Binds the ports. Raises ListenError, SettingsError."""
-        self.settings = settings
-        self._log = get_logger(__name__)
-        registry = new_registry(NAME, version())
-        self.meters = Meters(registry)
-        self.health = Health()
-        self.store = MemoryStore(settings.rooms)
-        self.broker = Broker(self.store, settings.rooms, self.meters)
-        self.health.add("store", self.store.check)
-        self.meters.subscribers.set_function(lambda: self.broker.subscribers)
-        self.meters.rooms.set_function(lambda: self.store.rooms)
-        self.meters.stored.set_function(lambda: self.store.total_bytes)
-        context = server_context(settings.tls)
-        self.scheme = "http" if context is None else "https"
-        separate = settings.metrics.port is not None
-        routes = health_routes(self.health, None if separate else registry)
-        self.http = HttpServer(
-            gateway_app(self.broker, settings.server, self.meters, routes),
-            listen(settings.server.host, settings.server.port, "server.port"),
-            limits=settings.server.limits(),
-            context=context,
-            refused=self.meters.refused,
-        )
-        self.meters.connections.set_function(lambda: self.http.connections)
-        self.metrics: HttpServer | None = None
-        if settings.metrics.port is not None:
-            self.metrics = HttpServer(
-                health_app(self.health, registry),
-                listen(settings.metrics.host, settings.metrics.port, "metrics.port"),
-                limits=HttpLimits(max_connections=64),
-                refused=self.meters.refused,
-            )
-        self.proxy = Proxy(settings.sign_service, settings.grpc, self.meters)
-        self.grpc = GrpcListener(settings.grpc, settings.tls, self.proxy)
-
-    async def run(self, stop: StopSignal) -> None:
-        """Serves until `stop`, then drains."""
-        self._warn()
-        self.broker.start()
-        await self.http.start()
-        if self.metrics is not None:
-            await self.metrics.start()
-        await self.grpc.start()
-        http = f"{self.scheme}://{bracketed(self.settings.server.host)}:{self.http.port}"
-        grpc = f"{bracketed(self.settings.grpc.host)}:{self.grpc.port}"
-        announce(f"Listening on {http}")
-        announce(f"gRPC server on {grpc}")
-        if self.metrics is not None:
-            announce(f"Metrics on http://{bracketed(self.settings.metrics.host)}:{self.metrics.port}")
-        self._log.info("started", http=http, grpc=grpc, version=version())
-        stopping = asyncio.create_task(stop.wait(), name="stop")
-        await asyncio.wait({stopping, self.http.ended}, return_when=asyncio.FIRST_COMPLETED)
-        failed = not stop.received
-        stopping.cancel()
-        self._log.info("draining", signal=stop.name)
-        await self._drain()
-        self._log.info("stopped")
-        if failed:
-            raise RuntimeError("the HTTP server ended by itself")
-
-    async def _drain(self) -> None:
-        seconds = self.settings.server.drain_seconds
-        self.health.drain()
-        self.http.stop_accepting()
-        grpc = asyncio.create_task(self.grpc.stop(seconds))
-        await self.broker.drain()
-        await self.http.stop(seconds)
-        await grpc
-        await self.proxy.close()
-        if self.metrics is not None:
-            await self.metrics.stop(1)
-        await self.broker.close()
-
-    def _warn(self) -> None:
-        settings = self.settings
-        if not settings.tls.enabled:
-            for key, host in (("server.host", settings.server.host), ("grpc.host", settings.grpc.host)):
-                if not is_loopback(host):
-                    self._log.warning(
-                        "LISTENING BEYOND THIS MACHINE WITHOUT TLS: anybody on the network can read and write every "
-                        "room; set tls.certificate and tls.key, or listen on 127.0.0.1 behind a proxy with TLS",
-                        setting=key,
-                        host=host,
-                    )
-        elif settings.tls.client_ca is None and not is_loopback(settings.server.host):
-            self._log.warning("anybody who reaches this gateway may use every room: tls.client_ca is not set")
-        if "*" in settings.server.cors_origins:
-            self._log.warning("pages of every origin may use this gateway: server.cors_origins holds *")
-        connections = settings.server.max_connections or settings.rooms.max_subscribers
-        wanted = connections + SPARE_DESCRIPTORS
-        if (allowed := allow_descriptors(wanted)) < wanted:
-            self._log.warning(
-                "this process may open fewer files than server.max_connections asks for: raise the limit (ulimit -n)",
-                wanted=wanted,
-                allowed=allowed,
-            )
-
-
 @click.command(
     NAME, help=HELP, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110}
 )
@@ -178,6 +61,9 @@ def main(config: Path | None, *, check: bool) -> None:
     get_logger(__name__).info("settings read", file=str(file) if file else "built-in defaults")
 
     async def serve(stop: StopSignal) -> None:
+        # Here, so that gRPC is imported after run_daemon prepared it.
+        from gateway.service import Gateway
+
         await Gateway(settings).run(stop)
 
     sys.exit(run_daemon(NAME, serve))

@@ -17,10 +17,11 @@ from grpc_reflection.v1alpha import reflection
 
 from gateway.meters import Meters
 from gateway.settings import GrpcSettings, SignServiceSettings
+from kit.grpc_tls import grpc_channel_credentials, grpc_server_credentials
 from kit.logs import get_logger
 from kit.net import ListenError, bracketed, explain_bind, listen
 from kit.pb import mpc_pb2
-from kit.tls import TlsSettings, grpc_channel_credentials, grpc_server_credentials
+from kit.tls import TlsSettings
 
 SERVICES = ("mpc.SignGateway", "mpc.Participant")
 UPSTREAM_METHOD = "/mpc.Participant/SignTx"

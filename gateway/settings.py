@@ -13,6 +13,7 @@ from kit.logs import LoggingSettings
 from kit.settings import PathBesideFile, Section, load_settings
 from kit.tls import TlsSettings
 
+NAME = "sign-gateway"
 ENV_PREFIX = "SIGN_GATEWAY"
 DEFAULT_PATH = Path("config/sign-gateway.yaml")
 

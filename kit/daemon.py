@@ -14,6 +14,7 @@ import uvloop
 from kit.logs import get_logger
 from kit.net import ListenError
 from kit.settings import SettingsError
+from kit.tls import refuse_old_tls_in_grpc
 
 EXIT_OK = 0
 EXIT_FAILED = 1
@@ -56,9 +57,12 @@ class StopSignal:
 def run_daemon(name: str, main: Callable[[StopSignal], Coroutine[Any, Any, None]]) -> int:
     """Runs `main` in a fresh loop until it returns; returns the exit code.
 
-    `main` gets a StopSignal that is installed already and returns after it drained. Errors that an operator can mend
+    `main` gets a StopSignal that is installed already and returns after it drained. It imports what uses gRPC, so
+    that gRPC finds what `refuse_old_tls_in_grpc` sets. Errors that an operator can mend
     (settings, ports) are one clear text on standard error; anything else is logged with its traceback.
     """
+    if not refuse_old_tls_in_grpc():
+        _log.warning("gRPC takes TLS 1.2 too: it was imported before run_daemon")
 
     async def body() -> None:
         stop = StopSignal()

@@ -1,15 +1,16 @@
-"""TLS 1.3 for HTTP and gRPC, from files.
+"""TLS 1.3 from files. Credentials for gRPC: `kit.grpc_tls`.
 
-Both sides refuse anything older than TLS 1.3. gRPC's core offers no setting for that; see `_require_tls13`.
+HTTP contexts refuse anything older than TLS 1.3. For gRPC a daemon calls `refuse_old_tls_in_grpc` before it imports
+gRPC (`run_daemon` does); a library in somebody else's process does not, and takes TLS 1.2 too.
 """
 
 from __future__ import annotations
 
 import os
 import ssl
+import sys
 from pathlib import Path
 
-import grpc
 from pydantic import Field, model_validator
 
 from kit.settings import PathBesideFile, Problem, Section, SettingsError, read_secret
@@ -85,43 +86,20 @@ def client_context(
     return context
 
 
-def grpc_server_credentials(settings: TlsSettings) -> grpc.ServerCredentials | None:
-    """Credentials of a gRPC listener, or None without a certificate. Raises SettingsError."""
-    if settings.certificate is None or settings.key is None:
-        return None
-    # gRPC reports unusable files as a failed bind; the TLS library names what is wrong with them.
-    server_context(settings)
-    _require_tls13()
-    authorities = (
-        _read(settings.client_ca, "the client authorities") if settings.client_ca is not None else None
-    )
-    pair = (read_secret(settings.key, "the TLS private key"), _read(settings.certificate, "the certificate"))
-    return grpc.ssl_server_credentials([pair], authorities, require_client_auth=authorities is not None)
+def refuse_old_tls_in_grpc() -> bool:
+    """Leaves TLS 1.2 no usable cipher in this process's gRPC, so that a handshake ends in TLS 1.3 or fails.
 
-
-def grpc_channel_credentials(
-    ca: Path | None = None, certificate: Path | None = None, key: Path | None = None
-) -> grpc.ChannelCredentials:
-    """Credentials of a gRPC client; arguments and errors as in `client_context`."""
-    client_context(ca, certificate, key)
-    _require_tls13()
-    return grpc.ssl_channel_credentials(
-        _read(ca, "the authorities") if ca is not None else None,
-        read_secret(key, "the TLS private key") if key is not None else None,
-        _read(certificate, "the certificate") if certificate is not None else None,
-    )
-
-
-def _require_tls13() -> None:
-    """Leaves TLS 1.2 no usable cipher in gRPC, so that a handshake ends in TLS 1.3 or fails.
-
-    The variable lists the ciphers of TLS 1.2 and older alone. The one that is left needs a pre-shared key, which
-    nobody has. gRPC reads it when it makes its first TLS credentials.
+    gRPC has no setting for it and reads this variable when it is imported; False if that was already. The variable
+    lists the ciphers of TLS 1.2 and older alone, and the one that is left needs a pre-shared key, which nobody has.
     """
+    if "grpc" in sys.modules:
+        return False
     os.environ["GRPC_SSL_CIPHER_SUITES"] = "ECDHE-PSK-CHACHA20-POLY1305"
+    return True
 
 
-def _read(path: Path, what: str) -> bytes:
+def read_pem(path: Path, what: str) -> bytes:
+    """The content of a file that is no secret. Raises SettingsError."""
     try:
         return path.read_bytes()
     except OSError as error:
@@ -129,7 +107,7 @@ def _read(path: Path, what: str) -> bytes:
 
 
 def _load_chain(context: ssl.SSLContext, certificate: Path, key: Path) -> None:
-    _read(certificate, "the certificate")
+    read_pem(certificate, "the certificate")
     try:
         # The password callback stops OpenSSL from asking the terminal.
         context.load_cert_chain(certificate, key, password=lambda: "")
@@ -142,7 +120,7 @@ def _load_chain(context: ssl.SSLContext, certificate: Path, key: Path) -> None:
 
 
 def _load_authorities(context: ssl.SSLContext, path: Path) -> None:
-    _read(path, "the authorities")
+    read_pem(path, "the authorities")
     try:
         context.load_verify_locations(path)
     except ssl.SSLError:

@@ -10,9 +10,9 @@ thread a stream reads lines, and waiting is waiting for a line.
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -31,8 +31,10 @@ _MODULES = {
     "mpc-keygen": "keygen.main",
     "mpc-client": "client.main",
 }
-_PR_SET_PDEATHSIG = 1
-_libc = ctypes.CDLL(None, use_errno=True)
+# An interrupted test run leaves no daemon behind: the kernel kills the child with its parent. A tool does it because
+# Python code between fork and exec is unsafe once gRPC's threads run.
+_SETPRIV = shutil.which("setpriv")
+_DIE_WITH_PARENT = [_SETPRIV, "--pdeathsig", "KILL", "--"] if _SETPRIV is not None else []
 
 
 class ProcessFailed(AssertionError):
@@ -55,11 +57,6 @@ def clean_environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
     return environment
 
 
-def _die_with_parent() -> None:
-    """An interrupted test run leaves no daemon behind (Linux)."""
-    _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-
-
 class Process:
     """A running child. `lines` is everything it wrote, both streams, in the order it arrived."""
 
@@ -69,7 +66,6 @@ class Process:
         *,
         env: Mapping[str, str] | None = None,
         cwd: Path | None = None,
-        die_with_parent: bool = True,
     ) -> None:
         self.argv = list(argv)
         self.lines: list[str] = []
@@ -78,7 +74,7 @@ class Process:
         self._grown = threading.Condition()
         self._open_streams = 2
         self._child = subprocess.Popen(
-            self.argv,
+            [*_DIE_WITH_PARENT, *self.argv],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -88,8 +84,6 @@ class Process:
             env=dict(env) if env is not None else clean_environment(),
             cwd=cwd,
             start_new_session=True,
-            # The child of a thread would get the signal when that thread ends; tests start children in the main one.
-            preexec_fn=_die_with_parent if die_with_parent else None,  # noqa: PLW1509 - one async-safe call
         )
         self.pid = self._child.pid
         self._readers = [
