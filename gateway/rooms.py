@@ -262,8 +262,7 @@ class Broker:
             ping = now >= next_ping
             if ping:
                 next_ping = now + limits.heartbeat_seconds
-            for subscription in list(self._subscriptions):
-                self._look_after(subscription, now, ping=ping)
+            self.look_after(ping=ping)
             try:
                 expired = await self.store.expire()
             except StoreUnavailable as error:
@@ -273,19 +272,23 @@ class Broker:
                 self.meters.expired.inc(expired)
                 _log.info("rooms expired", rooms=expired)
 
-    def _look_after(self, subscription: Subscription, now: float, *, ping: bool) -> None:
-        since = subscription.sending_since
-        if since is not None:
-            unsent = subscription.connection.unsent()
-            if subscription.unsent_then is None:
-                subscription.unsent_then = unsent
-            elif now - since > self.limits.slow_reader_seconds:
-                if subscription.unsent_then - unsent < LEAST_PROGRESS_BYTES:
-                    self.cut(subscription, SLOW)
-                subscription.sending_since, subscription.unsent_then = now, unsent
-        elif ping:
-            # A reader that got an event since the last ping needs none.
-            if subscription.quiet:
-                subscription.ping_due = True
-                subscription.wake()
-            subscription.quiet = True
+    def look_after(self, *, ping: bool) -> None:
+        """Cuts off who stalls; with `ping`, has a heartbeat sent to who got nothing since the last one."""
+        now = self.now()
+        for subscription in list(self._subscriptions):
+            if subscription.sending_since is not None:
+                self._check_progress(subscription, subscription.sending_since, now)
+            elif ping:
+                if subscription.quiet:
+                    subscription.ping_due = True
+                    subscription.wake()
+                subscription.quiet = True
+
+    def _check_progress(self, subscription: Subscription, since: float, now: float) -> None:
+        unsent = subscription.connection.unsent()
+        if subscription.unsent_then is None:
+            subscription.unsent_then = unsent
+        elif now - since > self.limits.slow_reader_seconds:
+            if subscription.unsent_then - unsent < LEAST_PROGRESS_BYTES:
+                self.cut(subscription, SLOW)
+            subscription.sending_since, subscription.unsent_then = now, unsent

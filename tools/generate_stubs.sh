@@ -1,13 +1,13 @@
 #!/bin/sh
 # Regenerates kit/pb from proto/. Needs grpcio-tools and mypy-protobuf (requirements/dev.txt).
 #
-#   tools/generate_stubs.sh            PYTHON=... to name the interpreter
+#   tools/generate_stubs.sh [DIRECTORY]      PYTHON=... names the interpreter; DIRECTORY replaces kit/pb
 #
 # CI runs it and fails on `git diff --exit-code kit/pb`.
 set -eu
 cd "$(dirname "$0")/.."
 PYTHON=${PYTHON:-.venv/bin/python}
-OUT=kit/pb
+OUT=${1:-kit/pb}
 PATH="$(dirname "$PYTHON"):$PATH"
 export PATH
 
