@@ -134,6 +134,17 @@ def test_a_head_that_is_too_large_gets_431(gateway: GatewayProcess) -> None:
             assert client.read_all().startswith(b"HTTP/1.1 431 ")
 
 
+def test_a_head_that_never_ends_is_not_waited_for(gateway: GatewayProcess) -> None:
+    metric = 'gateway_refusals_total{reason="head_too_large"}'
+    before = gateway.metric(metric)
+    with gateway.connect() as client:
+        client.send(b"GET /healthz HTTP/1.1\r\nX-Long: ")
+        with pytest.raises(OSError):  # noqa: PT012 - broken off by the gateway, at no fixed point
+            for _ in range(1000):
+                client.send(b"x" * 65536)
+    assert gateway.metric(metric) == before + 1
+
+
 @pytest.mark.parametrize(
     ("sent", "reason"),
     [
