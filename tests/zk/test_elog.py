@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from tss_testing import TINY
-from zk_cases import assert_only, assert_rejected, case, forge
+from zk_cases import assert_accepted, assert_only, assert_rejected, case, forge
 
 Q, G = TINY.group.q, TINY.group.G
 
@@ -43,3 +43,15 @@ def test_z_is_off_by_one() -> None:
 def test_u_is_off_by_one() -> None:
     one = case("elog")
     assert_rejected(one, forge(one, response={"u": lambda u: (u + 1) % Q}), "u*G + z*X = N + e*M")
+
+
+@pytest.mark.parametrize(
+    ("response", "wit", "nonce"), [("z", {"lam": 0}, {"alpha": 0}), ("u", {"y": 0}, {"m": 0})]
+)
+def test_a_response_at_both_ends_of_its_range(
+    response: str, wit: dict[str, int], nonce: dict[str, int]
+) -> None:
+    """A response of 0 is taken, its other form q is not."""
+    one = case("elog", **wit)
+    assert_accepted(one, forge(one, nonce=nonce))
+    assert_only(one, forge(one, nonce=nonce, response={response: lambda _: Q}), f"{response} range")

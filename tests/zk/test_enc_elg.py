@@ -75,6 +75,12 @@ class TestDomains:
     def test_w_is_not_reduced(self, one: Case, shift: int) -> None:
         assert_only(one, forge(one, response={"w": lambda w: w + shift}), "w range")
 
+    def test_w_at_both_ends_of_its_range(self) -> None:
+        """w = 0 is taken, its other form q is not."""
+        zero = case("enc-elg", b=0)
+        assert_accepted(zero, forge(zero, nonce={"beta": 0}))
+        assert_only(zero, forge(zero, nonce={"beta": 0}, response={"w": lambda _: Q}), "w range")
+
 
 class TestRanges:
     @pytest.mark.attack("B5")

@@ -126,6 +126,19 @@ class TestDomains:
             one, forge(one, at=at, response={"z": lambda z: z + (N_hat - z) // PHI * PHI + PHI}), "z range"
         )
 
+    def test_z_is_the_modulus(self, one: Case) -> None:
+        """Where the bit is 0, z = a: N^ has the same power as N^ mod phi."""
+        a = N_hat % PHI
+        for at in range(TESTING_TINY.m):
+            value = forge(one, at=at, nonce={"a": a})
+            if value[1][at] == a:
+                assert_accepted(one, value)
+                assert_only(
+                    one, forge(one, at=at, nonce={"a": a}, response={"z": lambda _: N_hat}), "z range"
+                )
+                return
+        pytest.fail("no challenge bit is 0")
+
     def test_z_may_exceed_phi(self, one: Case) -> None:
         """The verifier knows no phi; z below N^ is what it asks for."""
         order = PHI // 4
