@@ -1,0 +1,1 @@
+"""The client: a library for wallets and the command mpc-client."""

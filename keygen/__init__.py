@@ -1,0 +1,1 @@
+"""The command mpc-keygen: key ceremonies, import, export and inspection of shares."""

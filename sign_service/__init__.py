@@ -1,0 +1,1 @@
+"""The daemon sign-service: one participant of a committee."""

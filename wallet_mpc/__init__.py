@@ -1,0 +1,1 @@
+"""The public import of the client library."""

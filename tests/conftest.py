@@ -1,0 +1,37 @@
+"""Rules that hold for the whole suite."""
+
+import os
+import pathlib
+import sysconfig
+
+import pytest
+
+
+def pytest_addoption(parser):
+    parser.addoption(
+        "--installed",
+        action="store_true",
+        help="fail unless the packages under test come from the installed wheel",
+    )
+
+
+def pytest_configure(config):
+    import tss
+
+    if config.getoption("--installed"):
+        site = pathlib.Path(sysconfig.get_paths()["purelib"])
+        assert pathlib.Path(tss.__file__).is_relative_to(site), f"tss is imported from {tss.__file__}"
+    if "TSS_VECTORS" not in os.environ:
+        raise pytest.UsageError(
+            "TSS_VECTORS is not set: it names the directory with the published test vectors"
+        )
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item, call):
+    """In CI a skipped test is a failure: what it needs has to be installed."""
+    report = yield
+    if os.environ.get("CI") and report.skipped and not hasattr(report, "wasxfail"):
+        report.outcome = "failed"
+        report.longrepr = f"skipped in CI: {report.longrepr}"
+    return report
