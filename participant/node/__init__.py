@@ -1,0 +1,1 @@
+"""The node that drives everything: accounts, sessions, proposals, stock, presence. `Node` is its facade."""

@@ -1,0 +1,444 @@
+"""What a node offers: the values that go in and come out, and the facade itself.
+
+Parties are counted from 0 here and on every surface; evaluation points (index + 1) stay inside. Times are seconds since
+1970 unless a name says otherwise. Every method raises `participant.node.errors.NodeFailure` and nothing else on purpose.
+A caller of None is this node's operator, or the node itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Protocol
+
+from participant.callers import Caller
+from participant.committee import Committee
+from participant.payloads import Payload
+from participant.sharefile import ShareEntry
+from participant.store import Finding
+
+
+class AccountStatus(StrEnum):
+    """What an account can do on this node."""
+
+    ACTIVE = "active"
+    NEEDS_AUX = "needs-aux"
+    """There is a share, but its committee has made no auxiliary information since."""
+    FROZEN = "frozen"
+    DAMAGED = "damaged"
+    """The stored share does not open or contradicts its record; this node does not use it."""
+    PENDING = "pending"
+    """Key generation ran, its certificate is not complete yet. Nothing but id, committee and curve is known."""
+
+
+@dataclass(frozen=True)
+class AccountView:
+    """What is public about an account, and this node's place in it."""
+
+    account_id: str
+    curve: str
+    threshold: int
+    parties: int
+    committee_id: bytes
+    key_id: bytes
+    public_key: bytes
+    """33 bytes compressed SEC1; empty while pending."""
+    addresses: Mapping[str, str]
+    """Text by kind ("ethereum", "bitcoin-p2wpkh", ...), of the root key."""
+    share_epoch: bytes
+    aux_id: bytes | None
+    index: int
+    status: AccountStatus
+    created_at: int
+    last_signed_at: int | None
+
+
+@dataclass(frozen=True)
+class PublicKeyView:
+    """The key at a path of soft indices."""
+
+    account_id: str
+    path: str
+    """As normalised: "m", "m/0/5"."""
+    curve: str
+    public_key: bytes
+    addresses: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class AuxView:
+    """The outcome of an aux run."""
+
+    committee_id: bytes
+    aux_id: bytes
+    account_ids: tuple[str, ...]
+    """Accounts that use it from now on."""
+
+
+@dataclass(frozen=True)
+class PrimePool:
+    """Safe primes found beforehand; an aux run takes four."""
+
+    available: int
+    target: int
+    searching: bool
+
+
+@dataclass(frozen=True)
+class StockEntry:
+    """Presignatures of one account for one signer set and owner, in this node's memory."""
+
+    signers: tuple[int, ...]
+    owner: int
+    fresh: int
+    promised: int
+    target: int
+    oldest_seconds: float
+
+
+@dataclass(frozen=True)
+class StockView:
+    """The stock of one account."""
+
+    account_id: str
+    entries: tuple[StockEntry, ...]
+
+
+Result = AccountView | AuxView | PrimePool | StockView
+
+
+@dataclass(frozen=True)
+class Progress:
+    """One step of an operation that takes longer than a second. The last item of an operation carries `result`."""
+
+    stage: str
+    """The operation at hand: "waiting", "primes", "aux", "keygen", "presign"."""
+    done: int
+    total: int
+    """Of the whole operation; 0 = not known."""
+    phase: str = ""
+    """The step within the stage, such as "round 2"."""
+    text: str = ""
+    """One line for people."""
+    session_id: bytes | None = None
+    waiting_for: tuple[int, ...] = ()
+    elapsed: float = 0.0
+    """Seconds since the operation began."""
+    result: Result | None = None
+
+
+@dataclass(frozen=True)
+class SignCall:
+    """A request to sign."""
+
+    request_id: bytes
+    """16 bytes. The same id with the same content gives the same signature, with another content REQUEST_CONFLICT."""
+    account_id: str
+    payload: Payload
+    path: str = "m"
+    """"m/0/5"; "" and "m" are the root. Without meaning for a PSBT, whose inputs name their own."""
+    signers: tuple[int, ...] | None = None
+    """Exactly threshold indices, this node's among them; None lets the node choose from those who are there."""
+    caller: Caller | None = None
+
+
+@dataclass(frozen=True)
+class SignedDigest:
+    """One ECDSA signature; r and s are integers, s is low, v is the recovery id (0 to 3)."""
+
+    digest: bytes
+    path: str
+    public_key: bytes
+    r: int
+    s: int
+    v: int
+    signers: tuple[int, ...]
+    from_stock: bool
+    input_index: int | None = None
+    """The input of a PSBT."""
+    session_id: bytes = b""
+
+
+@dataclass(frozen=True)
+class SignResult:
+    """A finished request. For a PSBT the fields of a single signature are those of its first input; see `signed`."""
+
+    request_id: bytes
+    account_id: str
+    path: str
+    r: int
+    s: int
+    v: int
+    digest: bytes
+    public_key: bytes
+    addresses: Mapping[str, str]
+    signers: tuple[int, ...]
+    signed: tuple[SignedDigest, ...]
+    raw_transaction: bytes | None = None
+    psbt: bytes | None = None
+
+    @property
+    def signature(self) -> bytes:
+        """The 65 bytes r || s || v."""
+        return self.r.to_bytes(32, "big") + self.s.to_bytes(32, "big") + bytes([self.v])
+
+
+class Chain(StrEnum):
+    """The chains of wallet-mpc's wire."""
+
+    ETHEREUM = "ethereum"
+    BITCOIN = "bitcoin"
+
+
+@dataclass(frozen=True)
+class AskCall:
+    """wallet-mpc's way of asking: every participant gets the same one."""
+
+    tx_id: int
+    """Signed 32 bits; collides, so it only names the room."""
+    execution_id: bytes
+    """16 bytes, which tell sessions apart and serve as the request id."""
+    chain: Chain
+    data: bytes
+    """The 32-byte prehash."""
+    account_id: str
+    caller: Caller | None = None
+
+
+@dataclass(frozen=True)
+class SessionView:
+    """A session that is under way, or was lately."""
+
+    session_id: bytes | None
+    """None until the parties have agreed."""
+    proposal: bytes
+    """32 bytes, the hash of the proposal."""
+    kind: str
+    committee_id: bytes
+    account_id: str | None
+    request_id: bytes
+    initiator: int
+    parties: tuple[int, ...]
+    phase: str
+    waiting_for: tuple[int, ...]
+    started_at: float
+    outcome: str = ""
+    """Empty while it runs; then "done" or why it ended."""
+
+
+@dataclass(frozen=True)
+class PeerView:
+    """A member of a committee as this node sees it."""
+
+    index: int
+    identity: bytes
+    own: bool
+    online: bool
+    last_seen: float | None
+    """Seconds since its last hello; None when there was none."""
+    version: str
+    quarantined: bool
+    problem: str
+    """What is wrong with it, for an operator; empty when nothing is."""
+
+
+@dataclass(frozen=True)
+class CommitteeView:
+    """A committee and its members, by index."""
+
+    committee: Committee
+    index: int
+    """This node's own."""
+    aux_id: bytes | None
+    members: tuple[PeerView, ...]
+
+
+@dataclass(frozen=True)
+class QuarantineView:
+    """A mark on a peer that holds until an operator clears it."""
+
+    number: int
+    identity: bytes
+    committee_id: bytes
+    index: int | None
+    aux_id: bytes | None
+    reason: str
+    evidence_id: bytes | None
+    since: int
+
+
+@dataclass(frozen=True)
+class ImportedShare:
+    """What became of one account of a share file."""
+
+    account_id: str
+    imported: bool
+    text: str
+    """Why not, or what is to be done next."""
+    account: AccountView | None
+
+
+@dataclass(frozen=True)
+class StoreReport:
+    """What `check_store` found."""
+
+    findings: tuple[Finding, ...]
+    accounts: int
+    audit_records: int
+
+    @property
+    def sound(self) -> bool:
+        """Whether nothing is wrong."""
+        return not self.findings
+
+
+@dataclass(frozen=True)
+class StatusView:
+    """The node at a glance."""
+
+    ready: bool
+    version: str
+    identity: bytes
+    uptime: float
+    gateway_url: str
+    gateway_connected: bool
+    accounts: int
+    sessions: int
+    primes: PrimePool
+    committees: tuple[CommitteeView, ...]
+    warnings: tuple[str, ...]
+    """One line for each thing that an operator should look at."""
+    dropped: Mapping[str, int] = field(default_factory=dict)
+    """Messages that were ignored, by reason ("stranger", "foreign", "malformed", ...)."""
+
+
+class NodeApi(Protocol):
+    """A node, as services and command lines use it. All methods belong to the event loop that `start` ran in.
+
+    `participant.node.Node` is it: Node(config, store, channel, policy). It neither opens nor closes store and channel.
+    """
+
+    async def start(self) -> None:
+        """Join the committees' rooms and begin the background work. Returns at once; `status().ready` tells the rest."""
+
+    async def stop(self) -> None:
+        """End all sessions and background work. Idempotent."""
+
+    # Accounts
+
+    def create_account(
+        self,
+        account_id: str,
+        *,
+        curve: str = "secp256k1",
+        threshold: int | None = None,
+        committee_id: bytes | None = None,
+        caller: Caller | None = None,
+    ) -> AsyncGenerator[Progress, None]:
+        """Generate a key; auxiliary information first when the committee has none. The last item carries AccountView.
+
+        `threshold` None is the committee's; `committee_id` None is the node's only one.
+        """
+
+    def accounts(
+        self, committee_id: bytes | None = None, caller: Caller | None = None
+    ) -> Sequence[AccountView]:
+        """The accounts that the caller may read, sorted by id as bytes, pending ones included."""
+
+    def account(self, account_id: str, caller: Caller | None = None) -> AccountView:
+        """Raises AccountUnknown."""
+
+    def public_key(self, account_id: str, path: str = "m", caller: Caller | None = None) -> PublicKeyView:
+        """The key at `path` and its addresses. Raises AccountUnknown, HardenedPathRequested."""
+
+    def freeze(self, account_id: str, reason: str = "") -> AccountView:
+        """Let this node sign no more with the account."""
+
+    def unfreeze(self, account_id: str) -> AccountView:
+        """The opposite of `freeze`."""
+
+    async def import_share(
+        self, entries: Iterable[ShareEntry], committee_id: bytes | None = None
+    ) -> tuple[ImportedShare, ...]:
+        """Take checked shares of a file; an account that is there already stays as it is."""
+
+    async def export_shares(self, account_ids: Sequence[str] = ()) -> tuple[ShareEntry, ...]:
+        """This node's shares, secrets included, for a share file; all of them when none is named."""
+
+    # Signing
+
+    async def sign(self, call: SignCall) -> SignResult:
+        """Have a payload signed: by presignatures of the stock where there are some, else from nothing."""
+
+    async def sign_tx(self, call: AskCall) -> SignResult:
+        """Sign with those who were asked the same. The result's v is 0 for Bitcoin, as that wire has it."""
+
+    # Stock
+
+    def stock(self, account_id: str | None = None, caller: Caller | None = None) -> Sequence[StockView]:
+        """The presignatures in memory, of one account or all."""
+
+    def fill_stock(
+        self, account_id: str, signers: tuple[int, ...] | None = None, count: int = 0
+    ) -> AsyncGenerator[Progress, None]:
+        """Make `count` more presignatures (0: up to the target) for a signer set; the last item carries StockView."""
+
+    def drop_stock(self, account_id: str | None = None) -> int:
+        """Destroy the presignatures of an account, or all; how many."""
+
+    # Ceremonies and primes
+
+    def run_aux(
+        self,
+        committee_id: bytes | None = None,
+        account_ids: Sequence[str] = (),
+        caller: Caller | None = None,
+    ) -> AsyncGenerator[Progress, None]:
+        """Make new auxiliary information, to which `account_ids` move and those that have none; carries AuxView."""
+
+    def fill_primes(self, count: int = 0) -> AsyncGenerator[Progress, None]:
+        """Search safe primes until the pool holds `count` (0: its target); the last item carries PrimePool."""
+
+    # Sessions, peers, quarantine, store
+
+    def sessions(self, *, ended: bool = False) -> Sequence[SessionView]:
+        """The sessions that are under way, newest first; with `ended` also those of late."""
+
+    async def abort_session(
+        self, session_id: bytes | None = None, request_id: bytes | None = None, reason: str = ""
+    ) -> SessionView | None:
+        """End one session, named by its id, its proposal's hash or its request; the view of it, None when it had ended.
+
+        Raises SessionUnknown.
+        """
+
+    def committees(self) -> Sequence[CommitteeView]:
+        """All committees with their members' presence."""
+
+    async def add_committee(self, committee: Committee) -> CommitteeView:
+        """Join a committee, now and at every later start. Raises InvalidRequest when this node is no member."""
+
+    def peers(self, committee_id: bytes | None = None) -> Sequence[PeerView]:
+        """The members of one committee, by index."""
+
+    def quarantine(self, committee_id: bytes | None = None) -> Sequence[QuarantineView]:
+        """The marks in force."""
+
+    def clear_quarantine(self, identity: bytes, by: str, reason: str = "") -> int:
+        """Lift all marks on a peer on an operator's word; how many there were."""
+
+    def evidence_ids(self) -> Sequence[bytes]:
+        """All evidence in the store, oldest first."""
+
+    def evidence(self, evidence_id: bytes) -> bytes | None:
+        """One evidence file, which holds no secret; None when there is none of this id."""
+
+    async def check_store(self, *, deep: bool = False) -> StoreReport:
+        """Look at the whole store; `deep` also recomputes every share's public record."""
+
+    def primes(self) -> PrimePool:
+        """The pool of safe primes."""
+
+    def status(self) -> StatusView:
+        """Everything at a glance."""
