@@ -12,11 +12,51 @@ from typing import Any, TypeVar
 
 from tss.encoding import Schema, Value
 from tss.envelope import Kind, PartyId, Signed
+from tss.params import Suite
+from tss.rand import Rng
+from tss.transcript import Context, hash_commit
 
 T = TypeVar("T")
 
 Job = Callable[[], Any]
 """A pure computation, safe to run in another thread. Raises only tss.errors.ProtocolError and its kind."""
+
+
+@dataclass(frozen=True)
+class SessionContext:
+    """What a protocol knows about its session. `parties` is sorted and includes `me`."""
+
+    suite: Suite
+    sid: bytes
+    me: PartyId
+    parties: tuple[PartyId, ...]
+    rng: Rng = field(repr=False)
+
+    @property
+    def others(self) -> tuple[PartyId, ...]:
+        """All parties but this one, sorted."""
+        return tuple(party for party in self.parties if party != self.me)
+
+    def hc(self, tag: str, *values: Value) -> bytes:
+        """Hc of protocol.md 0.6 under this session's suite, 32 bytes."""
+        return hash_commit(self.suite.proto, tag, *values)
+
+    def proof(
+        self,
+        label: str,
+        prover: PartyId,
+        verifier: PartyId | None = None,
+        rid: bytes | None = None,
+        sid: bytes | None = None,
+    ) -> Context:
+        """CTX of a proof; `sid` is the item's isid in presigning and this session's otherwise."""
+        return Context(
+            sid=self.sid if sid is None else sid,
+            prover=prover.as_list(),
+            verifier=None if verifier is None else verifier.as_list(),
+            rid=rid,
+            label=label,
+        )
 
 
 class Echo(enum.Enum):
@@ -38,6 +78,27 @@ class Send:
     broadcast: Value = None
     p2p: Mapping[PartyId, Value] = field(default_factory=dict, repr=False)
     kind: Kind = Kind.MSG
+
+
+@dataclass(frozen=True)
+class SendDurably:
+    """Sign a broadcast, make it durable together with `record`, and only then send it. Resumed with the envelope.
+
+    After one of kind DONE neither abort nor timeout may undo anything (protocol.md 0.8, completion).
+    """
+
+    round: int
+    broadcast: Value
+    record: object = field(repr=False)
+    kind: Kind = Kind.MSG
+
+
+@dataclass(frozen=True)
+class Durable:
+    """What is persisted for a SendDurably: the record and the envelope that will be sent, byte for byte."""
+
+    record: object = field(repr=False)
+    envelope: bytes = field(repr=False)
 
 
 @dataclass(frozen=True)
@@ -87,7 +148,7 @@ class Progress:
     stage: str
 
 
-Effect = Send | Receive | Compute | Persist | Progress
+Effect = Send | SendDurably | Receive | Compute | Persist | Progress
 
 Protocol = Generator[Effect, Any, T]
 

@@ -237,6 +237,16 @@ class Tuple:
 
 
 @dataclass(frozen=True)
+class NoValue:
+    """None and nothing else."""
+
+    def read(self, reader: Reader, depth: int) -> None:  # noqa: ARG002 - the schemas' one signature
+        """Take a none."""
+        if reader.header(TAG_NONE, "none") != 0:
+            raise SchemaViolation("none with content")
+
+
+@dataclass(frozen=True)
 class Optional:
     """`item` or none."""
 
@@ -246,8 +256,7 @@ class Optional:
         """Take one value or none."""
         if reader.next_tag() != TAG_NONE:
             return self.item.read(reader, depth)
-        if reader.header(TAG_NONE, "none") != 0:
-            raise SchemaViolation("none with content")
+        NoValue().read(reader, depth)
         return None
 
 

@@ -223,3 +223,18 @@ class SessionClosed(LocalFault):
 
 class InternalError(LocalFault):
     """An identity that honest values always satisfy is broken: a bug of ours, nobody is blamed."""
+
+
+class blaming:  # noqa: N801 - reads as a statement: with blaming(j, "keygen.r2")
+    """Attributes a fault inside the block to the party at evaluation point `peer`, under the protocol's check id."""
+
+    def __init__(self, peer: int, check: str) -> None:
+        self._peer = peer
+        self._check = check
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, PeerFault) and error.peer is None:
+            error.blame(self._peer, self._check)

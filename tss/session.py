@@ -25,7 +25,21 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from tss.echo import ECHO_SCHEMA, EchoRecord, echo_from_value, echo_of, judge_shows, show_value
-from tss.effects import Compute, Echo, Effect, Job, Persist, Progress, Protocol, Receive, Received, Send
+from tss.effects import (
+    Compute,
+    Durable,
+    Echo,
+    Effect,
+    Job,
+    Persist,
+    Progress,
+    Protocol,
+    Receive,
+    Received,
+    Send,
+    SendDurably,
+    SessionContext,
+)
 from tss.encoding import Bytes, Optional, Schema, Text, Tuple, Value, decode, encode
 from tss.envelope import (
     MAX_ENVELOPE_BYTES,
@@ -51,6 +65,7 @@ from tss.errors import (
     SchemaViolation,
     SessionClosed,
     Timeout,
+    blaming,
 )
 from tss.evidence import Evidence
 from tss.mailbox import Mailbox, SessionKey
@@ -110,27 +125,6 @@ class SessionStarted:
 
 
 @dataclass(frozen=True)
-class Committed:
-    """Marks a Persist record after which neither abort nor timeout may undo anything (protocol.md 0.8, completion)."""
-
-
-@dataclass(frozen=True)
-class Context:
-    """What a protocol knows about its session."""
-
-    suite: Suite
-    sid: bytes
-    me: PartyId
-    parties: tuple[PartyId, ...]
-    rng: Rng = field(repr=False)
-
-    @property
-    def others(self) -> tuple[PartyId, ...]:
-        """All parties but this one, sorted."""
-        return tuple(party for party in self.parties if party != self.me)
-
-
-@dataclass(frozen=True)
 class Outgoing:
     """An envelope to post. `scope` is what its sid field holds: the proposal's hash or the session's id."""
 
@@ -153,7 +147,9 @@ class Runtime:
 class Session:
     """One party in one session. Not thread-safe: the driver serialises its calls."""
 
-    def __init__(self, setup: Setup, program: Callable[[Context], Protocol[Any]], runtime: Runtime) -> None:
+    def __init__(
+        self, setup: Setup, program: Callable[[SessionContext], Protocol[Any]], runtime: Runtime
+    ) -> None:
         self.setup = setup
         self.suite = setup.suite
         self.me = setup.me
@@ -259,7 +255,7 @@ class Session:
         if signed is None:
             return
         kind, sender = signed.body.kind, signed.body.sender
-        with _Blaming(sender, f"{self.setup.kind}.{kind}.schema"):
+        with blaming(sender.index, f"{self.setup.kind}.{kind}.schema"):
             if kind is Kind.ABORT:
                 self._take_abort(signed)
             elif kind is Kind.COMPLAINT:
@@ -324,7 +320,7 @@ class Session:
             ]  # fmt: skip
         self.sid = self._mail.sid = session_id(self.sid_preimage)
         self._runtime.persist(SessionStarted(self.sid, setup.kind, setup.ph))
-        context = Context(self.suite, self.sid, self.me, self.parties, self._runtime.rng)
+        context = SessionContext(self.suite, self.sid, self.me, self.parties, self._runtime.rng)
         self._generator = self._program(context)
         self._run(None)
         for envelope in self._mail.take_early():
@@ -338,7 +334,7 @@ class Session:
             raise InternalError("acceptances are read before one was sent")
         listed: list[Value] = []
         for party, signed in self._mail.broadcasts(self.setup.ph, 0).items():
-            with _Blaming(party, f"{self.setup.kind}.r0.schema"):
+            with blaming(party.index, f"{self.setup.kind}.r0.schema"):
                 nonce, epk = decode(signed.body.payload, _ACCEPTANCE_SCHEMA)
                 if party != self.me:
                     key.check_peer(epk)
@@ -440,11 +436,10 @@ class Session:
     def _carry_out(self, effect: Effect) -> Any:
         if isinstance(effect, Send):
             return self._send_round(effect)
+        if isinstance(effect, SendDurably):
+            return self._send_durably(effect)
         if isinstance(effect, Persist):
-            returned = self._runtime.persist(effect.record)
-            if isinstance(effect.record, Committed):
-                self._committed = True
-            return returned
+            return self._runtime.persist(effect.record)
         if isinstance(effect, Progress):
             return self._runtime.progress(effect.stage)
         raise InternalError(f"unknown effect {type(effect).__name__}")
@@ -457,6 +452,20 @@ class Session:
             self._send(sid, effect.round, effect.kind, encode([echo, effect.broadcast]))
         for party, payload in sorted(effect.p2p.items()):
             self._send(sid, effect.round, effect.kind, encode(payload), to=party)
+
+    def _send_durably(self, effect: SendDurably) -> bytes:
+        """The record and the very envelope are durable before the envelope leaves."""
+        sid = self.sid_or_fail()
+        body = Body(
+            self.suite.proto, sid, effect.round, effect.kind, self.me, None, encode([None, effect.broadcast])
+        )
+        signed = sign(body, self._runtime.sign)
+        envelope = pack(signed)
+        self._runtime.persist(Durable(effect.record, envelope))
+        self._committed = self._committed or effect.kind is Kind.DONE
+        self._mail.slots[body.slot] = signed
+        self._out.append(Outgoing(envelope, sid, self.me, None))
+        return envelope
 
     def _send(self, sid: bytes, round_: int, kind: Kind, payload: bytes, to: PartyId | None = None) -> None:
         body = Body(self.suite.proto, sid, round_, kind, self.me, to, payload)
@@ -496,7 +505,7 @@ class Session:
         echoes = {}
         for party in self.others:
             signed = self._mail.slots[Slot(sid, round_, Kind.ECHO, party, None)]
-            with _Blaming(party, f"{self.setup.kind}.r{round_}.echo"):
+            with blaming(party.index, f"{self.setup.kind}.r{round_}.echo"):
                 echoes[party] = echo_from_value(
                     self.suite.proto, sid, round_, decode(signed.body.payload, ECHO_SCHEMA)
                 )
@@ -546,7 +555,7 @@ class Session:
             broadcast, p2p = None, None
             signed_b = self._mail.get(sid, receive.round, receive.kind, party)
             signed_p = self._mail.get(sid, receive.round, receive.kind, party, self.me)
-            with _Blaming(party, f"{self.setup.kind}.r{receive.round}.schema"):
+            with blaming(party.index, f"{self.setup.kind}.r{receive.round}.schema"):
                 if receive.broadcast is not None and signed_b is not None:
                     echo_schema: Schema = Optional(ECHO_SCHEMA)
                     echo, broadcast = decode(signed_b.body.payload, Tuple(echo_schema, receive.broadcast))
@@ -605,21 +614,6 @@ class Session:
             proto=self.suite.proto, sid_preimage=self.sid_preimage, accused=accused, check=error.check,
             messages=[*relevant, *extra],
         )  # fmt: skip
-
-
-class _Blaming:
-    """Attributes any fault inside the block to `party`."""
-
-    def __init__(self, party: PartyId, check: str) -> None:
-        self._party = party
-        self._check = check
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        if isinstance(error, PeerFault) and error.peer is None:
-            error.blame(self._party.index, self._check)
 
 
 def session_id(preimage: Sequence[Value]) -> bytes:

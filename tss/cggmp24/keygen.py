@@ -1,0 +1,144 @@
+"""Distributed key generation, t-of-n (protocol.md 1): Feldman sharing behind commit and reveal."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Final
+
+from tss.cggmp24.completion import complete, new_state
+from tss.effects import Compute, Echo, Progress, Protocol, Receive, Received, Send, SessionContext
+from tss.encoding import Bytes, Integer, ListOf, PointOf, Tuple, Value
+from tss.envelope import PartyId
+from tss.errors import (
+    BadDecommit,
+    BadPoint,
+    Degenerate,
+    InternalError,
+    ProofInvalid,
+    WrongLength,
+    blaming,
+)
+from tss.groups import Point
+from tss.params import MAX_PARTIES
+from tss.records import KeyShare
+from tss.vss import Polynomial, check_share, commitment_at
+from tss.zk import sch
+
+KIND: Final = "keygen"
+
+
+def tail(n: int, t: int) -> list[Value]:
+    """What protocol.md 0.7 lists for key generation."""
+    return [n, t]
+
+
+def xor(values: list[bytes]) -> bytes:
+    """The exclusive or of 32-byte strings."""
+    total = 0
+    for value in values:
+        total ^= int.from_bytes(value, "big")
+    return total.to_bytes(32, "big")
+
+
+def keygen(ctx: SessionContext, t: int, aux_id: bytes | None = None) -> Protocol[KeyShare]:
+    """Make a key that any `t` of the session's parties can use; the result is this party's share.
+
+    `aux_id` names the aux set that the new account will point to; parties that name different ones do not complete.
+    Raises PeerFault (with the peer), Degenerate, SessionMismatch.
+    """
+    suite, group, i = ctx.suite, ctx.suite.group, ctx.me.index
+
+    # Round 1: commit to everything that is revealed in round 2.
+    f = Polynomial.random(group, t, ctx.rng)
+    S_i = f.commit()
+    rid_i, c_i, u_i, w_i = (ctx.rng(32) for _ in range(4))
+    cc_i = ctx.hc("cc", ctx.sid, i, c_i, w_i)
+    a_i, com_i = sch.commit(suite, ctx.rng)
+    V_i = _commitment(ctx, i, rid_i, S_i, com_i.A, cc_i, u_i)
+    yield Send(1, broadcast=V_i)
+    committed = yield Receive(1, broadcast=Bytes(32), echo=Echo.BLOCKING)
+
+    # Round 2: reveal; each party gets its point of the polynomial, and the chain-code share, which is not for the relay.
+    yield Progress("keygen: sharing")
+    yield Send(
+        2,
+        broadcast=[rid_i, S_i, com_i.A, cc_i, u_i],
+        p2p={j: [f.evaluate(j.index), c_i, w_i] for j in ctx.others},
+    )
+    points = ListOf(PointOf(group), 0, MAX_PARTIES)
+    reveal = Tuple(Bytes(32), points, PointOf(group), Bytes(32), Bytes(32))
+    private = Tuple(Integer(group.q.bit_length()), Bytes(32), Bytes(32))
+    revealed = yield Receive(2, broadcast=reveal, p2p=private, echo=Echo.NEXT)
+    yield Compute(
+        [partial(_check_reveal, ctx, t, j, committed[j].broadcast, revealed[j]) for j in ctx.others]
+    )
+
+    # Round 3: prove knowledge of the share.
+    rid = xor([rid_i, *(revealed[j].broadcast[0] for j in ctx.others)])
+    chain_code = xor([c_i, *(revealed[j].p2p[1] for j in ctx.others)])
+    S = [S_i, *(revealed[j].broadcast[1] for j in ctx.others)]
+    ((X, X_j),) = yield Compute([partial(_public_key, ctx, t, S)])
+    x_i = (f.evaluate(i) + sum(revealed[j].p2p[0] for j in ctx.others)) % group.q
+    if group.mul_base(x_i) != X_j[i]:
+        raise InternalError("x_i*G is not X_i")
+    challenge = sch.challenge(suite, ctx.proof("keygen-share", ctx.me, rid=rid), sch.Statement(X_j[i]), com_i)
+    psi_i = sch.respond(suite, sch.Witness(x_i), a_i, com_i, challenge)
+    yield Send(3, broadcast=psi_i.to_value())
+    proofs = yield Receive(3, broadcast=sch.schema(suite), echo=Echo.BLOCKING)
+    for j in ctx.others:
+        with blaming(j.index, "keygen.r3"):
+            psi_j = sch.Proof.from_value(proofs[j].broadcast)
+            if revealed[j].broadcast[2] != psi_j.commitment.A:
+                raise ProofInvalid(sch.NAME, "A is the one of round 2")
+            sch.verify(suite, ctx.proof("keygen-share", j, rid=rid), sch.Statement(X_j[j.index]), psi_j)
+
+    share = KeyShare(
+        suite=suite,
+        key_id=ctx.hc("key", ctx.sid, X),
+        share_epoch=share_epoch(ctx, X, X_j),
+        t=t, me=i, X=X, public_shares=X_j, chain_code=chain_code, x=x_i,
+    )  # fmt: skip
+    yield from complete(ctx, new_state(ctx, KIND, share=share, aux=None, aux_id=aux_id))
+    return share
+
+
+def share_epoch(ctx: SessionContext, X: Point, X_j: dict[int, Point]) -> bytes:
+    """Hc("share-epoch", sid, X, [X_j]) of the run that made the shares (protocol.md 2.1)."""
+    return ctx.hc("share-epoch", ctx.sid, X, [X_j[index] for index in sorted(X_j)])
+
+
+def _commitment(
+    ctx: SessionContext, i: int, rid: bytes, S: list[Point], A: Point, cc: bytes, u: bytes
+) -> bytes:
+    return ctx.hc("keygen-commit", ctx.sid, i, rid, S, A, cc, u)
+
+
+def _check_reveal(ctx: SessionContext, t: int, j: PartyId, V_j: bytes, received: Received) -> None:
+    """The checks of protocol.md 1 round 2, in their order."""
+    rid_j, S_j, A_j, cc_j, u_j = received.broadcast
+    sigma_ji, c_j, w_j = received.p2p
+    with blaming(j.index, "keygen.r2"):
+        # 1
+        if len(S_j) != t:
+            raise WrongLength(f"{len(S_j)} coefficients are committed where {t} are due", check="length")
+        if any(point.is_identity for point in S_j):
+            raise BadPoint("a committed coefficient is the identity", check="coefficient")
+        if A_j.is_identity:
+            raise BadPoint("the Schnorr commitment is the identity", check="A")
+        # 2
+        if V_j != _commitment(ctx, j.index, rid_j, S_j, A_j, cc_j, u_j):
+            raise BadDecommit("the reveal does not match the commitment of round 1", check="decommit")
+        # 3
+        check_share(sigma_ji, S_j, ctx.me.index)
+        if cc_j != ctx.hc("cc", ctx.sid, j.index, c_j, w_j):
+            raise BadDecommit("the chain-code share does not match its commitment", check="chain code")
+
+
+def _public_key(ctx: SessionContext, t: int, S: list[list[Point]]) -> tuple[Point, dict[int, Point]]:
+    """X = sum_j S_{j,0} and X_m = sum_j sum_k I_m^k*S_{j,k} for all m. Raises Degenerate when one is O."""
+    group = ctx.suite.group
+    total = [group.sum([S_j[k] for S_j in S]) for k in range(t)]
+    X_j = {party.index: commitment_at(total, party.index) for party in ctx.parties}
+    if total[0].is_identity or any(point.is_identity for point in X_j.values()):
+        raise Degenerate("the public key or a public share is the identity")
+    return total[0], X_j
