@@ -24,13 +24,19 @@ Job = Callable[[], Any]
 
 @dataclass(frozen=True)
 class SessionContext:
-    """What a protocol knows about its session. `parties` is sorted and includes `me`."""
+    """What a protocol knows about its session."""
 
     suite: Suite
     sid: bytes
     me: PartyId
-    parties: tuple[PartyId, ...]
+    identities: Mapping[PartyId, bytes]
+    """Ed25519 identity keys, 32 bytes each."""
     rng: Rng = field(repr=False)
+
+    @property
+    def parties(self) -> tuple[PartyId, ...]:
+        """All parties, sorted, `me` included."""
+        return tuple(sorted(self.identities))
 
     @property
     def others(self) -> tuple[PartyId, ...]:

@@ -320,7 +320,7 @@ class Session:
             ]  # fmt: skip
         self.sid = self._mail.sid = session_id(self.sid_preimage)
         self._runtime.persist(SessionStarted(self.sid, setup.kind, setup.ph))
-        context = SessionContext(self.suite, self.sid, self.me, self.parties, self._runtime.rng)
+        context = SessionContext(self.suite, self.sid, self.me, self._identities, self._runtime.rng)
         self._generator = self._program(context)
         self._run(None)
         for envelope in self._mail.take_early():

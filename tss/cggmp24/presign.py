@@ -1,0 +1,508 @@
+"""Presigning in three rounds, B items at once, and full signing (protocol.md 3.1, 3.2, 3.4).
+
+Sign convention, everywhere: `y[j]` is the mask that *this* party draws for recipient j, `D[j] = K_j^secret * enc_j(y[j])`,
+`F[j] = enc_i(y[j])`. The recipient adds the decryption, the sender subtracts the mask.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Final
+
+from gmpy2 import mpz
+
+from tss.cggmp24.presignature import ENTROPY_BYTES, Presignature, PresignaturePublic
+from tss.cggmp24.sign import Signature, SignRequest, exchange_sigmas, terms
+from tss.effects import Compute, Echo, Progress, Protocol, Receive, Received, Send, SessionContext
+from tss.encoding import Bytes, Integer, ListOf, NoValue, PointOf, Schema, Tuple, Value
+from tss.envelope import PartyId
+from tss.errors import (
+    BadDecommit,
+    BadPoint,
+    BadSignerSet,
+    Degenerate,
+    InternalError,
+    OutOfDomain,
+    Unattributable,
+    blaming,
+)
+from tss.groups import Point
+from tss.hd import derive
+from tss.paillier import PaillierPublic
+from tss.rand import plus_minus, scalar, unit
+from tss.records import AuxSet, KeyShare
+from tss.ring_pedersen import RingPedersen, RingPedersenSecret
+from tss.vss import lagrange
+from tss.zk import aff_g, elog, enc_elg
+from tss.zk.common import natural
+
+KIND: Final = "presign"
+FULL_KIND: Final = "full-sign"
+MAX_BATCH: Final = 64
+"""Items of one session: what keeps a round's message below the rooms' body limit at 16 signers."""
+
+
+def effective_shares(share: KeyShare, signers: Sequence[int]) -> dict[int, Point]:
+    """X_j^eff = lam_j(S)*X_j for j in S (protocol.md 3.1). Raises BadSignerSet."""
+    S = sorted(signers)
+    if len(S) != share.t or len(set(S)) != len(S) or not set(S) <= set(share.public_shares):
+        raise BadSignerSet(f"a signer set has {share.t} different parties of the key, this is {S}")
+    q = share.suite.group.q
+    effective = {j: lagrange(S, j, 0, q) * share.public_shares[j] for j in S}
+    if share.suite.group.sum(list(effective.values())) != share.X:
+        raise InternalError("the effective public shares do not sum to X")
+    return effective
+
+
+def tail(share: KeyShare, aux: AuxSet, signers: Sequence[int], owner: int, batch: int) -> list[Value]:
+    """What protocol.md 0.7 lists for presigning."""
+    S = sorted(signers)
+    effective = effective_shares(share, S)
+    return [
+        share.key_id, share.X, share.share_epoch, aux.aux_id, S, [effective[j] for j in S],
+        [aux.parties[j].as_list() for j in S], owner, batch,
+    ]  # fmt: skip
+
+
+def full_tail(
+    share: KeyShare, aux: AuxSet, signers: Sequence[int], owner: int, request: SignRequest
+) -> list[Value]:
+    """What protocol.md 0.7 lists for full signing."""
+    return [*tail(share, aux, signers, owner, 1), request.digest, list(request.path)]
+
+
+@dataclass(frozen=True)
+class Mask:
+    """What this party drew for one recipient, and the four ciphertexts that it made (protocol.md 3.2 round 2)."""
+
+    y: mpz = field(repr=False)
+    y_hat: mpz = field(repr=False)
+    D: mpz
+    F: mpz
+    D_hat: mpz
+    F_hat: mpz
+    psi: list[Value] = field(repr=False)
+    psi_hat: list[Value] = field(repr=False)
+
+    def ciphertexts(self) -> list[Value]:
+        """[D, F, D^, F^]."""
+        return [self.D, self.F, self.D_hat, self.F_hat]
+
+
+@dataclass
+class Item:
+    """Everything of one presignature of the batch: the paper's values of this party and what the others sent."""
+
+    isid: bytes
+    k: int = field(repr=False)
+    gamma: int = field(repr=False)
+    a: int = field(repr=False)
+    b: int = field(repr=False)
+    rho: mpz = field(repr=False)
+    nu: mpz = field(repr=False)
+    Y: Point
+    K: mpz
+    G: mpz
+    A1: Point
+    A2: Point
+    B1: Point
+    B2: Point
+    masks: dict[PartyId, Mask] = field(default_factory=dict, repr=False)
+    round1: dict[PartyId, Round1] = field(default_factory=dict)
+    Gamma_j: dict[PartyId, Point] = field(default_factory=dict)
+    Gamma: Point | None = None
+    delta: mpz = field(default_factory=mpz, repr=False)
+    chi: mpz = field(default_factory=mpz, repr=False)
+    Delta_j: dict[PartyId, Point] = field(default_factory=dict)
+    S_j: dict[PartyId, Point] = field(default_factory=dict)
+
+    def round1_value(self) -> list[Value]:
+        """[K, G, Y, A1, A2, B1, B2]."""
+        return [self.K, self.G, self.Y, self.A1, self.A2, self.B1, self.B2]
+
+
+@dataclass(frozen=True)
+class Round1:
+    """What another party broadcast for one item in round 1."""
+
+    K: mpz
+    G: mpz
+    Y: Point
+    A1: Point
+    A2: Point
+    B1: Point
+    B2: Point
+
+
+class Presigning:
+    """One run: the keys, and the steps that the generators below put in order."""
+
+    def __init__(self, ctx: SessionContext, share: KeyShare, aux: AuxSet, owner: PartyId) -> None:
+        S = [party.index for party in ctx.parties]
+        if ctx.me.index != share.me or aux.me != share.me or owner not in ctx.parties:
+            raise BadSignerSet("this party, its share and its aux set are not of one place")
+        if not set(S) <= set(aux.parties):
+            raise BadSignerSet("the aux set lacks a signer")
+        self.ctx, self.suite, self.group = ctx, ctx.suite, ctx.suite.group
+        self.share, self.aux, self.owner, self.S = share, aux, owner, S
+        q = self.group.q
+        self.x = lagrange(S, share.me, 0, q) * share.x % q
+        self.X_eff = effective_shares(share, S)
+        self.own = aux.paillier
+        self.keys = {j: PaillierPublic(aux.parties[j.index].N) for j in ctx.others}
+        self.rings = {
+            j: RingPedersen(aux.parties[j.index].N_hat, aux.parties[j.index].s, aux.parties[j.index].t)
+            for j in ctx.others
+        }
+        own_public = aux.parties[share.me]
+        self.own_ring: RingPedersen | RingPedersenSecret = aux.pedersen or RingPedersen(
+            own_public.N_hat, own_public.s, own_public.t
+        )
+
+    # -- round 1 -------------------------------------------------------------------------------------------------
+
+    def draw(self, k_: int) -> Item:
+        """Secrets and broadcast values of item `k_`."""
+        ctx, group, q = self.ctx, self.group, self.group.q
+        k, gamma, a, b = (scalar(ctx.rng, q) for _ in range(4))
+        Y = group.mul_base(1 + scalar(ctx.rng, q - 1))
+        rho, nu = unit(ctx.rng, self.own.public.N), unit(ctx.rng, self.own.public.N)
+        return Item(
+            isid=ctx.hc("item", ctx.sid, k_),
+            k=k, gamma=gamma, a=a, b=b, rho=rho, nu=nu, Y=Y,
+            K=self.own.enc(k, rho), G=self.own.enc(gamma, nu),
+            A1=group.mul_base(a), A2=group.mul_base(k) + group.mul_secret(a, Y),
+            B1=group.mul_base(b), B2=group.mul_base(gamma) + group.mul_secret(b, Y),
+        )  # fmt: skip
+
+    def prove_round1(self, item: Item, j: PartyId) -> list[Value]:
+        """psi0 about K, psi1 about G, for j."""
+        ctx, suite = self.ctx, self.suite
+        psi0 = enc_elg.prove(
+            suite, ctx.proof("k", ctx.me, j, sid=item.isid),
+            enc_elg.Statement(self.own, item.K, item.Y, item.A1, item.A2, self.rings[j]),
+            enc_elg.Witness(item.k, item.rho, item.a), ctx.rng,
+        )  # fmt: skip
+        psi1 = enc_elg.prove(
+            suite, ctx.proof("gamma", ctx.me, j, sid=item.isid),
+            enc_elg.Statement(self.own, item.G, item.Y, item.B1, item.B2, self.rings[j]),
+            enc_elg.Witness(item.gamma, item.nu, item.b), ctx.rng,
+        )  # fmt: skip
+        return [psi0.to_value(), psi1.to_value()]
+
+    def check_round1(
+        self, item: Item, k_: int, j: PartyId, broadcast: list[Value], p2p: list[Value]
+    ) -> Round1:
+        """Checks 1-3 of round 1."""
+        ctx, said, key = self.ctx, Round1(*broadcast), self.keys[j]
+        with blaming(j.index, f"presign.r1.item{k_}"):
+            # 1
+            key.check_ciphertext(said.K, "K")
+            key.check_ciphertext(said.G, "G")
+            for name, point in (("Y", said.Y), ("A1", said.A1), ("B1", said.B1)):
+                if point.is_identity:
+                    raise BadPoint(f"{name} is the identity", check=name)
+            # 2
+            with blaming(j.index, f"presign.r1.item{k_}.k"):
+                enc_elg.verify(
+                    self.suite, ctx.proof("k", j, ctx.me, sid=item.isid),
+                    enc_elg.Statement(key, said.K, said.Y, said.A1, said.A2, self.own_ring),
+                    enc_elg.Proof.from_value(p2p[0]),
+                )  # fmt: skip
+            # 3
+            with blaming(j.index, f"presign.r1.item{k_}.gamma"):
+                enc_elg.verify(
+                    self.suite, ctx.proof("gamma", j, ctx.me, sid=item.isid),
+                    enc_elg.Statement(key, said.G, said.Y, said.B1, said.B2, self.own_ring),
+                    enc_elg.Proof.from_value(p2p[1]),
+                )  # fmt: skip
+        return said
+
+    # -- round 2 -------------------------------------------------------------------------------------------------
+
+    def gamma_proof(self, item: Item) -> tuple[Point, list[Value]]:
+        """Gamma_i and its elog proof."""
+        ctx = self.ctx
+        Gamma = self.group.mul_base(item.gamma)
+        psi = elog.prove(
+            self.suite, ctx.proof("gamma", ctx.me, sid=item.isid),
+            elog.Statement(L=item.B1, M=item.B2, X=item.Y, Y=Gamma, h=self.group.G),
+            elog.Witness(y=item.gamma, lam=item.b), ctx.rng,
+        )  # fmt: skip
+        return Gamma, psi.to_value()
+
+    def mask(self, item: Item, j: PartyId) -> Mask:
+        """D, F, D^, F^ for recipient j with their two affine proofs."""
+        ctx, level, key, K_j = self.ctx, self.suite.level, self.keys[j], item.round1[j].K
+        bound = mpz(1) << level.l_prime
+        y, y_hat = plus_minus(ctx.rng, bound), plus_minus(ctx.rng, bound)
+        s, s_hat = unit(ctx.rng, key.N), unit(ctx.rng, key.N)
+        r, r_hat = unit(ctx.rng, self.own.public.N), unit(ctx.rng, self.own.public.N)
+        D = key.oplus(key.otimes_secret(item.gamma, K_j), key.enc(y, s))
+        F = self.own.enc(y, r)
+        D_hat = key.oplus(key.otimes_secret(self.x, K_j), key.enc(y_hat, s_hat))
+        F_hat = self.own.enc(y_hat, r_hat)
+        psi = aff_g.prove(
+            self.suite, ctx.proof("gamma", ctx.me, j, sid=item.isid),
+            aff_g.Statement(key, self.own, K_j, D, F, item.Gamma_j[ctx.me], self.rings[j]),
+            aff_g.Witness(item.gamma, y, s, r), ctx.rng,
+        )  # fmt: skip
+        psi_hat = aff_g.prove(
+            self.suite, ctx.proof("x", ctx.me, j, sid=item.isid),
+            aff_g.Statement(key, self.own, K_j, D_hat, F_hat, self.X_eff[ctx.me.index], self.rings[j]),
+            aff_g.Witness(self.x, y_hat, s_hat, r_hat), ctx.rng,
+        )  # fmt: skip
+        return Mask(y, y_hat, D, F, D_hat, F_hat, psi.to_value(), psi_hat.to_value())
+
+    def commit_mask(self, item: Item, sender: PartyId, recipient: PartyId, ciphertexts: list[Value]) -> bytes:
+        """h_{recipient,sender}: makes the later opening of D, F binding."""
+        return self.ctx.hc("mta-commit", item.isid, sender.index, recipient.index, *ciphertexts)
+
+    def check_round2(
+        self, item: Item, k_: int, j: PartyId, broadcast: list[Value], p2p: list[Value]
+    ) -> Point:
+        """Checks 1-6 of round 2: Gamma_j."""
+        ctx, suite, key = self.ctx, self.suite, self.keys[j]
+        Gamma_j: Point = broadcast[0]
+        _, psi, hashes = broadcast
+        D, F, D_hat, F_hat, psi_aff, psi_aff_hat = p2p
+        said = item.round1[j]
+        with blaming(j.index, f"presign.r2.item{k_}"):
+            # 1
+            if Gamma_j.is_identity:
+                raise BadPoint("Gamma_j is the identity", check="Gamma")
+            # 2
+            elog.verify(
+                suite, ctx.proof("gamma", j, sid=item.isid),
+                elog.Statement(L=said.B1, M=said.B2, X=said.Y, Y=Gamma_j, h=self.group.G),
+                elog.Proof.from_value(psi),
+            )  # fmt: skip
+            # 3
+            place = [party for party in ctx.parties if party != j].index(ctx.me)
+            if hashes[place] != self.commit_mask(item, j, ctx.me, [D, F, D_hat, F_hat]):
+                raise BadDecommit("D, F, D^, F^ do not match the hash that was broadcast", check="h")
+            # 4
+            for name, C in (("D", D), ("D^", D_hat)):
+                self.own.public.check_ciphertext(C, name)
+            for name, C in (("F", F), ("F^", F_hat)):
+                key.check_ciphertext(C, name)
+            # 5
+            with blaming(j.index, f"presign.r2.item{k_}.gamma"):
+                aff_g.verify(
+                    suite, ctx.proof("gamma", j, ctx.me, sid=item.isid),
+                    aff_g.Statement(self.own, key, item.K, D, F, Gamma_j, self.own_ring),
+                    aff_g.Proof.from_value(psi_aff),
+                )  # fmt: skip
+            # 6
+            with blaming(j.index, f"presign.r2.item{k_}.x"):
+                aff_g.verify(
+                    suite, ctx.proof("x", j, ctx.me, sid=item.isid),
+                    aff_g.Statement(
+                        self.own, key, item.K, D_hat, F_hat, self.X_eff[j.index], self.own_ring
+                    ),
+                    aff_g.Proof.from_value(psi_aff_hat),
+                )  # fmt: skip
+        return Gamma_j
+
+    # -- round 3 -------------------------------------------------------------------------------------------------
+
+    def open_masks(self, item: Item, received: dict[PartyId, list[Value]]) -> list[Value]:
+        """delta_i, chi_i (kept as integers), Delta_i, S_i and the elog proof about k_i: the round-3 broadcast."""
+        ctx, group = self.ctx, self.group
+        Gamma = group.sum(list(item.Gamma_j.values()))
+        if Gamma.is_identity or group.x(Gamma) % group.q == 0:
+            raise Degenerate("Gamma is the identity or its x is 0 mod q")
+        item.Gamma = Gamma
+        delta, chi = mpz(item.gamma) * item.k, mpz(self.x) * item.k
+        for j in ctx.others:
+            D, _, D_hat, _, _, _ = received[j]
+            delta += self.own.dec(D) - item.masks[j].y
+            chi += self.own.dec(D_hat) - item.masks[j].y_hat
+        item.delta, item.chi = delta, chi
+        Delta = group.mul_secret(item.k, Gamma)
+        S = group.mul_secret(int(chi % group.q), Gamma)
+        item.Delta_j[ctx.me], item.S_j[ctx.me] = Delta, S
+        psi = elog.prove(
+            self.suite, ctx.proof("delta", ctx.me, sid=item.isid),
+            elog.Statement(L=item.A1, M=item.A2, X=item.Y, Y=Delta, h=Gamma),
+            elog.Witness(y=item.k, lam=item.a), ctx.rng,
+        )  # fmt: skip
+        return [int(delta % group.q), Delta, S, psi.to_value()]
+
+    def check_round3(self, item: Item, k_: int, j: PartyId, broadcast: list[Value]) -> None:
+        """Checks 1-2 of round 3."""
+        delta_j, Delta_j, _, psi = broadcast
+        said = item.round1[j]
+        if item.Gamma is None:
+            raise InternalError("round 3 is checked before Gamma is known")
+        with blaming(j.index, f"presign.r3.item{k_}"):
+            # 1
+            if not delta_j < self.group.q:
+                raise OutOfDomain("delta_j is not reduced", check="delta")
+            if Delta_j.is_identity:
+                raise BadPoint("Delta_j is the identity", check="Delta")
+            # 2
+            elog.verify(
+                self.suite, self.ctx.proof("delta", j, sid=item.isid),
+                elog.Statement(L=said.A1, M=said.A2, X=said.Y, Y=Delta_j, h=item.Gamma),
+                elog.Proof.from_value(psi),
+            )  # fmt: skip
+
+    def finish(self, item: Item, deltas: list[int], transcript: tuple[Received, ...]) -> Presignature:
+        """The output conditions (a)-(c) and the record."""
+        group, q, share = self.group, self.group.q, self.share
+        if item.Gamma is None:
+            raise InternalError("a presignature is finished before Gamma is known")
+        delta = sum(deltas) % q
+        if delta * group.G != group.sum(list(item.Delta_j.values())):
+            raise Unattributable("failed nonce: delta*G is not the sum of the Delta_j")
+        if delta * share.X != group.sum(list(item.S_j.values())):
+            raise Unattributable("failed chi: delta*X is not the sum of the S_j")
+        if delta == 0:
+            raise Degenerate("delta is 0")
+        inverse = pow(delta, -1, q)
+        public = PresignaturePublic(
+            id=self.ctx.hc("presig-id", item.isid), sid=self.ctx.sid,
+            key_id=share.key_id, share_epoch=share.share_epoch, aux_id=self.aux.aux_id,
+            owner=self.owner.index, signers=tuple(self.S), X=share.X, Gamma=item.Gamma,
+            Delta={j.index: inverse * point for j, point in item.Delta_j.items()},
+            S={j.index: inverse * point for j, point in item.S_j.items()},
+        )  # fmt: skip
+        k, chi = item.k * inverse % q, int(item.chi * inverse % q)
+        if group.mul_secret(k, item.Gamma) != public.Delta[share.me]:
+            raise InternalError("k~_i*Gamma is not Delta~_i")
+        signed = tuple(r.signed_broadcast for r in transcript if r.signed_broadcast is not None)
+        return Presignature(self.suite, share.me, public, k, chi, signed)
+
+
+def presign(
+    ctx: SessionContext, share: KeyShare, aux: AuxSet, owner: PartyId, batch: int
+) -> Protocol[list[Presignature]]:
+    """Make `batch` presignatures for the session's signer set.
+
+    Raises BadSignerSet, PeerFault (with the peer), Degenerate, Unattributable.
+    """
+    run = Presigning(ctx, share, aux, owner)
+    presignatures, _ = yield from _rounds(run, batch, e=None)
+    return presignatures
+
+
+def full_sign(
+    ctx: SessionContext, share: KeyShare, aux: AuxSet, owner: PartyId, request: SignRequest
+) -> Protocol[Signature]:
+    """Presign for one request and sign it: digest and path are in the sid, so Gamma was unknown when they were fixed."""
+    run = Presigning(ctx, share, aux, owner)
+    child = derive(share.X, share.chain_code, request.path)
+    e_me = ctx.rng(ENTROPY_BYTES)
+    (presignature,), e = yield from _rounds(run, 1, e=e_me)
+    presignature.promise_with(request.digest, request.path, child.tau, e_me)
+    try:
+        at = terms(ctx.suite, presignature.public, request, child.tau, child.X_c, {**e, ctx.me.index: e_me})
+        return (yield from exchange_sigmas(ctx, 4, presignature, request, at, e_me))
+    finally:
+        presignature.destroy()
+
+
+def _rounds(
+    run: Presigning, batch: int, e: bytes | None
+) -> Protocol[tuple[list[Presignature], dict[int, bytes]]]:
+    """Rounds 1-3 of protocol.md 3.2. With `e` (full signing) round 3 carries every signer's entropy."""
+    ctx, others = run.ctx, run.ctx.others
+    pairs = [(k, j) for k in range(batch) for j in others]
+
+    # Round 1
+    yield Progress("presign: round 1")
+    items: list[Item] = yield Compute([partial(run.draw, k) for k in range(batch)])
+    proofs = yield Compute([partial(run.prove_round1, items[k], j) for k, j in pairs])
+    psi1 = dict(zip(pairs, proofs, strict=True))
+    yield Send(
+        1,
+        broadcast=[item.round1_value() for item in items],
+        p2p={j: [psi1[k, j] for k in range(batch)] for j in others},
+    )
+    r1 = yield Receive(
+        1, broadcast=ListOf(_round1(run), batch), p2p=ListOf(_proofs1(run), batch), echo=Echo.NEXT
+    )
+    said = yield Compute(
+        [partial(run.check_round1, items[k], k, j, r1[j].broadcast[k], r1[j].p2p[k]) for k, j in pairs]
+    )
+    for (k, j), value in zip(pairs, said, strict=True):
+        items[k].round1[j] = value
+
+    # Round 2
+    yield Progress("presign: round 2")
+    gammas = yield Compute([partial(run.gamma_proof, item) for item in items])
+    for item, (Gamma_i, _) in zip(items, gammas, strict=True):
+        item.Gamma_j[ctx.me] = Gamma_i
+    masks = yield Compute([partial(run.mask, items[k], j) for k, j in pairs])
+    for (k, j), mask in zip(pairs, masks, strict=True):
+        items[k].masks[j] = mask
+    yield Send(
+        2,
+        broadcast=[
+            [Gamma_i, psi, [run.commit_mask(item, ctx.me, j, item.masks[j].ciphertexts()) for j in others]]
+            for item, (Gamma_i, psi) in zip(items, gammas, strict=True)
+        ],
+        p2p={
+            j: [[*item.masks[j].ciphertexts(), item.masks[j].psi, item.masks[j].psi_hat] for item in items]
+            for j in others
+        },
+    )
+    r2 = yield Receive(
+        2, broadcast=ListOf(_round2(run), batch), p2p=ListOf(_masks2(run), batch), echo=Echo.NEXT
+    )
+    points = yield Compute(
+        [partial(run.check_round2, items[k], k, j, r2[j].broadcast[k], r2[j].p2p[k]) for k, j in pairs]
+    )
+    for (k, j), Gamma_j in zip(pairs, points, strict=True):
+        items[k].Gamma_j[j] = Gamma_j
+
+    # Round 3
+    yield Progress("presign: round 3")
+    opened = yield Compute(
+        [partial(run.open_masks, item, {j: r2[j].p2p[k] for j in others}) for k, item in enumerate(items)]
+    )
+    yield Send(3, broadcast=[opened, e])
+    entropy: Schema = NoValue() if e is None else Bytes(ENTROPY_BYTES)
+    r3 = yield Receive(3, broadcast=Tuple(ListOf(_round3(run), batch), entropy), echo=Echo.BLOCKING)
+    yield Compute([partial(run.check_round3, items[k], k, j, r3[j].broadcast[0][k]) for k, j in pairs])
+
+    # Output
+    transcript = (*r2.values(), *r3.values())
+    presignatures = []
+    for k, item in enumerate(items):
+        for j in others:
+            item.Delta_j[j], item.S_j[j] = r3[j].broadcast[0][k][1:3]
+        deltas = [opened[k][0], *(r3[j].broadcast[0][k][0] for j in others)]
+        presignatures.append(run.finish(item, deltas, transcript))
+    return presignatures, {} if e is None else {j.index: r3[j].broadcast[1] for j in others}
+
+
+def _round1(run: Presigning) -> Schema:
+    """[K, G, Y, A1, A2, B1, B2]."""
+    point, number = PointOf(run.group), natural(run.suite)
+    return Tuple(number, number, point, point, point, point, point)
+
+
+def _proofs1(run: Presigning) -> Schema:
+    """[psi0, psi1]."""
+    return Tuple(enc_elg.schema(run.suite), enc_elg.schema(run.suite))
+
+
+def _round2(run: Presigning) -> Schema:
+    """[Gamma, psi, [h]]."""
+    return Tuple(PointOf(run.group), elog.schema(run.suite), ListOf(Bytes(32), len(run.S) - 1))
+
+
+def _masks2(run: Presigning) -> Schema:
+    """[D, F, D^, F^, psi, psi^]."""
+    number = natural(run.suite)
+    return Tuple(number, number, number, number, aff_g.schema(run.suite), aff_g.schema(run.suite))
+
+
+def _round3(run: Presigning) -> Schema:
+    """[delta, Delta, S, psi']."""
+    point = PointOf(run.group)
+    return Tuple(Integer(run.group.q.bit_length()), point, point, elog.schema(run.suite))
