@@ -1,15 +1,15 @@
-"""Echo rounds: how parties learn that they saw the same broadcasts (protocol.md 0.8)."""
+"""Echo rounds: how parties learn that they saw the same broadcasts, and who is at fault if not (protocol.md 0.8)."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from tss.encoding import Bytes, ListOf, Tuple, Value, encode
-from tss.envelope import PARTY_SCHEMA, PartyId, Signed, party_from_value
-from tss.errors import EchoMismatch, Equivocation, PeerFault, SchemaViolation
+from tss.envelope import PARTY_SCHEMA, Kind, PartyId, Signed, Slot, party_from_value
+from tss.errors import SchemaViolation
 from tss.params import MAX_SIGNERS
 from tss.transcript import hash_commit
 
@@ -19,6 +19,9 @@ ECHO_SCHEMA: Final = Tuple(
     Bytes(HASH_BYTES), ListOf(Tuple(PARTY_SCHEMA, Bytes(HASH_BYTES)), 1, 2 * MAX_SIGNERS)
 )
 
+_SAID_ONCE: Final = (Kind.MSG, Kind.ECHO, Kind.DONE)
+"""Kinds of which an honest party signs one message a slot. A second abort changes nothing for anybody."""
+
 
 @dataclass(frozen=True)
 class EchoRecord:
@@ -26,6 +29,11 @@ class EchoRecord:
 
     digest: bytes
     hashes: tuple[tuple[PartyId, bytes], ...]
+
+    @property
+    def parties(self) -> tuple[PartyId, ...]:
+        """Whose broadcasts it covers."""
+        return tuple(party for party, _ in self.hashes)
 
     def as_value(self) -> list[Value]:
         """[E, [[party, SHA-256 of its body]...]] as it travels."""
@@ -35,50 +43,47 @@ class EchoRecord:
 def echo_of(proto: str, sid: bytes, round_: int, bodies: Mapping[PartyId, bytes]) -> EchoRecord:
     """E = Hc("echo", sid, round, [[j, SHA-256(ENC body of j)] sorted, own included])."""
     hashes = tuple((party, hashlib.sha256(bodies[party]).digest()) for party in sorted(bodies))
-    listed = [[party.as_list(), digest] for party, digest in hashes]
-    return EchoRecord(hash_commit(proto, "echo", sid, round_, listed), hashes)
+    return EchoRecord(_digest(proto, sid, round_, hashes), hashes)
 
 
-def echo_from_value(proto: str, sid: bytes, round_: int, value: list[Value]) -> EchoRecord:
-    """Read a peer's echo. Raises SchemaViolation when its E is not the hash of its own list."""
+def echo_from_value(
+    proto: str, sid: bytes, round_: int, value: list[Value], parties: Sequence[PartyId]
+) -> EchoRecord:
+    """Read a peer's echo of a round in which `parties` (sorted) sent broadcasts.
+
+    Raises SchemaViolation when it covers others, or when its E is not the hash of its own list. So two echoes that
+    differ differ in the hash of somebody's message.
+    """
     digest, listed = value
     hashes = tuple((party_from_value(party), bytes(item)) for party, item in listed)
-    if list(hashes) != sorted(set(hashes)):
-        raise SchemaViolation("echo list is not sorted")
-    again = hash_commit(proto, "echo", sid, round_, [[party.as_list(), item] for party, item in hashes])
-    if again != digest:
+    if tuple(party for party, _ in hashes) != tuple(parties):
+        raise SchemaViolation("echo does not cover exactly the parties of its round")
+    if _digest(proto, sid, round_, hashes) != digest:
         raise SchemaViolation("echo digest is not the hash of its list")
     return EchoRecord(bytes(digest), hashes)
 
 
-def judge_shows(
-    echoes: Mapping[PartyId, EchoRecord],
-    shows: Mapping[PartyId, Sequence[Signed]],
-    proto: str,
-    sid: bytes,
-    round_: int,
-) -> PeerFault:
-    """Decide who is at fault when the echoes of a round differ and everybody has shown its messages.
+def _digest(proto: str, sid: bytes, round_: int, hashes: Sequence[tuple[PartyId, bytes]]) -> bytes:
+    return hash_commit(proto, "echo", sid, round_, [[party.as_list(), item] for party, item in hashes])
 
-    `shows` holds, for each party, the validly signed broadcasts of that round which it shows. Two different ones by
-    one sender blame that sender; else a party whose echo does not match what it shows is blamed.
-    """
-    versions: dict[PartyId, dict[bytes, Signed]] = {}
-    for shown in shows.values():
-        for signed in shown:
-            versions.setdefault(signed.body.sender, {})[signed.encoded] = signed
-    for party in sorted(versions):
-        if len(versions[party]) > 1:
-            return Equivocation("sent different broadcasts to different parties").blame(
-                party.index, f"echo.r{round_}"
-            )
-    for party in sorted(shows):
-        bodies = {signed.body.sender: signed.encoded for signed in shows[party]}
-        if echo_of(proto, sid, round_, bodies).digest != echoes[party].digest:
-            return EchoMismatch("its echo contradicts the messages that it shows").blame(
-                party.index, f"echo.r{round_}"
-            )
-    raise AssertionError("unequal echoes over equal messages")  # pragma: no cover - echo_of is a function
+
+def contradicts_shown(echo: EchoRecord, shown: Iterable[Signed]) -> bool:
+    """Whether a party's echo is of other messages than those that it shows."""
+    hashes = {(signed.body.sender, hashlib.sha256(signed.encoded).digest()) for signed in shown}
+    return hashes != set(echo.hashes)
+
+
+def two_versions(known: Mapping[Slot, Signed], found: Iterable[Signed]) -> tuple[Signed, Signed] | None:
+    """Two different signed messages in one slot, among `found` or between them and `known`: an equivocation."""
+    seen: dict[Slot, Signed] = {}
+    for signed in found:
+        slot = signed.body.slot
+        if slot.kind not in _SAID_ONCE:
+            continue
+        first = known.get(slot) or seen.setdefault(slot, signed)
+        if first.encoded != signed.encoded:
+            return first, signed
+    return None
 
 
 def show_value(messages: Sequence[Signed]) -> bytes:

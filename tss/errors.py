@@ -34,6 +34,7 @@ Three things are kept apart: the caller's mistake, a peer's fault, and silence o
     `- LocalFault             our own state does not allow it
        |- ShareCorrupt        a stored share that contradicts its public record
        |- PresignatureSpent   promised to another request, answered, expired or destroyed
+       |- NotStored           the store did not take what had to be durable before we could go on
        |- SessionClosed       the session has ended
        `- InternalError       a bug of ours: an identity that honest values always satisfy is broken
 
@@ -215,6 +216,10 @@ class ShareCorrupt(LocalFault):
 
 class PresignatureSpent(LocalFault):
     """The presignature is promised to another request, answered, expired or destroyed."""
+
+
+class NotStored(LocalFault):
+    """What had to be durable first could not be stored; nothing that depends on it has left. `__cause__` says why."""
 
 
 class SessionClosed(LocalFault):

@@ -6,10 +6,18 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from tss.encoding import Value, encode
-from tss.envelope import PartyId, Signed
+from tss.encoding import Bytes, ListOf, Optional, Text, Tuple, Value, decode, encode
+from tss.envelope import MAX_ENVELOPE_BYTES, PARTY_SCHEMA, SIGNED_SCHEMA, PartyId, Signed
 
 EVIDENCE_VERSION: Final = "evidence/v1"
+
+MAX_EVIDENCE_MESSAGES: Final = 1024
+"""More than all slots of the longest protocol among 16 parties; it bounds the signatures that a reader verifies."""
+
+_SCHEMA: Final = Tuple(
+    Text(64), Text(64), Optional(Bytes(0, MAX_ENVELOPE_BYTES)), PARTY_SCHEMA, Text(128),
+    ListOf(SIGNED_SCHEMA, 0, MAX_EVIDENCE_MESSAGES),
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -46,3 +54,9 @@ class Evidence:
         preimage = None if self.sid_preimage is None else encode(list(self.sid_preimage))
         shown = [signed.as_value() for signed in self.messages]
         return encode([EVIDENCE_VERSION, self.proto, preimage, self.accused.as_list(), self.check, shown])
+
+
+def messages_in(evidence: bytes) -> list[list[bytes]]:
+    """The [body, signature] that encoded evidence holds; nothing is verified. Raises SchemaViolation."""
+    *_, shown = decode(evidence, _SCHEMA)
+    return list(shown)

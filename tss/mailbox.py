@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Final
 
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
 
 from tss.encoding import ListOf, decode
 from tss.envelope import (
+    MAX_ENVELOPE_BYTES,
     SIGNED_SCHEMA,
     Body,
     Kind,
@@ -27,9 +29,13 @@ from tss.params import MAX_SIGNERS
 from tss.rand import Rng
 
 MAX_EARLY_PER_PARTY: Final = 16
-"""Envelopes of a sid that this party cannot compute yet; more from one room is noise."""
+"""Messages of a sid that this party cannot compute yet; nobody honest is further ahead than one round."""
+
+MAX_KEPT_BYTES_PER_PARTY: Final = 2 * MAX_ENVELOPE_BYTES
+"""All that is kept of one member. The largest honest sender shows a round (one envelope) and opens one in an abort."""
 
 _SHOW_SCHEMA: Final = ListOf(SIGNED_SCHEMA, 1, 2 * MAX_SIGNERS)
+_IN_SESSION: Final = (Kind.MSG, Kind.ECHO, Kind.DONE, Kind.SHOW, Kind.COMPLAINT, Kind.ABORT)
 
 
 class SessionKey:
@@ -55,6 +61,14 @@ class SessionKey:
         return unseal(sealed, self._secret)
 
 
+@dataclass(frozen=True)
+class Show:
+    """A signed show, and the validly signed broadcasts of its round that it holds."""
+
+    signed: Signed
+    messages: tuple[Signed, ...]
+
+
 class Mailbox:
     """All authenticated messages of one session. What does not belong here is dropped and counted by reason."""
 
@@ -63,66 +77,103 @@ class Mailbox:
         self._me = me
         self._identities = identities
         self._ph = ph
-        self._early: list[bytes] = []
+        self._early: dict[bytes, Signed] = {}
+        self._kept_bytes: Counter[PartyId] = Counter()
         self.sid: bytes | None = None
         self.key: SessionKey | None = None
         self.slots: dict[Slot, Signed] = {}
-        self.shows: dict[tuple[bytes, int, PartyId], list[Signed]] = {}
+        self.shows: dict[tuple[bytes, int, PartyId], Show] = {}
         self.dropped: Counter[str] = Counter()
 
     def open(self, envelope: bytes) -> Signed | None:
         """Unpack an envelope, check that it belongs here and who signed it. None when it is dropped or kept for later."""
         try:
-            return self._open(envelope)
+            opened = self._open(envelope)
         except SchemaViolation:
-            self.dropped["malformed"] += 1
+            opened = "malformed"
+        if isinstance(opened, str):
+            self.dropped[opened] += 1
             return None
+        if opened.body.sid in (self._ph, self.sid):
+            return opened
+        self._keep_early(opened)
+        return None
 
-    def _open(self, envelope: bytes) -> Signed | None:
+    def _open(self, envelope: bytes) -> Signed | str:
+        """The authenticated message in an envelope, or why it is dropped."""
         parts = unpack(envelope)
         header = parts if isinstance(parts, Sealed) else decode_body(parts[0])
         reason = self._misplaced(header)
-        if reason == "early" and len(self._early) < MAX_EARLY_PER_PARTY * len(self._identities):
-            self._early.append(envelope)
-            return None
-        if reason:
-            self.dropped[reason] += 1
-            return None
+        if reason is not None:
+            return reason
         if isinstance(parts, Sealed):
-            if self.key is None or parts.to != self._me:
-                self.dropped["recipient"] += 1
-                return None
+            if self.key is None:
+                return "recipient"
             encoded, signature = self.key.open(parts)
             body = decode_body(encoded)
             header_slot = (parts.proto, parts.sid, parts.round, parts.kind, parts.sender, parts.to)
             if (body.proto, body.sid, body.round, body.kind, body.sender, body.to) != header_slot:
-                self.dropped["header"] += 1
-                return None
+                return "header"
         else:
             encoded, signature = parts
             body = decode_body(encoded)
-            if body.to is not None:
-                self.dropped["unsealed"] += 1
-                return None
         if not verify_signature(self._identities[body.sender], encoded, signature):
-            self.dropped["signature"] += 1
-            return None
+            return "signature"
         return Signed(body, encoded, signature)
 
     def _misplaced(self, header: Body | Sealed) -> str | None:
-        """Why a message with this header is not for this session; None when it is."""
+        """Why a message with this header is not for this session; None when it is, or may turn out to be."""
+        sealed = isinstance(header, Sealed)
         if header.proto != self._proto or header.sender not in self._identities:
             return "stranger"
         if header.sender == self._me:
             return "own"
-        if header.sid in (self._ph, self.sid):
-            return None
-        return "early" if self.sid is None else "sid"
+        if header.kind not in ((Kind.MSG,) if sealed else _IN_SESSION):
+            return "kind"
+        if sealed and header.to != self._me:
+            return "recipient"
+        if not sealed and header.to is not None:
+            return "unsealed"
+        if header.sid == self._ph:
+            return None if header.round == 0 else "round"
+        return None if self.sid in (None, header.sid) else "sid"
 
-    def take_early(self) -> list[bytes]:
-        """Envelopes that came before the sid was known; they are handed out once."""
-        early, self._early = self._early, []
-        return early
+    def _room_for(self, signed: Signed) -> bool:
+        """Count a message that is about to be kept; False, and dropped, when its sender has filled its part."""
+        sender, size = signed.body.sender, len(signed.encoded)
+        if self._kept_bytes[sender] + size > MAX_KEPT_BYTES_PER_PARTY:
+            self.dropped["flood"] += 1
+            return False
+        self._kept_bytes[sender] += size
+        return True
+
+    def _keep_early(self, signed: Signed) -> None:
+        """Keep a member's message of another sid, which may be the one that this party will compute."""
+        if signed.encoded in self._early:
+            return
+        ahead = sum(other.body.sender == signed.body.sender for other in self._early.values())
+        if ahead >= MAX_EARLY_PER_PARTY:
+            self.dropped["early"] += 1
+        elif self._room_for(signed):
+            self._early[signed.encoded] = signed
+
+    def take_early(self) -> list[Signed]:
+        """Messages of this sid that came before it was known, in order; they are handed out once."""
+        early, self._early = self._early, {}
+        for signed in early.values():
+            self._kept_bytes[signed.body.sender] -= len(signed.encoded)
+            if signed.body.sid != self.sid:
+                self.dropped["sid"] += 1
+        return [signed for signed in early.values() if signed.body.sid == self.sid]
+
+    def keep(self, signed: Signed) -> Signed | None:
+        """Keep the first message of a slot. Returns the one that is there already when it is another one."""
+        known = self.slots.get(signed.body.slot)
+        if known is not None:
+            return None if known.encoded == signed.encoded else known
+        if self._room_for(signed):
+            self.slots[signed.body.slot] = signed
+        return None
 
     def get(
         self, sid: bytes, round_: int, kind: Kind, sender: PartyId, to: PartyId | None = None
@@ -130,27 +181,37 @@ class Mailbox:
         """The message of a slot."""
         return self.slots.get(Slot(sid, round_, kind, sender, to))
 
-    def broadcasts(self, sid: bytes, round_: int) -> dict[PartyId, Signed]:
-        """All [B] messages of a round, own included."""
-        return {
-            slot.sender: self.slots[slot]
-            for slot in sorted(self.slots, key=lambda slot: slot.sender)
-            if (slot.sid, slot.round, slot.kind, slot.to) == (sid, round_, Kind.MSG, None)
-        }
-
-    def put_show(self, signed: Signed) -> bool:
-        """Keep the first show of a sender and round, validly signed broadcasts only. Raises SchemaViolation."""
+    def keep_show(self, signed: Signed) -> Show | None:
+        """Keep the first show of a sender and round; None when it is not the first. Raises SchemaViolation."""
         body = signed.body
         key = (body.sid, body.round, body.sender)
-        if key in self.shows:
-            return False
-        self.shows[key] = list(self._shown(body, decode(body.payload, _SHOW_SCHEMA)))
-        return True
+        if key in self.shows or not self._room_for(signed):
+            return None
+        place = (body.sid, body.round, Kind.MSG, None)
+        self.shows[key] = Show(
+            signed,
+            tuple(
+                shown
+                for shown in self.authentic(decode(body.payload, _SHOW_SCHEMA))
+                if (shown.body.sid, shown.body.round, shown.body.kind, shown.body.to) == place
+            ),
+        )
+        return self.shows[key]
 
-    def _shown(self, show: Body, items: Sequence[list[bytes]]) -> Iterable[Signed]:
+    def authentic(self, items: Iterable[Sequence[bytes]]) -> list[Signed]:
+        """Those [body, signature] that members of this session signed in it. Raises SchemaViolation."""
+        found = []
         for encoded, signature in items:
             body = decode_body(encoded)
             identity = self._identities.get(body.sender)
-            belongs = (body.sid, body.round, body.kind, body.to) == (show.sid, show.round, Kind.MSG, None)
-            if identity is not None and belongs and verify_signature(identity, encoded, signature):
-                yield Signed(body, encoded, signature)
+            here = body.proto == self._proto and body.sid in (self._ph, self.sid)
+            if here and identity is not None and verify_signature(identity, encoded, signature):
+                found.append(Signed(body, encoded, signature))
+        return found
+
+    def close(self) -> None:
+        """Forget the session's key and all messages; the counts stay."""
+        self.key = None
+        self._early = {}
+        self.slots = {}
+        self.shows = {}

@@ -1,0 +1,307 @@
+"""One session's life: its envelopes, its computations, its deadlines.
+
+The engine's calls run one at a time in a worker thread, heavy jobs in the pool for them, and the event loop only
+carries envelopes. What was posted is kept until the session has been over for a while, so that a gateway that lost its
+rooms gets it again, byte for byte.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import Counter
+from collections.abc import Callable, Sequence
+from typing import Any, Final
+
+from participant.channel import Channel, session_topic
+from participant.errors import NodeError
+from participant.node.config import NodeConfig
+from participant.node.persistence import Persistence
+from participant.node.plan import Plan
+from participant.node.room import Room
+from participant.node.tasks import Changes, Tasks
+from participant.node.workers import Workers
+from participant.store import Kept, Store
+from tss.envelope import Kind, routing
+from tss.errors import InternalError, NoBlame, ProtocolError, SchemaViolation
+from tss.rand import Rng
+from tss.session import Session
+from tss.setting import Outgoing, Round0, Runtime
+
+log = logging.getLogger(__name__)
+
+MAX_INBOX: Final = 1024
+"""Envelopes that wait for the engine: rounds of 16 parties with room to spare."""
+
+FLUSH_SECONDS: Final = 120.0
+"""How long the last messages of an ended session may take to reach the gateway."""
+
+
+class SessionDriver:
+    """Drives one `Session`. `outcome` gets the protocol's result, or its ProtocolError, or the store's NodeError."""
+
+    def __init__(
+        self,
+        plan: Plan,
+        home: Room,
+        *,
+        config: NodeConfig,
+        workers: Workers,
+        channel: Channel,
+        store: Store,
+        persistence: Persistence,
+        rng: Rng,
+        alias: Callable[[bytes], None],
+    ) -> None:
+        """`home`: the room of round 0 (and of all of signing from stock). `alias(sid)` is called when the sid is known."""
+        self.plan = plan
+        self.home = home
+        self._config = config
+        self._workers = workers
+        self._channel = channel
+        self._store = store
+        self._alias = alias
+        self._tasks = Tasks()
+        self._loop = asyncio.get_running_loop()
+        runtime = Runtime(rng, plan.membership.sign_function, persistence, self._progressed)
+        self._session = Session(plan.setup, plan.program, runtime)
+        self._inbox: list[bytes] = []
+        self._wake = asyncio.Event()
+        self._abort: ProtocolError | None = None
+        self._entered = False
+        self._room: Room | None = None
+        self._posted: list[tuple[Room, bytes, int | None]] = []
+        self.outcome: asyncio.Future[Any] = self._loop.create_future()
+        # Nobody has to look at how a session ended.
+        self.outcome.add_done_callback(lambda future: future.cancelled() or future.exception())
+        self.changes = Changes()
+        self.stage = ""
+        """What the protocol says it is doing, for people."""
+        self.phase = f"{plan.kind}.r0"
+        self.waiting_for: tuple[int, ...] = ()
+        """Evaluation points of those whose messages the phase lacks."""
+        self.dropped: Counter[str] = Counter()
+
+    @property
+    def sid(self) -> bytes | None:
+        """The session's id, once it is known."""
+        return self._session.sid
+
+    @property
+    def finished(self) -> bool:
+        """Whether the outcome is there."""
+        return self.outcome.done()
+
+    # From outside, on the event loop
+
+    def post_home(self, envelope: bytes) -> None:
+        """Post an envelope that belongs to the session's beginning: the proposal."""
+        self._post(self.home, envelope, None)
+
+    def deliver(self, envelope: bytes) -> None:
+        """Take an envelope from a room."""
+        if self.finished:
+            return
+        try:
+            scope, _, sender = routing(envelope)
+        except SchemaViolation:
+            self.dropped["malformed"] += 1
+            return
+        if sender == self.plan.setup.me:
+            return
+        if all(sender != member.party for member in self.plan.setup.members):
+            self.dropped["stranger"] += 1
+        elif scope not in (self.plan.ph, self._session.sid) and self._session.sid is not None:
+            self.dropped["sid"] += 1
+        elif len(self._inbox) >= MAX_INBOX:
+            self.dropped["flood"] += 1
+        else:
+            self._inbox.append(envelope)
+            self._wake.set()
+
+    def abort(self, error: ProtocolError) -> None:
+        """End the session and tell the others."""
+        self._abort = self._abort or error
+        self._wake.set()
+
+    def restarted(self, room: Room) -> None:
+        """The gateway lost what was posted into `room`."""
+        for known, envelope, to in self._posted:
+            if known is room:
+                room.send(envelope, to)
+
+    # The session's life
+
+    async def run(self) -> None:
+        """Drive the session to its end; then keep its messages for a while."""
+        try:
+            await self._drive()
+        except asyncio.CancelledError:
+            self.outcome.cancel()
+            raise
+        except Exception as error:  # noqa: BLE001 - whatever it was, the session is over and its caller learns why
+            await self._fail(error)
+        self._conclude()
+        try:
+            await self._note_end()
+            await self._linger()
+        finally:
+            await self._tasks.close()
+
+    async def _drive(self) -> None:
+        session, jobs = self._session, None
+        await self._turn(started=True)
+        deadline = self._next_deadline()
+        while not session.finished:
+            if session.jobs and jobs is None:
+                jobs = self._workers.jobs(session.jobs)
+                jobs.add_done_callback(lambda _: self._wake.set())
+            expired = not await self._awake(None if jobs is not None else deadline)
+            results = jobs.result() if jobs is not None and jobs.done() else None
+            if results is not None:
+                jobs = None
+            former = self.phase
+            await self._turn(results=results, expired=expired)
+            if self.phase != former or results is not None:
+                deadline = self._next_deadline()
+
+    def _next_deadline(self) -> float:
+        return self._loop.time() + self._config.deadlines.for_phase(self.phase)
+
+    async def _awake(self, deadline: float | None) -> bool:
+        """Wait until there is something to do; False when the deadline passes first."""
+        try:
+            async with asyncio.timeout_at(deadline):
+                await self._wake.wait()
+        except TimeoutError:
+            return False
+        finally:
+            self._wake.clear()
+        return True
+
+    async def _turn(
+        self,
+        *,
+        started: bool = False,
+        results: Sequence[Any | BaseException] | None = None,
+        expired: bool = False,
+    ) -> None:
+        """One call of the engine, in a worker thread, with everything that is there."""
+        envelopes, self._inbox = self._inbox, []
+        out = await self._workers.step(self._advance, started, results, envelopes, expired)
+        if self._session.sid is not None and not self._entered:
+            self._enter(self._session.sid)
+        for outgoing in out:
+            room = self.home if outgoing.scope == self.plan.ph or self._room is None else self._room
+            self._post(room, outgoing.envelope, None if outgoing.to is None else outgoing.to.index - 1)
+        self.changes.notify()
+
+    def _advance(
+        self,
+        started: bool,  # noqa: FBT001 - positional for the pool
+        results: Sequence[Any | BaseException] | None,
+        envelopes: Sequence[bytes],
+        expired: bool,  # noqa: FBT001 - positional for the pool
+    ) -> list[Outgoing]:
+        session = self._session
+        out = session.start() if started else []
+        if self._abort is not None:
+            out += session.abort(self._abort)
+        if results is not None and not session.finished:
+            out += session.completed(results)
+        for envelope in envelopes:
+            if not session.finished:
+                out += session.receive(envelope)
+        if expired:
+            out += session.expire()
+        self.phase = session.phase
+        self.waiting_for = tuple(party.index for party in session.waiting_for)
+        self._keep(out)
+        return out
+
+    def _keep(self, out: Sequence[Outgoing]) -> None:
+        """Complaints and aborts are sent again after a restart (protocol.md 0.7)."""
+        for outgoing in out:
+            if self._session.error is not None and outgoing.scope == self._session.sid:
+                kind = routing(outgoing.envelope)[1]
+                if kind in (Kind.ABORT, Kind.COMPLAINT):
+                    self._store.sessions.keep(outgoing.scope, Kept(str(kind)), outgoing.envelope)
+
+    def _enter(self, sid: bytes) -> None:
+        """The sid is known: listen where the session goes on."""
+        self._entered = True
+        self._alias(sid)
+        if self.plan.setup.round0 is Round0.NONE:
+            return
+        room = Room(
+            self._channel,
+            session_topic(sid),
+            self.plan.membership.index,
+            receive=self.deliver,
+            restarted=lambda: self.restarted(room),
+        )
+        self._room = room
+        self._tasks.spawn(self._in_room(room), f"session room {sid.hex()[:16]}")
+
+    async def _in_room(self, room: Room) -> None:
+        await room.run()
+        self.abort(NoBlame(f"the gateway refuses the session's room: {room.refused}"))
+
+    def _post(self, room: Room, envelope: bytes, to: int | None) -> None:
+        self._posted.append((room, envelope, to))
+        room.send(envelope, to)
+
+    def _progressed(self, stage: str) -> None:
+        """From the worker thread."""
+        self.stage = stage
+        self._loop.call_soon_threadsafe(self.changes.notify)
+
+    # The end
+
+    async def _fail(self, error: Exception) -> None:
+        """The engine or the store raised: say so to the others, and keep the cause for the caller."""
+        if not isinstance(error, (ProtocolError, NodeError)):
+            log.error("session %s: %s", self._name(), error, exc_info=error)
+        told = error if isinstance(error, ProtocolError) else InternalError("this node cannot go on")
+        self._abort = told
+        if not self.outcome.done():
+            self.outcome.set_exception(error)
+        if not self._session.finished:
+            await self._turn()
+
+    def _conclude(self) -> None:
+        if not self.outcome.done():
+            if self._session.error is not None:
+                log.info("session %s ended: %s", self._name(), self._session.error)
+                self.outcome.set_exception(self._session.error)
+            else:
+                self.outcome.set_result(self._session.result)
+        self.phase, self.waiting_for = "ended", ()
+        self.dropped.update(self._session.dropped)
+        self.changes.notify()
+
+    async def _note_end(self) -> None:
+        if self._session.sid is None:
+            return
+        error = self._session.error
+        outcome = "done" if error is None else f"{type(error).__name__}: {error}"
+        try:
+            for scope in (self.plan.ph, self._session.sid):
+                await self._workers.step(self._store.sessions.end, scope, outcome[:500])
+        except (NodeError, RuntimeError):
+            # The store ends what it finds open at its next start.
+            log.debug("session %s: its end could not be noted", self._name())
+
+    async def _linger(self) -> None:
+        rooms = [self.home] if self._room is None else [self.home, self._room]
+        try:
+            async with asyncio.timeout(FLUSH_SECONDS):
+                for room in rooms:
+                    await room.flushed()
+        except TimeoutError:
+            log.warning("session %s: its last messages did not reach the gateway", self._name())
+        await asyncio.sleep(self._config.linger)
+
+    def _name(self) -> str:
+        scope = self._session.sid or self.plan.ph
+        return f"{self.plan.kind} {scope.hex()[:16]}"

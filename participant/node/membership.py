@@ -1,0 +1,91 @@
+"""This node in one committee: who the others are, and what is quickly said about an envelope."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from participant.committee import Committee
+from participant.node.presence import Presence
+from participant.node.room import Room
+from tss.envelope import (
+    Body,
+    Kind,
+    PartyId,
+    Sealed,
+    Signed,
+    SignFunction,
+    decode_body,
+    holder,
+    pack,
+    sign,
+    unpack,
+    verify_signature,
+)
+from tss.errors import SchemaViolation
+from tss.setting import Member
+
+
+@dataclass
+class Membership:
+    """A committee as its member sees it. Evaluation points inside, indices (point - 1) outside."""
+
+    committee: Committee
+    me: PartyId
+    sign_function: SignFunction = field(repr=False)
+    protos: frozenset[str]
+    """The suites that this node speaks."""
+    dropped: Counter[str] = field(default_factory=Counter)
+    room: Room = field(init=False)
+    presence: Presence = field(init=False)
+    identities: Mapping[PartyId, bytes] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.committee_id = self.committee.committee_id
+        self.identities = {
+            holder(index + 1): identity for index, identity in enumerate(self.committee.identities)
+        }
+        self.parties = tuple(sorted(self.identities))
+
+    @property
+    def index(self) -> int:
+        """This node's own, from 0."""
+        return self.me.index - 1
+
+    @property
+    def others(self) -> tuple[PartyId, ...]:
+        """All members but this node."""
+        return tuple(party for party in self.parties if party != self.me)
+
+    def members(self, points: tuple[int, ...] | None = None) -> tuple[Member, ...]:
+        """The members at `points`, or all, as a session wants them."""
+        return tuple(
+            Member(party, self.identities[party])
+            for party in self.parties
+            if points is None or party.index in points
+        )
+
+    def open(self, envelope: bytes) -> Signed | None:
+        """A broadcast that a member signed; None, and counted, for anything else."""
+        try:
+            parts = unpack(envelope)
+            if isinstance(parts, Sealed):
+                self.dropped["sealed"] += 1
+                return None
+            body = decode_body(parts[0])
+        except SchemaViolation:
+            self.dropped["malformed"] += 1
+            return None
+        identity = self.identities.get(body.sender)
+        if body.proto not in self.protos:
+            self.dropped["version"] += 1
+            return None
+        if identity is None or body.to is not None or not verify_signature(identity, *parts):
+            self.dropped["stranger"] += 1
+            return None
+        return Signed(body, *parts)
+
+    def note(self, proto: str, scope: bytes, kind: Kind, payload: bytes, round_: int = 0) -> bytes:
+        """A broadcast of this node's own, signed and packed."""
+        return pack(sign(Body(proto, scope, round_, kind, self.me, None, payload), self.sign_function))

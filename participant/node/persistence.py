@@ -1,0 +1,79 @@
+"""Where a session's records become durable, and how state that waits for its certificate reaches it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any, Final
+
+from participant.node.plan import Plan
+from participant.store import Certificate as StoredCertificate
+from participant.store import NewAux, NewShare, NewState, Pending, Store
+from tss.cggmp24.completion import Certificate, check_certificate
+from tss.cggmp24.completion import NewState as RunState
+from tss.cggmp24.sign import Answered
+from tss.effects import Durable
+from tss.encoding import Bytes, Text, Tuple, decode, encode
+from tss.envelope import PartyId
+from tss.errors import InternalError
+from tss.setting import SessionStarted
+
+_PUBLIC: Final = Tuple(Text(64), Bytes(32))
+
+
+def public_of(proto: str, done: bytes) -> bytes:
+    """What is kept beside pending state to check a certificate with: ENC of PROTO and the value of `done`."""
+    return encode([proto, done])
+
+
+def check_pending(pending: Pending, identities: dict[PartyId, bytes], envelopes: list[bytes]) -> None:
+    """Raise SchemaViolation unless `envelopes` are the certificate of this pending state."""
+    proto, done = decode(pending.public, _PUBLIC)
+    check_certificate(proto, pending.sid, done, identities, envelopes)
+
+
+class Persistence:
+    """`Runtime.persist` of one session. Runs in a worker thread; what it raises ends the session before anything leaves."""
+
+    def __init__(self, store: Store, plan: Plan, activated: Callable[[StoredCertificate], None]) -> None:
+        """`activated` is called, in the worker thread, after new state came into force."""
+        self._store = store
+        self._plan = plan
+        self._activated = activated
+        self._sid: bytes | None = None
+
+    def __call__(self, record: object) -> Any:
+        """Make one record durable."""
+        plan, store = self._plan, self._store
+        match record:
+            case SessionStarted(sid=sid, kind=kind, ph=ph):
+                self._sid = sid
+                store.sessions.remember(sid, kind, plan.membership.committee_id, ph)
+            case Durable(record=RunState() as state, envelope=envelope):
+                self._put_pending(state, envelope)
+            case Durable(record=Answered(presignature_id=presignature_id, req=req), envelope=envelope):
+                audit = replace(plan.audit, session=self._sid)
+                store.answers.put(presignature_id, req, envelope, audit, sid=self._sid)
+            case Certificate(sid=sid, envelopes=envelopes):
+                self._activated(store.sessions.activate(sid, list(envelopes)))
+            case _:
+                raise InternalError(f"a record of type {type(record).__name__} has no place in the store")
+
+    def _put_pending(self, state: RunState, envelope: bytes) -> None:
+        plan = self._plan
+        account_id = plan.proposal.account_id
+        shares: tuple[NewShare, ...] = ()
+        if state.share is not None:
+            if account_id is None:
+                raise InternalError("a run that makes a share names no account")
+            shares = (NewShare.of(account_id, state.share),)
+        aux = None if state.aux is None else NewAux.of(state.aux, plan.accounts)
+        self._store.sessions.put_pending(
+            state.sid,
+            state.kind,
+            plan.membership.committee_id,
+            NewState(shares, aux),
+            public_of(plan.setup.suite.proto, state.done),
+            envelope,
+            party=plan.setup.me.index,
+        )

@@ -1,0 +1,80 @@
+"""What a proposal comes to on this node, and why one is declined."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+from participant.node.membership import Membership
+from participant.store import AuditRecord
+from tss.cggmp24.presignature import Presignature
+from tss.effects import Protocol, SessionContext
+from tss.proposal import Proposal
+from tss.setting import Setup
+
+Program = Callable[[SessionContext], Protocol[Any]]
+
+
+class Decline(StrEnum):
+    """Why a node takes no part: the codes that travel in a refusal. A policy's own codes may stand there too."""
+
+    UNREADABLE = "UNREADABLE"
+    EXPIRED = "EXPIRED"
+    OTHER_COMMITTEE = "OTHER_COMMITTEE"
+    RECORDS_DIFFER = "RECORDS_DIFFER"
+    KEY_SHARE_NOT_FOUND = "KEY_SHARE_NOT_FOUND"
+    NEEDS_AUX = "NEEDS_AUX"
+    ACCOUNT_EXISTS = "ACCOUNT_EXISTS"
+    ACCOUNT_FROZEN = "ACCOUNT_FROZEN"
+    SHARE_DAMAGED = "SHARE_DAMAGED"
+    BAD_SIGNER_SET = "BAD_SIGNER_SET"
+    PRESIGNATURE_UNKNOWN = "PRESIGNATURE_UNKNOWN"
+    NOT_THE_OWNER = "NOT_THE_OWNER"
+    BAD_PAYLOAD = "BAD_PAYLOAD"
+    QUARANTINED = "QUARANTINED"
+    BUSY = "BUSY"
+    PENDING = "PENDING"
+    NOT_ASKED = "NOT_ASKED"
+    STORE_FAILED = "STORE_FAILED"
+    STOPPING = "STOPPING"
+
+
+class Declined(Exception):
+    """This node takes no part. `code` is stable, the text is for the reader at the other end."""
+
+    def __init__(self, code: str, text: str) -> None:
+        super().__init__(text)
+        self.code = str(code)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A session that this node is ready to take part in."""
+
+    membership: Membership
+    proposal: Proposal
+    setup: Setup
+    program: Program = field(repr=False)
+    audit: AuditRecord
+    """What the store appends when a signature of this session is answered; its `session` is filled in then."""
+    presignature: Presignature | None = None
+    """The one that signing from stock uses."""
+    accounts: tuple[str, ...] = ()
+    """Accounts that an aux run's outcome is for."""
+
+    @property
+    def ph(self) -> bytes:
+        """The proposal's hash."""
+        return self.setup.ph
+
+    @property
+    def kind(self) -> str:
+        """The session's kind."""
+        return self.setup.kind
+
+    @property
+    def points(self) -> tuple[int, ...]:
+        """The evaluation points of all who take part."""
+        return tuple(member.party.index for member in self.setup.members)

@@ -1,0 +1,336 @@
+"""From a proposal to a plan: everything in it is rebuilt from this node's own records and compared.
+
+The initiator's word is never enough: tails are recomputed, payloads decoded here, digests derived here. Blocking, for
+worker threads.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Final
+
+from participant.node.membership import Membership
+from participant.node.plan import Decline, Declined, Plan, Program
+from participant.node.records import Account, Records
+from participant.payloads import SCHEMA, Decoded, Payload, PayloadError, decode, from_value
+from participant.policy import Action, PayloadKind, PolicyRequest
+from participant.store import (
+    AuditRecord,
+    AuxSetNotFound,
+    KeyShareNotFound,
+    Store,
+    StoreConflict,
+    check_account_id,
+)
+from tss.cggmp24 import aux_info, keygen, presign, sign
+from tss.cggmp24.presignature import Presignature
+from tss.cggmp24.sign import SignRequest
+from tss.encoding import Value, encode
+from tss.encoding import decode as decode_value
+from tss.envelope import PartyId, holder
+from tss.errors import CallerError, PeerFault, ShareCorrupt
+from tss.hd import derive, format_path
+from tss.params import Suite
+from tss.proposal import Proposal
+from tss.records import AuxSet
+from tss.setting import Round0, Setup
+
+ROUND_0: Final = {
+    keygen.KIND: Round0.BLOCKING,
+    aux_info.KIND: Round0.BLOCKING,
+    presign.KIND: Round0.WITH_ROUND_1,
+    presign.FULL_KIND: Round0.WITH_ROUND_1,
+    sign.KIND: Round0.NONE,
+}
+
+ACTIONS: Final = {
+    keygen.KIND: Action.KEYGEN,
+    aux_info.KIND: Action.AUX,
+    presign.KIND: Action.PRESIGN,
+    presign.FULL_KIND: Action.SIGN,
+    sign.KIND: Action.SIGN,
+}
+
+CEREMONIES: Final = frozenset({keygen.KIND, aux_info.KIND})
+"""Kinds that every member takes part in, one at a time."""
+
+SIGNING: Final = frozenset({presign.FULL_KIND, sign.KIND})
+
+
+def signer_points(proposal: Proposal) -> tuple[int, ...] | None:
+    """The signer set that a proposal names; None where all members take part."""
+    if proposal.kind in CEREMONIES:
+        return None
+    return tuple(int(point) for point in proposal.tail[4])
+
+
+class Planner:
+    """Makes plans of proposals, one's own and the others'."""
+
+    def __init__(
+        self,
+        store: Store,
+        records: Records,
+        find_presignature: Callable[[bytes], Presignature | None],
+        take_primes: Callable[[int], tuple[int, int, int, int]],
+    ) -> None:
+        """`take_primes(bits)` hands out four unused safe primes and may block for minutes."""
+        self._store = store
+        self._records = records
+        self._find_presignature = find_presignature
+        self._take_primes = take_primes
+
+    def plan(
+        self, membership: Membership, suite: Suite, proposal: Proposal, who: str
+    ) -> tuple[Plan, PolicyRequest]:
+        """The session behind `proposal`, and what a policy is to be asked. `who` proposes, for the audit log.
+
+        Raises Declined.
+        """
+        points = signer_points(proposal)
+        self._check_members(membership, proposal, points)
+        try:
+            if proposal.kind == keygen.KIND:
+                return self._keygen(membership, suite, proposal, who)
+            if proposal.kind == aux_info.KIND:
+                return self._aux(membership, suite, proposal, who)
+            return self._with_account(membership, suite, proposal, who)
+        except (KeyShareNotFound, AuxSetNotFound) as error:
+            raise Declined(Decline.KEY_SHARE_NOT_FOUND, str(error)) from None
+        except ShareCorrupt as error:
+            raise Declined(Decline.SHARE_DAMAGED, str(error)) from None
+        except PayloadError as error:
+            raise Declined(Decline.BAD_PAYLOAD, str(error)) from None
+        except CallerError as error:
+            raise Declined(Decline.BAD_SIGNER_SET, str(error)) from None
+
+    def _check_members(
+        self, membership: Membership, proposal: Proposal, points: tuple[int, ...] | None
+    ) -> None:
+        known = {party.index for party in membership.parties}
+        if points is not None and (not set(points) <= known or proposal.initiator.index not in points):
+            raise Declined(
+                Decline.BAD_SIGNER_SET, "the signer set is not one of members with the initiator among them"
+            )
+        marked = self._store.quarantine.peers(membership.committee_id, None)
+        for party in membership.parties:
+            if (points is None or party.index in points) and membership.identities[party] in marked:
+                raise Declined(
+                    Decline.QUARANTINED,
+                    f"index {party.index - 1} failed a check earlier and is in this node's quarantine until its operator "
+                    "clears it",
+                )
+
+    def _setup(
+        self, membership: Membership, suite: Suite, proposal: Proposal, points: tuple[int, ...] | None = None
+    ) -> Setup:
+        return Setup(
+            suite=suite,
+            kind=proposal.kind,
+            me=membership.me,
+            members=membership.members(points),
+            ph=proposal.hash(suite),
+            tail=proposal.tail,
+            round0=ROUND_0[proposal.kind],
+        )
+
+    # Ceremonies
+
+    def _keygen(
+        self, membership: Membership, suite: Suite, proposal: Proposal, who: str
+    ) -> tuple[Plan, PolicyRequest]:
+        account_id, committee = proposal.account_id, membership.committee
+        if account_id is None:
+            raise Declined(Decline.UNREADABLE, "a key generation names its account")
+        try:
+            check_account_id(account_id)
+        except StoreConflict as error:
+            raise Declined(Decline.UNREADABLE, str(error)) from None
+        n, t = (int(value) for value in proposal.tail)
+        if n != committee.n or not 2 <= t <= n:
+            raise Declined(
+                Decline.RECORDS_DIFFER, f"{t} of {n} is no threshold for a committee of {committee.n} members"
+            )
+        if self._store.accounts.has_account(account_id):
+            raise Declined(Decline.ACCOUNT_EXISTS, f"account {account_id!r} exists already")
+        aux_id = self._store.accounts.current_aux_id(membership.committee_id)
+        if aux_id is None:
+            raise Declined(Decline.NEEDS_AUX, "this node has no auxiliary information of the committee")
+        program: Program = partial(keygen.keygen, t=t, aux_id=aux_id)
+        return self._ceremony(membership, suite, proposal, who, program)
+
+    def _aux(
+        self, membership: Membership, suite: Suite, proposal: Proposal, who: str
+    ) -> tuple[Plan, PolicyRequest]:
+        (listed,) = proposal.tail
+        waiting = [
+            pending
+            for pending in self._store.sessions.pendings()
+            if pending.committee_id == membership.committee_id and pending.state.shares and not pending.voided
+        ]
+        if waiting:
+            raise Declined(
+                Decline.PENDING,
+                f"the key generation of account {waiting[0].state.account_ids[0]!r} waits for its certificate; start it "
+                "again, or wait until all nodes are back",
+            )
+        by_key = {
+            record.key_id: record.account_id
+            for record in self._store.accounts.accounts(membership.committee_id)
+        }
+        unknown = [key_id for key_id in listed or () if key_id not in by_key]
+        if unknown:
+            raise Declined(Decline.RECORDS_DIFFER, f"this node has no account with key {unknown[0].hex()}")
+        bits = suite.level.pb
+        program: Program = partial(aux_info.aux_info, take_primes=partial(self._take_primes, bits))
+        accounts = tuple(by_key[key_id] for key_id in listed or ())
+        return self._ceremony(membership, suite, proposal, who, program, accounts)
+
+    def _ceremony(
+        self,
+        membership: Membership,
+        suite: Suite,
+        proposal: Proposal,
+        who: str,
+        program: Program,
+        accounts: tuple[str, ...] = (),
+    ) -> tuple[Plan, PolicyRequest]:
+        setup = self._setup(membership, suite, proposal)
+        audit = AuditRecord(
+            proposal.kind, who, "allow", account=proposal.account_id, request_id=proposal.request_id
+        )
+        request = PolicyRequest(
+            ACTIONS[proposal.kind], account_id=proposal.account_id, committee_id=membership.committee_id
+        )
+        return Plan(membership, proposal, setup, program, audit, accounts=accounts), request
+
+    # Presigning and signing
+
+    def _with_account(
+        self, membership: Membership, suite: Suite, proposal: Proposal, who: str
+    ) -> tuple[Plan, PolicyRequest]:
+        if proposal.account_id is None:
+            raise Declined(Decline.UNREADABLE, "the proposal names no account")
+        account = self._records.account(proposal.account_id)
+        if account.record.committee_id != membership.committee_id or account.suite is not suite:
+            raise Declined(Decline.OTHER_COMMITTEE, "the account belongs to another committee or curve")
+        if account.record.aux_id is None:
+            raise Declined(Decline.NEEDS_AUX, "this node has no auxiliary information for the account")
+        if account.record.state != "active":
+            raise Declined(Decline.ACCOUNT_FROZEN, "the account is frozen on this node")
+        aux = self._records.aux(account.record.aux_id, suite)
+        points = signer_points(proposal) or ()
+        presignature: Presignature | None = None
+        if proposal.kind == presign.KIND:
+            tail, program = self._presign(account, aux, proposal, points)
+        elif proposal.kind == presign.FULL_KIND:
+            tail, program = self._full_sign(account, aux, proposal, points)
+        else:
+            tail, program, presignature = self._stock_sign(account, proposal, points)
+        if encode(tail) != encode(proposal.tail):
+            raise Declined(
+                Decline.RECORDS_DIFFER, "this node's records of the account are not those of the proposal"
+            )
+        indices = tuple(point - 1 for point in points)
+        digest, path, payload, decoded = None, None, None, None
+        if proposal.kind in SIGNING:
+            digest, path, payload, decoded = self._content(account, proposal)
+        audit = AuditRecord(
+            kind=str(ACTIONS[proposal.kind]),
+            caller=who,
+            decision="signed" if proposal.kind in SIGNING else "allow",
+            account=proposal.account_id,
+            request_id=proposal.request_id,
+            digest=digest,
+            path=path,
+            signers=indices,
+        )
+        request = PolicyRequest(
+            action=ACTIONS[proposal.kind],
+            account_id=proposal.account_id,
+            committee_id=membership.committee_id,
+            payload=None if payload is None else PayloadKind(payload.kind),
+            digest=digest,
+            path=path,
+            signers=indices,
+            content=None if decoded is None else decoded.summary,
+        )
+        setup = self._setup(membership, suite, proposal, points)
+        return Plan(membership, proposal, setup, program, audit, presignature), request
+
+    def _owner(self, proposal: Proposal, owner: int) -> PartyId:
+        if owner != proposal.initiator.index:
+            raise Declined(Decline.NOT_THE_OWNER, "the proposer is not the owner")
+        return holder(owner)
+
+    def _presign(
+        self, account: Account, aux: AuxSet, proposal: Proposal, points: tuple[int, ...]
+    ) -> tuple[list[Value], Program]:
+        owner, batch = int(proposal.tail[7]), int(proposal.tail[8])
+        if not 1 <= batch <= presign.MAX_BATCH:
+            raise Declined(
+                Decline.UNREADABLE, f"a batch of {batch}, 1 to {presign.MAX_BATCH} are made at a time"
+            )
+        tail = presign.tail(account.share, aux, points, owner, batch)
+        party = self._owner(proposal, owner)
+        return tail, partial(presign.presign, share=account.share, aux=aux, owner=party, batch=batch)
+
+    def _full_sign(
+        self, account: Account, aux: AuxSet, proposal: Proposal, points: tuple[int, ...]
+    ) -> tuple[list[Value], Program]:
+        owner, request = int(proposal.tail[7]), _request(proposal)
+        tail = presign.full_tail(account.share, aux, points, owner, request)
+        party = self._owner(proposal, owner)
+        return tail, partial(presign.full_sign, share=account.share, aux=aux, owner=party, request=request)
+
+    def _stock_sign(
+        self, account: Account, proposal: Proposal, points: tuple[int, ...]
+    ) -> tuple[list[Value], Program, Presignature]:
+        presignature_id, e_owner, request = proposal.tail[0], proposal.tail[5], _request(proposal)
+        presignature = self._find_presignature(presignature_id)
+        if presignature is None:
+            raise Declined(
+                Decline.PRESIGNATURE_UNKNOWN,
+                "this node does not hold the presignature: it started anew since, or it has expired",
+            )
+        public, record = presignature.public, account.record
+        pair = (public.key_id, public.share_epoch, public.aux_id, public.signers)
+        if pair != (record.key_id, record.share_epoch, record.aux_id, points):
+            raise Declined(
+                Decline.RECORDS_DIFFER, "the presignature is not one of this account, pair and signer set"
+            )
+        owner = self._owner(proposal, public.owner)
+        share = account.share
+        tau = derive(share.X, share.chain_code, request.path).tau
+        tail = sign.tail(presignature_id, request, tau, points, e_owner)
+        program: Program = partial(
+            sign.stock_sign,
+            presignature=presignature,
+            chain_code=share.chain_code,
+            owner=owner,
+            request=request,
+            e_owner=e_owner,
+        )
+        return tail, program, presignature
+
+    def _content(self, account: Account, proposal: Proposal) -> tuple[bytes, str, Payload, Decoded]:
+        """What is to be signed, decoded here; its digest must be the tail's. Raises PayloadError, Declined."""
+        request = _request(proposal)
+        if proposal.message is None:
+            raise PayloadError("the proposal does not say what its digest was made from")
+        try:
+            payload = from_value(decode_value(proposal.message, SCHEMA))
+        except PeerFault as error:
+            raise PayloadError(f"the payload is unreadable: {error.what}") from None
+        decoded = decode(payload, account.keys, request.path)
+        if all((due.digest, due.path) != (request.digest, request.path) for due in decoded.digests):
+            raise PayloadError("the digest of the proposal is not one of its payload's at this path")
+        return request.digest, format_path(request.path), payload, decoded
+
+
+def _request(proposal: Proposal) -> SignRequest:
+    digest, path = (
+        proposal.tail[9:11] if proposal.kind == presign.FULL_KIND else (proposal.tail[1], proposal.tail[2])
+    )
+    return SignRequest(digest, tuple(int(index) for index in path))

@@ -1,0 +1,98 @@
+"""The store's secrets, opened once: decoding a share or an aux set checks it whole, which takes a while."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from participant.node.errors import AccountIsFrozen, InvalidRequest, NeedsAux
+from participant.payloads import AccountKeys
+from participant.store import AccountRecord, AccountState, Store
+from tss.params import Suite
+from tss.records import AuxSet, KeyShare
+
+
+@dataclass(frozen=True)
+class Account:
+    """An account's record, share and keys."""
+
+    record: AccountRecord
+    share: KeyShare = field(repr=False)
+    keys: AccountKeys = field(repr=False)
+
+    @property
+    def suite(self) -> Suite:
+        """The suite of its curve."""
+        return self.share.suite
+
+    def check_active(self) -> None:
+        """Raise AccountIsFrozen, NeedsAux."""
+        if self.record.state is AccountState.FROZEN:
+            raise AccountIsFrozen(
+                f"account {self.record.account_id!r} is frozen on this node; its operator can unfreeze it"
+            )
+        if self.record.aux_id is None:
+            raise NeedsAux(
+                f"account {self.record.account_id!r} cannot sign yet: its committee has made no auxiliary information "
+                "since it came. Run it (Operator.RunAux, mpc-keygen aux)"
+            )
+
+
+class Records:
+    """Shares by account, aux sets by id. Thread-safe and blocking: for worker threads."""
+
+    def __init__(self, store: Store, suites: Mapping[str, Suite]) -> None:
+        self._store = store
+        self._suites = dict(suites)
+        self._by_proto = {suite.proto: suite for suite in suites.values()}
+        self._lock = threading.Lock()
+        self._shares: dict[str, tuple[bytes, KeyShare, AccountKeys]] = {}
+        self._aux: dict[bytes, AuxSet] = {}
+
+    @property
+    def protos(self) -> frozenset[str]:
+        """The PROTO strings of all suites."""
+        return frozenset(self._by_proto)
+
+    @property
+    def default(self) -> Suite:
+        """The suite that hellos are written in."""
+        return next(iter(self._suites.values()))
+
+    def suite(self, curve: str) -> Suite:
+        """Raises InvalidRequest."""
+        if curve not in self._suites:
+            raise InvalidRequest(f"unknown curve {curve[:40]!r}; known: {', '.join(sorted(self._suites))}")
+        return self._suites[curve]
+
+    def suite_of(self, proto: str) -> Suite:
+        """The suite of a PROTO that `protos` lists."""
+        return self._by_proto[proto]
+
+    def account(self, account_id: str) -> Account:
+        """Raises KeyShareNotFound, ShareCorrupt."""
+        record = self._store.accounts.account(account_id)
+        with self._lock:
+            known = self._shares.get(account_id)
+            if known is None or known[0] != record.share_epoch:
+                share = KeyShare.from_bytes(self.suite(record.curve), self._store.accounts.share(account_id))
+                known = (record.share_epoch, share, AccountKeys(share.X, share.chain_code))
+                self._shares[account_id] = known
+        return Account(record, known[1], known[2])
+
+    def aux(self, aux_id: bytes, suite: Suite) -> AuxSet:
+        """Raises AuxSetNotFound, ShareCorrupt."""
+        with self._lock:
+            known = self._aux.get(aux_id)
+            if known is None:
+                known = AuxSet.from_bytes(suite, self._store.accounts.aux_set(aux_id))
+                self._aux[aux_id] = known
+        return known
+
+    def forget(self) -> None:
+        """Drop what the store may have replaced."""
+        alive = set(self._store.accounts.aux_ids())
+        with self._lock:
+            self._shares.clear()
+            self._aux = {aux_id: aux for aux_id, aux in self._aux.items() if aux_id in alive}

@@ -1,0 +1,108 @@
+"""One conversation, kept open: what arrives is handed on, what is sent is posted in order."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Callable
+from contextlib import aclosing
+from typing import Final
+
+from participant.channel import Channel, Conversation, Lost, Received, Restarted, Topic
+from participant.errors import NodeError
+
+log = logging.getLogger(__name__)
+
+RETRY_SECONDS: Final = 10.0
+"""Before a room is joined again whose gateway refused us: an operator has to change something first."""
+
+MAX_WAITING: Final = 1024
+"""Envelopes that wait to be posted; a room that takes none for so long has nobody in it."""
+
+
+class Room:
+    """A joined topic. `run` is its life; `send` posts in order and never blocks the caller."""
+
+    def __init__(
+        self,
+        channel: Channel,
+        topic: Topic,
+        sender: int,
+        *,
+        receive: Callable[[bytes], None],
+        restarted: Callable[[], None] = lambda: None,
+        standing: bool = False,
+    ) -> None:
+        """`sender`: this node's index, a hint for foreign tools. `standing` rooms are joined again after a refusal."""
+        self.topic = topic
+        self._channel = channel
+        self._sender = sender
+        self._receive = receive
+        self._restarted = restarted
+        self._standing = standing
+        self._queue: deque[tuple[bytes, int | None]] = deque()
+        self._wake = asyncio.Event()
+        self._flushed = asyncio.Event()
+        self._flushed.set()
+        self.refused: NodeError | None = None
+        """Why the gateway does not let us in, while it does not."""
+
+    def send(self, envelope: bytes, to: int | None = None) -> None:
+        """Post an envelope after those that wait. `to`: index of the recipient, a hint."""
+        if len(self._queue) >= MAX_WAITING:
+            self._queue.popleft()
+            log.warning("room %s takes no messages: the oldest that waits is dropped", self.topic.name)
+        self._queue.append((envelope, to))
+        self._flushed.clear()
+        self._wake.set()
+
+    async def flushed(self) -> None:
+        """Return when everything that was sent is posted."""
+        await self._flushed.wait()
+
+    async def run(self) -> None:
+        """Join, listen and post until cancelled, or, for a room that is not standing, until the gateway refuses."""
+        while True:
+            try:
+                async with self._channel.open(self.topic) as conversation, asyncio.TaskGroup() as group:
+                    group.create_task(self._listen(conversation))
+                    group.create_task(self._post(conversation))
+            except* NodeError as group_error:
+                self.refused = _first(group_error)
+                log.error("room %s: %s", self.topic.name, self.refused)  # noqa: TRY400 - its text is written to be read
+            if not self._standing:
+                return
+            await asyncio.sleep(RETRY_SECONDS)
+
+    async def _listen(self, conversation: Conversation) -> None:
+        async with aclosing(conversation.events()) as items:
+            async for item in items:
+                self.refused = None
+                match item:
+                    case Received(envelope):
+                        self._receive(envelope)
+                    case Restarted():
+                        self._restarted()
+                    case Lost():
+                        log.warning("room %s: messages are lost that this node has not seen", self.topic.name)
+
+    async def _post(self, conversation: Conversation) -> None:
+        while True:
+            while self._queue:
+                envelope, to = self._queue[0]
+                await conversation.post(envelope, sender=self._sender, receiver=to)
+                # One that was dropped meanwhile for want of room is not there any more.
+                if self._queue and self._queue[0][0] is envelope:
+                    self._queue.popleft()
+            self._flushed.set()
+            self._wake.clear()
+            await self._wake.wait()
+
+
+def _first(group: BaseExceptionGroup[NodeError]) -> NodeError:
+    error: BaseException = group
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    assert isinstance(error, NodeError)  # noqa: S101 - the group was made of these
+    return error
