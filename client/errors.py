@@ -1,9 +1,15 @@
-"""How the command ends for each reason that a request can fail with."""
+"""What a client cannot do, for the people and programs that asked: one class, told apart by a stable reason.
+
+`reason` is the one that the service gave (`wallet.v1`, google.rpc.ErrorInfo), one of participant.grpc_client, or one of ours.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Final
+
+from participant.errors import NodeError
+from participant.grpc_client import CallFailed
 
 EXIT_OK: Final = 0
 EXIT_FAILED: Final = 1
@@ -40,6 +46,7 @@ _EXIT_CODES: Final[Mapping[str, int]] = {
     "TIMEOUT": EXIT_THRESHOLD,
     "CONNECTION_REFUSED": EXIT_UNREACHABLE,
     "UNREACHABLE": EXIT_UNREACHABLE,
+    "TLS_FAILED": EXIT_UNREACHABLE,
     "GATEWAY_UNREACHABLE": EXIT_UNREACHABLE,
     "NOT_READY": EXIT_UNREACHABLE,
     "BUSY": EXIT_REFUSED,
@@ -55,6 +62,69 @@ _EXIT_CODES: Final[Mapping[str, int]] = {
 }
 
 
-def exit_code_of(reason: str) -> int:
-    """The exit code for `RequestFailed.reason`; EXIT_FAILED for reasons that this version does not know."""
-    return _EXIT_CODES.get(reason, EXIT_FAILED)
+_ADVICE: Final[Mapping[str, str]] = {
+    "BAD_DIGEST": "give the 32 bytes to be signed as 64 hexadecimal digits, or the message itself",
+    "HARDENED_PATH": "use indices without ' (below 2147483648), such as m/0/5: a hardened key needs the private key",
+    "REQUEST_CONFLICT": "take a new request id, or leave it out",
+    "ALREADY_EXISTS": "take a new request id or account id",
+    "ACCOUNT_EXISTS": "take another account id; `mpc-client accounts` lists those that there are",
+    "WRONG_CHAIN": "correct chainId in the transaction, or ethereum.chain_id in the settings",
+    "KEY_SHARE_NOT_FOUND": "compare the account id with what `mpc-client accounts` lists; make a key with "
+    "`mpc-keygen create`, or correct key_share_file in the settings",
+    "SHARE_DAMAGED": "ask another participant to sign, and restore this one's share from its backup",
+    "NEEDS_AUX": "start all participants once: they make the auxiliary information together",
+    "THRESHOLD_NOT_MET": "start the participants that are missing, see that no two have the same index, and that all "
+    "use the same gateway",
+    "PARTIES_MISSING": "this needs every participant: start those that are missing",
+    "TIMEOUT": "see that the silent participants run and reach the gateway, then try again",
+    "GATEWAY_UNREACHABLE": "start sign-gateway first, then compare gateway.url with the line that it prints",
+    "NOT_READY": "try again in a moment",
+    "BUSY": "try again in a moment",
+    "RATE_LIMITED": "wait, or ask the service's operator for a higher limit",
+    "POLICY_REFUSED": "the policy of the participant that refused decides; its operator can change it",
+    "PERMISSION_DENIED": "the service's operator decides which accounts you may use",
+    "UNAUTHENTICATED": "set a token file, or certificate and key, to credentials that the service knows",
+    "ACCOUNT_FROZEN": "the operator of that participant froze the account and can lift it",
+    "PEER_FAULT": "that participant is in quarantine now: go on with others, and look into it before you trust it again",
+    "BAD_ANSWER": "do not use what this service answers before its operator has explained it",
+    "NOT_OFFERED": "see that the address is a sign-service's, and that it is not older than this command",
+    "CEREMONY_FAILED": "nobody is at fault: try again",
+    "STORE_FAILED": "nothing was signed; see the participant's log and the disk that holds its store",
+}
+
+
+class RequestFailed(NodeError):
+    """A request failed, or could not be made; str() says why and what to do.
+
+    `metadata` holds the details that a program may want (see participant.node.errors).
+    """
+
+    def __init__(
+        self, what: str, *, reason: str, advice: str | None = None, metadata: Mapping[str, str] | None = None
+    ) -> None:
+        self.what = what
+        self.reason = reason
+        self.advice = _ADVICE.get(reason, "") if advice is None else advice
+        self.metadata: Mapping[str, str] = dict(metadata or {})
+        super().__init__(f"{what} ({self.advice})" if self.advice else what)
+
+    @property
+    def exit_code(self) -> int:
+        """What the command ends with; EXIT_FAILED for reasons that this version does not know."""
+        return _EXIT_CODES.get(self.reason, EXIT_FAILED)
+
+    def as_dict(self) -> dict[str, object]:
+        """For `--json`."""
+        return {
+            "error": {
+                "reason": self.reason,
+                "message": self.what,
+                "advice": self.advice,
+                "metadata": dict(self.metadata),
+            }
+        }
+
+
+def of_call(error: CallFailed) -> RequestFailed:
+    """The failed request behind a failed call."""
+    return RequestFailed(error.text, reason=error.reason, metadata=error.metadata)

@@ -13,8 +13,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
+from client.errors import RequestFailed
 from client.result import InputSignature, SignatureResult, path_or_none
-from participant.grpc_failures import RequestFailed
 from participant.payloads import (
     Digest,
     EthereumTx,
