@@ -1,4 +1,4 @@
-"""The client's end of a node's gRPC services; every failure of a call is a `participant.grpc_failures.RequestFailed`.
+"""The client's end of a node's gRPC services, and every failure of a call as one typed error.
 
     async with ServiceClient("https://127.0.0.1:50051", Credentials(ca=ca, token=token)) as node:
         account = await node.call(node.wallet.GetAccount, GetAccountRequest(account_id="main"))
@@ -11,12 +11,16 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Self, TypeVar
 from urllib.parse import urlsplit
 
+import grpc
+from google.protobuf.message import DecodeError
+from google.rpc.error_details_pb2 import ErrorInfo
+from google.rpc.status_pb2 import Status
 from grpc import aio
 
 from kit.grpc_tls import grpc_channel_credentials
@@ -24,15 +28,66 @@ from kit.pb.mpc_pb2_grpc import ParticipantStub, SignGatewayStub
 from kit.pb.wallet.v1.operator_pb2_grpc import OperatorStub
 from kit.pb.wallet.v1.wallet_pb2_grpc import WalletStub
 from participant.callers import MAX_TOKEN, is_loopback
+from participant.errors import NodeError
 from participant.files import SecretFileError, read_private
-from participant.grpc_failures import of_status
 
 UNIX: Final = "unix:"
+STATUS_DETAILS: Final = "grpc-status-details-bin"
 MAX_MESSAGE: Final = 16 * 1024 * 1024
 """Bytes of an answer; the largest are PSBTs and share files."""
 
+CONNECTION_REFUSED: Final = "CONNECTION_REFUSED"
+UNREACHABLE: Final = "UNREACHABLE"
+TLS_FAILED: Final = "TLS_FAILED"
+TIMEOUT: Final = "TIMEOUT"
+NOT_OFFERED: Final = "NOT_OFFERED"
+CANCELLED: Final = "CANCELLED"
+
+_BY_CODE: Final[Mapping[grpc.StatusCode, str]] = {
+    grpc.StatusCode.INVALID_ARGUMENT: "INVALID_REQUEST",
+    grpc.StatusCode.NOT_FOUND: "KEY_SHARE_NOT_FOUND",
+    grpc.StatusCode.ALREADY_EXISTS: "ALREADY_EXISTS",
+    grpc.StatusCode.PERMISSION_DENIED: "PERMISSION_DENIED",
+    grpc.StatusCode.UNAUTHENTICATED: "UNAUTHENTICATED",
+    grpc.StatusCode.RESOURCE_EXHAUSTED: "RATE_LIMITED",
+    grpc.StatusCode.DEADLINE_EXCEEDED: TIMEOUT,
+    grpc.StatusCode.UNAVAILABLE: UNREACHABLE,
+    grpc.StatusCode.UNIMPLEMENTED: NOT_OFFERED,
+    grpc.StatusCode.ABORTED: "ABORTED",
+    grpc.StatusCode.CANCELLED: CANCELLED,
+}
+
 Request = TypeVar("Request")
 Answer = TypeVar("Answer")
+
+
+class CallFailed(NodeError):
+    """A call that gave no answer; str() is the text for people.
+
+    `reason` is the service's own (google.rpc.ErrorInfo: KEY_SHARE_NOT_FOUND, THRESHOLD_NOT_MET, ...; see
+    participant.node.errors), with its `metadata`. Where the service gave none, or was not there to give one, it is
+    CONNECTION_REFUSED (nobody listens), TLS_FAILED, UNREACHABLE, TIMEOUT (the caller's own deadline), NOT_OFFERED
+    (another kind of service), CANCELLED, or a word made from the status code.
+    `code` is the gRPC status by name, such as "NOT_FOUND". `from_service` tells whether the service spoke itself.
+    """
+
+    def __init__(
+        self,
+        text: str,
+        *,
+        reason: str,
+        code: str,
+        target: str,
+        metadata: Mapping[str, str] | None = None,
+        from_service: bool = False,
+    ) -> None:
+        super().__init__(text)
+        self.text = text
+        self.reason = reason
+        self.code = code
+        self.target = target
+        self.metadata: Mapping[str, str] = dict(metadata or {})
+        self.from_service = from_service
 
 
 @dataclass(frozen=True)
@@ -156,11 +211,11 @@ class ServiceClient:
         *,
         timeout: float | None = None,  # noqa: ASYNC109 - gRPC's own deadline, which the service is told
     ) -> Answer:
-        """The answer of one method of a stub, within `timeout` seconds. Raises RequestFailed."""
+        """The answer of one method of a stub, within `timeout` seconds. Raises CallFailed."""
         try:
             return await method(request, timeout=timeout, metadata=aio.Metadata(*self._metadata))
         except aio.AioRpcError as error:
-            raise of_status(error, str(self.target)) from None
+            raise failure_of_call(error, self.target) from None
 
     async def stream(
         self,
@@ -169,13 +224,13 @@ class ServiceClient:
         *,
         timeout: float | None = None,  # noqa: ASYNC109 - gRPC's own deadline, which the service is told
     ) -> AsyncGenerator[Answer, None]:
-        """The answers of a streaming method, in order; leaving early cancels the call. Raises RequestFailed."""
+        """The answers of a streaming method, in order; leaving early cancels the call. Raises CallFailed."""
         call = method(request, timeout=timeout, metadata=aio.Metadata(*self._metadata))
         try:
             async for answer in call:
                 yield answer
         except aio.AioRpcError as error:
-            raise of_status(error, str(self.target)) from None
+            raise failure_of_call(error, self.target) from None
         finally:
             call.cancel()
 
@@ -188,3 +243,66 @@ class ServiceClient:
 
     async def __aexit__(self, *_: object) -> None:
         await self.close()
+
+
+def failure_of_call(error: aio.AioRpcError, target: Target | str) -> CallFailed:
+    """The typed error of a failed call to `target`."""
+    code, where = error.code(), str(target)
+    status = _status(error)
+    if status is not None:
+        for detail in status.details:
+            info = ErrorInfo()
+            if detail.Is(ErrorInfo.DESCRIPTOR) and _unpacks(detail, info):
+                return CallFailed(
+                    status.message or error.details() or f"{where} answered {code.name}",
+                    reason=info.reason,
+                    code=code.name,
+                    target=where,
+                    metadata=dict(info.metadata),
+                    from_service=True,
+                )
+    reason, text = _explain(code, error.details() or "", where)
+    return CallFailed(text, reason=reason, code=code.name, target=where)
+
+
+def _status(error: aio.AioRpcError) -> Status | None:
+    for key, value in error.trailing_metadata() or ():
+        if key == STATUS_DETAILS and isinstance(value, bytes):
+            try:
+                return Status.FromString(value)
+            except DecodeError:
+                return None
+    return None
+
+
+def _unpacks(detail: object, info: ErrorInfo) -> bool:
+    try:
+        return bool(detail.Unpack(info))  # type: ignore[attr-defined]  # google.protobuf.any_pb2.Any
+    except DecodeError:
+        return False
+
+
+def _explain(code: grpc.StatusCode, details: str, where: str) -> tuple[str, str]:
+    """Reason and text where the service has not given any."""
+    said = details.lower()
+    if code is grpc.StatusCode.UNAVAILABLE:
+        if "connection refused" in said or "no such file or directory" in said:
+            return (
+                CONNECTION_REFUSED,
+                f"Connection refused: nobody listens at {where}. Start the service there, or correct the address",
+            )
+        if "handshake" in said or "ssl" in said or "tls" in said or "certificate" in said:
+            text = (
+                f"no TLS connection with {where}: compare https:// or http://, ca, certificate and key with those of "
+                f"the service ({details})"
+            )
+            return TLS_FAILED, text
+        return UNREACHABLE, f"no connection with {where}: {details or 'no reason is known'}"
+    if code is grpc.StatusCode.DEADLINE_EXCEEDED:
+        return TIMEOUT, f"{where} did not answer in time"
+    if code is grpc.StatusCode.UNIMPLEMENTED:
+        return (
+            NOT_OFFERED,
+            f"{where} does not offer this call: it is another kind of service, or an older release",
+        )
+    return _BY_CODE.get(code, "INTERNAL"), details or f"{where} answered {code.name}"
