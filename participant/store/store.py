@@ -134,6 +134,10 @@ class Store:
             sealed = self._vault.sealer.seal(keys.to_bytes(), self._identity_place(keys.identity))
             self._database.execute("INSERT OR IGNORE INTO identity VALUES (1, ?, ?)", (keys.identity, sealed))
 
+    def has_identity(self) -> bool:
+        """Whether the node's keys were made."""
+        return self._database.first("SELECT 1 FROM identity") is not None
+
     def identity(self) -> NodeKeys:
         """The node's keys. Raises StoreError when there are none, StoreDamaged when they were changed."""
         found = self._database.first("SELECT identity, sealed_keys FROM identity")
@@ -168,7 +172,7 @@ class Store:
         for row in database.rows("PRAGMA foreign_key_check"):
             yield Finding("references", f"a row of table {row[0]} points to nothing")
         yield from _try("audit", self.audit.verify_chain)
-        if database.first("SELECT 1 FROM identity") is not None:
+        if self.has_identity():
             yield from _try("identity", self.identity)
         yield from _try("committees", self.accounts.committees)
         yield from _try("primes", self.primes.check)

@@ -1,0 +1,123 @@
+"""A node's directory: where its commands find store, sealing key and card.
+
+    DIR/store.db     sealed store, identity keys inside
+    DIR/seal.key     what opens it (mode 0600), unless a password does
+    DIR/identity     the public card
+
+Nobody but the owner may look into a directory that was made here.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+import click
+
+from participant.files import sync_directory
+from participant.identity import Card, NodeKeys
+from participant.sealing import KeyFileWrapper, KeyWrapper, PasswordWrapper
+from participant.store import Store, StoreMissing
+
+STORE: Final = "store.db"
+SEAL_KEY: Final = "seal.key"
+CARD: Final = "identity"
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+@dataclass(frozen=True)
+class NodeFiles:
+    """Paths of one node."""
+
+    store: Path
+    seal_key: Path
+    card: Path
+    password_file: Path | None = None
+
+    @classmethod
+    def of(
+        cls,
+        directory: Path,
+        *,
+        store: Path | None = None,
+        seal_key: Path | None = None,
+        password_file: Path | None = None,
+    ) -> NodeFiles:
+        """The usual names in `directory`, except for what is named."""
+        return cls(
+            store or directory / STORE, seal_key or directory / SEAL_KEY, directory / CARD, password_file
+        )
+
+    def open(self) -> Store:
+        """The store, under its lock. Raises StoreError, SealError, SecretFileError."""
+        if not self.store.exists():
+            # Before the key is asked for: a wrong directory is the likelier mistake.
+            raise StoreMissing(
+                f"there is no store at {self.store}: name a node's directory, or make one with mpc-keygen identity DIR"
+            )
+        return Store.open(self.store, self._wrapper())
+
+    def make(self, keys: NodeKeys | None = None) -> Card:
+        """Make whatever of store, sealing key, identity and card is missing; the card.
+
+        `keys` None: fresh ones. What is there already stays, so that an interrupted call can be repeated.
+        """
+        directory = self.store.parent
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if self.store.exists():
+            store = self.open()
+        else:
+            if self.password_file is None and not self.seal_key.exists():
+                KeyFileWrapper.create_file(self.seal_key)
+            store = Store.create(self.store, self._wrapper())
+        with store:
+            if not store.has_identity():
+                store.put_identity(keys or NodeKeys.generate())
+            card = store.identity().card()
+        self._write_card(card)
+        return card
+
+    def _write_card(self, card: Card) -> None:
+        partial = self.card.with_name(self.card.name + ".partial")
+        with partial.open("w", encoding="utf-8") as file:
+            file.write(card.to_json() + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(self.card)
+        sync_directory(self.card.parent)
+
+    def _wrapper(self) -> KeyWrapper:
+        if self.password_file is not None:
+            return PasswordWrapper.from_file(self.password_file)
+        return KeyFileWrapper.from_file(self.seal_key)
+
+
+def password_option(command: F) -> F:
+    """Adds --password-file."""
+    return click.option(
+        "--password-file",
+        type=click.Path(path_type=Path, dir_okay=False),
+        help="File (mode 0600) with the password that seals the store, instead of DIR/seal.key.",
+    )(command)
+
+
+def node_options(command: F) -> F:
+    """Adds the argument DIR and the options that name its files one by one, for commands that open a node's store."""
+    command = password_option(command)
+    command = click.option(
+        "--seal-key",
+        type=click.Path(path_type=Path, dir_okay=False),
+        help="File with the sealing key; DIR/seal.key by default.",
+    )(command)
+    command = click.option(
+        "--store",
+        type=click.Path(path_type=Path, dir_okay=False),
+        help="The store; DIR/store.db by default.",
+    )(command)
+    return click.argument(
+        "directory", metavar="DIR", type=click.Path(path_type=Path, file_okay=False), default="."
+    )(command)
