@@ -21,9 +21,14 @@ lint: $(VENV)/.installed
 stubs: $(VENV)/.dev
 	tools/generate_stubs.sh
 
+COMPILE := uv pip compile --generate-hashes --no-header --no-emit-index-url --python-version 3.11 --exclude-newer P7D
+# run and dev are for working trees; service, gateway and build are what the images install, in the same versions.
 lock:
-	uv pip compile pyproject.toml --extra demo --generate-hashes --no-header --no-emit-index-url --python-version 3.11 --exclude-newer P7D -o requirements/run.txt
-	uv pip compile pyproject.toml --extra demo --group dev --generate-hashes --no-header --no-emit-index-url --python-version 3.11 --exclude-newer P7D -o requirements/dev.txt
+	$(COMPILE) pyproject.toml --extra demo -o requirements/run.txt
+	$(COMPILE) pyproject.toml --extra demo --group dev -o requirements/dev.txt
+	$(COMPILE) pyproject.toml -c requirements/run.txt -o requirements/service.txt
+	$(COMPILE) requirements/gateway.in -c requirements/run.txt -o requirements/gateway.txt
+	$(COMPILE) requirements/build.in -c requirements/dev.txt -o requirements/build.txt
 
 $(BIN)/python:
 	$(PYTHON) -c 'import sys; assert (3, 11) <= sys.version_info < (3, 14), "Python 3.11 to 3.13 is needed"'
