@@ -11,7 +11,7 @@ from pydantic import AfterValidator, Field, model_validator
 
 from kit.logs import LoggingSettings
 from kit.net import bracketed
-from kit.settings import PathBesideFile, Section, load_settings
+from kit.settings import PathBesideFile, PathBesideFileOrHere, Section, load_settings
 from participant.grpc_client import Credentials, Target
 
 NAME = "mpc-client"
@@ -53,7 +53,7 @@ class LocalParticipantSettings(Section):
     index: Annotated[int, Field(ge=0, le=15)] | None = Field(
         default=None, description="which participant we are, counted from 0; null = what its identity says"
     )
-    key_share_file: PathBesideFile | None = Field(
+    key_share_file: PathBesideFileOrHere | None = Field(
         default=None, description="share file taken at start for accounts that its store does not have"
     )
     settings: PathBesideFile | None = Field(

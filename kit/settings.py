@@ -50,6 +50,15 @@ def _beside(path: Path, info: ValidationInfo) -> Path:
 PathBesideFile = Annotated[Path, AfterValidator(_beside)]
 
 
+def _beside_or_here(path: Path, info: ValidationInfo) -> Path:
+    beside = _beside(path, info)
+    return path if not beside.exists() and path.exists() else beside
+
+
+# The same where users have files that name a path from the working directory: that one is taken when there is none beside.
+PathBesideFileOrHere = Annotated[Path, AfterValidator(_beside_or_here)]
+
+
 @dataclass(frozen=True)
 class Problem:
     """One thing wrong: where it stands (file or variable), which key, what was expected instead."""
