@@ -4,7 +4,7 @@
     DIR/seal.key     what opens it (mode 0600), unless a password does
     DIR/identity     the public card
 
-Nobody but the owner may look into a directory that was made here.
+`init` puts more beside them: sign-service.yaml, committee.yaml, tls/, and with TLS the callers' `tokens`. Nobody but the owner may look into a directory that was made here.
 """
 
 from __future__ import annotations
@@ -25,6 +25,11 @@ from participant.store import Store, StoreMissing
 STORE: Final = "store.db"
 SEAL_KEY: Final = "seal.key"
 CARD: Final = "identity"
+COMMITTEE: Final = "committee.yaml"
+SETTINGS: Final = "sign-service.yaml"
+OPERATOR_SOCKET: Final = "operator.sock"
+TOKENS: Final = "tokens"
+TLS: Final = "tls"
 
 F = TypeVar("F", bound=Callable[..., Any])
 
