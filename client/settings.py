@@ -119,7 +119,7 @@ class ServiceSettings(CallerCredentials):
 
     @model_validator(mode="after")
     def _safe(self) -> Self:
-        self.check_targets(self.targets or [DEFAULT_SERVICE])
+        self.check_targets(self.targets)
         return self
 
 
@@ -167,10 +167,10 @@ class MpcSettings(Section):
     """`mpc`: what the committee must be like."""
 
     threshold: Annotated[int, Field(ge=2, le=16)] | None = Field(
-        default=None, description="of accounts that we create; null = the committee's"
+        default=None, description="of the accounts; those with another one are refused; null = any"
     )
     total_participants: Annotated[int, Field(ge=2, le=16)] | None = Field(
-        default=None, description="members of the committee; others are refused; null = any number"
+        default=None, description="holders of a share; accounts with another number are refused; null = any"
     )
 
     @model_validator(mode="after")
@@ -208,6 +208,8 @@ class MpcConfig(Section):
                 "service.targets and local_participant.settings exclude each other: with a share of our own our own "
                 "participant is asked"
             )
+        if not self.holds_share:
+            self.service.check_targets(self.targets)
         if self.remote_services.sign_gateway is not None and not self.holds_share:
             raise ValueError(
                 "remote_services.sign_gateway asks a second participant beside our own, and there is none: set "
