@@ -114,9 +114,9 @@ class Proposal:
 def decode_proposal(suite: Suite, body: Body) -> Proposal:
     """Read a proposal from a body whose signature was checked.
 
-    Raises SchemaViolation for an unknown kind, anything not canonical, or a hash that is not the payload's.
+    Raises SchemaViolation for an unknown kind, anything not canonical, or a hash that is not the payload's, and BadPoint.
     """
-    if body.kind is not Kind.PROPOSE or body.to is not None or body.proto != suite.proto:
+    if (body.proto, body.round, body.kind, body.to) != (suite.proto, 0, Kind.PROPOSE, None):
         raise SchemaViolation("not a proposal of this suite")
     committee_id, account_id, kind, request_id, tail, message, expiry = decode(body.payload, _PAYLOAD)
     if kind not in TAILS:

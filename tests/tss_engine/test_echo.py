@@ -1,0 +1,358 @@
+"""Echoes (protocol.md 0.8): the hash over a round's broadcasts, and whom a difference proves guilty."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import replace
+
+import pytest
+from session_testing import Anything, identity_of
+from tss_testing import TINY
+
+from tss.echo import (
+    ECHO_SCHEMA,
+    EchoRecord,
+    contradicts_shown,
+    echo_from_value,
+    echo_of,
+    show_value,
+    two_versions,
+)
+from tss.echo_rounds import EchoRounds
+from tss.encoding import decode, encode
+from tss.envelope import Body, Kind, PartyId, Signed, holder, sign
+from tss.errors import EchoMismatch, SchemaViolation
+from tss.mailbox import Mailbox
+
+PROTO = "suite/v1"
+PH, SID = b"\x01" * 32, b"\x02" * 32
+ME, A, B, C = holder(1), holder(2), holder(3), holder(10)
+PARTIES = (ME, A, B, C)
+
+
+def message(
+    sender: PartyId,
+    payload: bytes = b"payload",
+    *,
+    sid: bytes = SID,
+    round_: int = 1,
+    kind: Kind = Kind.MSG,
+    to: PartyId | None = None,
+) -> Signed:
+    body = Body(PROTO, sid, round_, kind, sender, to, payload)
+    return sign(body, identity_of(sender).sign)
+
+
+MESSAGES = {party: message(party) for party in PARTIES}
+BODIES = {party: signed.encoded for party, signed in MESSAGES.items()}
+ECHO = echo_of(PROTO, SID, 1, BODIES)
+
+
+def sha(data: bytes) -> bytes:
+    return hashlib.sha256(data).digest()
+
+
+# -- the record --------------------------------------------------------------------------------------------------
+
+
+def test_the_echo_of_the_specification():
+    """E = Hc("echo", sid, round, [[j, SHA-256(ENC body of j)] sorted]), Hc = SHA-256(ENC([PROTO, tag, ...]))."""
+    listed = [[["holder", index], sha(BODIES[holder(index)])] for index in (1, 2, 3, 10)]
+    assert ECHO.digest == sha(encode([PROTO, "echo", SID, 1, listed]))
+    assert ECHO.as_value() == [ECHO.digest, listed]
+    assert ECHO.parties == PARTIES
+
+
+def test_the_order_in_which_messages_came_does_not_matter():
+    assert echo_of(PROTO, SID, 1, dict(reversed(BODIES.items()))) == ECHO
+
+
+def test_roles_sort_before_numbers():
+    dealer, new = PartyId("dealer", 2), PartyId("new", 1)
+    assert echo_of(PROTO, SID, 1, {new: b"n", dealer: b"d"}).parties == (dealer, new)
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        echo_of("suite/v2", SID, 1, BODIES),
+        echo_of(PROTO, PH, 1, BODIES),
+        echo_of(PROTO, SID, 2, BODIES),
+        echo_of(PROTO, SID, 1, BODIES | {B: message(B, b"other").encoded}),
+        echo_of(PROTO, SID, 1, {party: BODIES[party] for party in (ME, A, B)}),
+    ],
+    ids=["proto", "sid", "round", "message", "parties"],
+)
+def test_an_echo_binds_all_that_it_is_about(other):
+    assert other.digest != ECHO.digest
+
+
+def value_of(record: EchoRecord) -> list[object]:
+    """A record's value after its way over the wire."""
+    return list(decode(encode(record.as_value()), ECHO_SCHEMA))
+
+
+def test_an_echo_reads_back():
+    assert echo_from_value(PROTO, SID, 1, value_of(ECHO), PARTIES) == ECHO
+
+
+@pytest.mark.parametrize(
+    "parties", [PARTIES[:3], (*PARTIES, holder(11)), (ME, A, B, PartyId("new", 10))], ids=len
+)
+def test_an_echo_covers_exactly_the_parties_of_its_round(parties):
+    with pytest.raises(SchemaViolation, match="exactly the parties"):
+        echo_from_value(PROTO, SID, 1, value_of(ECHO), parties)
+
+
+def relisted(*places: int) -> list[object]:
+    """ECHO with the items of its list at these places, under the digest that fits."""
+    listed = [ECHO.as_value()[1][place] for place in places]
+    return [sha(encode([PROTO, "echo", SID, 1, listed])), listed]
+
+
+@pytest.mark.parametrize(
+    "places", [(1, 0, 2, 3), (0, 1, 2, 2), (0, 1, 2, 3, 3)], ids=["order", "twice", "more"]
+)
+def test_an_echos_list_is_sorted_and_names_each_party_once(places):
+    with pytest.raises(SchemaViolation, match="exactly the parties"):
+        echo_from_value(PROTO, SID, 1, relisted(*places), PARTIES)
+    assert echo_from_value(PROTO, SID, 1, relisted(0, 1, 2, 3), PARTIES) == ECHO
+
+
+@pytest.mark.parametrize(
+    ("proto", "sid", "round_"),
+    [("suite/v2", SID, 1), (PROTO, PH, 1), (PROTO, SID, 2)],
+    ids=["proto", "sid", "round"],
+)
+def test_an_echos_digest_is_the_hash_of_its_own_list(proto, sid, round_):
+    with pytest.raises(SchemaViolation, match="not the hash of its list"):
+        echo_from_value(proto, sid, round_, value_of(ECHO), PARTIES)
+    digest, listed = value_of(ECHO)
+    for other in (bytes(32), bytes([digest[0] ^ 1]) + digest[1:]):
+        with pytest.raises(SchemaViolation, match="not the hash of its list"):
+            echo_from_value(PROTO, SID, 1, [other, listed], PARTIES)
+
+
+# -- what two messages and a show prove --------------------------------------------------------------------------
+
+
+def test_two_versions_among_what_was_found():
+    first, second = message(A), message(A, b"second")
+    assert two_versions({}, [message(B), first, message(ME), second]) == (first, second)
+
+
+def test_two_versions_between_what_is_known_and_what_was_found():
+    known, found = message(A), message(A, b"second")
+    assert two_versions({known.body.slot: known}, [message(B), found]) == (known, found)
+
+
+def test_copies_are_one_version():
+    known = message(A)
+    copy = Signed(known.body, known.encoded, bytes(64))
+    assert two_versions({known.body.slot: known}, [known, copy]) is None
+    assert two_versions({}, [known, copy, message(B)]) is None
+
+
+@pytest.mark.parametrize(
+    "other",
+    [message(B, b"x"), message(A, b"x", round_=2), message(A, b"x", sid=PH), message(A, b"x", kind=Kind.ECHO),
+     message(A, b"x", to=ME)],
+    ids=["sender", "round", "sid", "kind", "to"],
+)  # fmt: skip
+def test_messages_of_different_slots_are_no_versions(other):
+    assert two_versions({MESSAGES[A].body.slot: MESSAGES[A]}, [other]) is None
+    assert two_versions({}, [MESSAGES[A], other]) is None
+
+
+@pytest.mark.parametrize("kind", list(Kind), ids=str)
+def test_which_kinds_are_said_once(kind):
+    first, second = message(A, kind=kind), message(A, b"second", kind=kind)
+    said_once = kind in (Kind.MSG, Kind.ECHO, Kind.DONE)
+    assert two_versions({}, [first, second]) == ((first, second) if said_once else None)
+
+
+def test_a_show_contradicts_an_echo_of_anything_else():
+    shown = list(MESSAGES.values())
+    assert not contradicts_shown(ECHO, shown)
+    assert not contradicts_shown(ECHO, [*reversed(shown), shown[0]])
+    assert contradicts_shown(ECHO, shown[1:])
+    assert contradicts_shown(ECHO, [*shown, message(holder(11))])
+    assert contradicts_shown(ECHO, [*shown[:3], message(C, b"other")])
+    assert contradicts_shown(ECHO, [])
+
+
+def test_who_said_what_is_part_of_an_echo():
+    """The same hashes under exchanged names are another echo."""
+    (me, first), (a, second), *rest = ECHO.hashes
+    exchanged = EchoRecord(ECHO.digest, ((me, second), (a, first), *rest))
+    assert contradicts_shown(exchanged, MESSAGES.values())
+
+
+def test_a_show_is_all_signed_broadcasts():
+    shown = list(MESSAGES.values())
+    assert decode(show_value(shown), Anything(TINY.group)) == [[s.encoded, s.signature] for s in shown]
+
+
+# -- one session's echo rounds -----------------------------------------------------------------------------------
+
+
+def echo_rounds(*known: Signed) -> tuple[EchoRounds, Mailbox]:
+    identities = {party: identity_of(party).public for party in PARTIES}
+    mail = Mailbox(PROTO, ME, identities, PH)
+    mail.sid = SID
+    for signed in known:
+        mail.slots[signed.body.slot] = signed
+    return EchoRounds(PROTO, "test", ME, (A, B, C), mail), mail
+
+
+def echo_message(sender: PartyId, record: EchoRecord = ECHO) -> Signed:
+    return message(sender, encode(record.as_value()), kind=Kind.ECHO)
+
+
+OTHER_B = message(B, b"other")
+OTHER = echo_of(PROTO, SID, 1, BODIES | {B: OTHER_B.encoded})
+
+
+def test_the_own_echo_is_of_the_broadcasts_at_hand_and_does_not_change():
+    rounds, mail = echo_rounds(*MESSAGES.values())
+    assert rounds.own((SID, 1), PARTIES) == ECHO
+    mail.slots[OTHER_B.body.slot] = OTHER_B
+    assert rounds.own((SID, 1), PARTIES) == ECHO
+
+
+def test_an_echo_was_sent_when_its_own_envelope_was():
+    rounds, mail = echo_rounds(echo_message(A))
+    assert not rounds.sent((SID, 1))
+    mail.slots[echo_message(ME).body.slot] = echo_message(ME)
+    assert rounds.sent((SID, 1))
+    assert not rounds.sent((SID, 2))
+
+
+def test_echoes_are_compared_when_all_are_in():
+    rounds, mail = echo_rounds(*MESSAGES.values(), echo_message(A), echo_message(B))
+    rounds.own((SID, 1), PARTIES)
+    assert rounds.envelopes_equal((SID, 1)) is None
+    assert rounds.showing is None
+    mail.keep(echo_message(C))
+    assert rounds.envelopes_equal((SID, 1)) is True
+    assert rounds.showing is None
+    assert rounds.lacking() == ()
+
+
+@pytest.mark.parametrize("different", [A, B, C], ids=str)
+def test_one_different_echo_is_enough(different):
+    echoes = [echo_message(party, OTHER if party == different else ECHO) for party in (A, B, C)]
+    rounds, _ = echo_rounds(*MESSAGES.values(), *echoes)
+    rounds.own((SID, 1), PARTIES)
+    assert rounds.envelopes_equal((SID, 1)) is False
+    assert rounds.showing == (SID, 1)
+    assert rounds.lacking() == (different,)
+
+
+def test_equal_echoes_stay_equal():
+    rounds, mail = echo_rounds(*MESSAGES.values(), *(echo_message(party) for party in (A, B, C)))
+    rounds.own((SID, 1), PARTIES)
+    assert rounds.envelopes_equal((SID, 1)) is True
+    mail.slots.clear()
+    assert rounds.envelopes_equal((SID, 1)) is True
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [b"", encode([ECHO.digest]), encode([ECHO.digest[:31], ECHO.as_value()[1]]), encode([ECHO.digest, []]),
+     encode([bytes(32), ECHO.as_value()[1]]), encode(echo_of(PROTO, SID, 1, {ME: b"x"}).as_value())],
+    ids=["nothing", "no list", "short", "empty", "digest", "parties"],
+)  # fmt: skip
+def test_who_sends_no_echo_is_named(payload):
+    broken = message(B, payload, kind=Kind.ECHO)
+    rounds, _ = echo_rounds(*MESSAGES.values(), echo_message(A), broken, echo_message(C))
+    rounds.own((SID, 1), PARTIES)
+    with pytest.raises(SchemaViolation) as fault:
+        rounds.envelopes_equal((SID, 1))
+    assert (fault.value.peer, fault.value.check) == (3, "test.r1.echo")
+
+
+def test_a_round_is_shown_once_and_only_after_its_echo():
+    rounds, _ = echo_rounds(*MESSAGES.values())
+    assert rounds.to_show((SID, 1)) == []
+    rounds.own((SID, 1), PARTIES)
+    assert rounds.to_show((SID, 2)) == []
+    assert rounds.to_show((SID, 1)) == list(MESSAGES.values())
+    assert rounds.to_show((SID, 1)) == []
+
+
+def shown(sender: PartyId, *messages: Signed, round_: int = 1) -> Signed:
+    return message(sender, show_value(messages), kind=Kind.SHOW, round_=round_)
+
+
+def test_whoever_echoed_something_else_has_to_show():
+    rounds, mail = echo_rounds(*MESSAGES.values())
+    rounds.own((SID, 1), PARTIES)
+    assert rounds.equal((SID, 1), {A: OTHER, B: ECHO, C: OTHER}) is False
+    assert rounds.lacking() == (A, C)
+    mail.keep_show(shown(B, *MESSAGES.values()))
+    mail.keep_show(shown(C, *MESSAGES.values(), round_=2))
+    assert rounds.lacking() == (A, C)
+    mail.keep_show(shown(A, *MESSAGES.values()))
+    assert rounds.lacking() == (C,)
+
+
+def test_two_versions_in_shows_or_between_a_show_and_ours():
+    rounds, mail = echo_rounds(*MESSAGES.values())
+    rounds.own((SID, 1), PARTIES)
+    mail.keep_show(shown(A, MESSAGES[A], MESSAGES[B]))
+    assert rounds.equivocation() is None
+    mail.keep_show(shown(C, MESSAGES[A], OTHER_B))
+    assert rounds.equivocation() == (MESSAGES[B], OTHER_B)
+
+    elsewhere, mail = echo_rounds()
+    mail.keep_show(shown(A, MESSAGES[B]))
+    mail.keep_show(shown(C, OTHER_B))
+    assert elsewhere.equivocation() == (MESSAGES[B], OTHER_B)
+
+
+@pytest.mark.parametrize("echo", [ECHO, OTHER], ids=["our echo", "another echo"])
+def test_a_party_that_shows_something_else_than_it_echoed_is_blamed(echo):
+    rounds, mail = echo_rounds(*MESSAGES.values())
+    rounds.own((SID, 1), PARTIES)
+    rounds.equal((SID, 1), {A: OTHER, B: echo, C: ECHO})
+    assert rounds.contradiction() is None
+    mail.keep_show(shown(C, *MESSAGES.values()))
+    assert rounds.contradiction() is None
+    lie = shown(B, *(MESSAGES[party] for party in (ME, A, B)))
+    mail.keep_show(lie)
+    found = rounds.contradiction()
+    assert found is not None
+    fault, accused, show = found
+    assert isinstance(fault, EchoMismatch)
+    assert (fault.peer, fault.check, accused, show.signed) == (3, "test.r1.echo", B, lie)
+
+
+def test_a_show_of_another_round_contradicts_nothing():
+    rounds, mail = echo_rounds(*MESSAGES.values())
+    rounds.own((SID, 1), PARTIES)
+    mail.keep_show(shown(A, message(A, round_=2), round_=2))
+    assert rounds.contradiction() is None
+    rounds.equal((SID, 1), {A: OTHER, B: ECHO, C: ECHO})
+    assert rounds.contradiction() is None
+
+
+def test_of_two_contradictions_the_first_party_is_named():
+    """All honest parties see the same shows sooner or later; the order makes the outcome one."""
+    rounds, mail = echo_rounds(*MESSAGES.values())
+    rounds.own((SID, 1), PARTIES)
+    rounds.equal((SID, 1), {C: OTHER, B: OTHER, A: ECHO})
+    for party in (C, B):
+        mail.keep_show(shown(party, MESSAGES[A]))
+    found = rounds.contradiction()
+    assert found is not None
+    assert found[1] == B
+
+
+def test_a_peers_echo_is_read_against_the_parties_of_our_own():
+    rounds, _ = echo_rounds(*MESSAGES.values())
+    rounds.own((SID, 1), PARTIES)
+    assert rounds.read((SID, 1), A, value_of(OTHER)) == OTHER
+    with pytest.raises(SchemaViolation) as fault:
+        rounds.read((SID, 1), A, value_of(replace(ECHO, digest=bytes(32))))
+    assert (fault.value.peer, fault.value.check) == (2, "test.r1.echo")
