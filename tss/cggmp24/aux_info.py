@@ -122,14 +122,16 @@ def _check_reveal(ctx: SessionContext, j: PartyId, V_j: bytes, reveal: Sequence[
         if V_j != _commitment(ctx, j.index, reveal):
             raise BadDecommit("the reveal does not match the commitment of round 1", check="decommit")
         # 2
-        check_modulus(N, level, "N")
-        check_modulus(N_hat, level, "N^")
+        for name, modulus in (("N", N), ("N^", N_hat)):
+            with blaming(j.index, f"aux.r2.{name}"):
+                check_modulus(modulus, level, name)
         # 3, the part that concerns one party
         if gmpy2.gcd(N, N_hat) != 1:
             raise BadPedersen("N and N^ share a factor", check="gcd")
         # 4
         ring = RingPedersen(N_hat, s, t)
-        ring.check(level)
+        with blaming(j.index, "aux.r2.ring-pedersen"):
+            ring.check(level)
         # 5
         proof = prm.Proof.from_value(psi)
         prm.verify(ctx.suite, ctx.proof("prm", j), prm.Statement(ring), proof)

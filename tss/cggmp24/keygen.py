@@ -12,6 +12,7 @@ from tss.envelope import PartyId
 from tss.errors import (
     BadDecommit,
     BadPoint,
+    CallerError,
     Degenerate,
     InternalError,
     ProofInvalid,
@@ -44,9 +45,12 @@ def keygen(ctx: SessionContext, t: int, aux_id: bytes | None = None) -> Protocol
     """Make a key that any `t` of the session's parties can use; the result is this party's share.
 
     `aux_id` names the aux set that the new account will point to; parties that name different ones do not complete.
-    Raises PeerFault (with the peer), Degenerate, SessionMismatch.
+    Raises CallerError unless 2 <= t <= n, PeerFault (with the peer), Degenerate, SessionMismatch.
     """
     suite, group, i = ctx.suite, ctx.suite.group, ctx.me.index
+    n = len(ctx.parties)
+    if not 2 <= t <= n <= MAX_PARTIES:
+        raise CallerError(f"threshold {t} of {n} parties is not 2 <= t <= n <= {MAX_PARTIES}")
 
     # Round 1: commit to everything that is revealed in round 2.
     f = Polynomial.random(group, t, ctx.rng)
@@ -129,16 +133,20 @@ def _check_reveal(ctx: SessionContext, t: int, j: PartyId, V_j: bytes, received:
         if V_j != _commitment(ctx, j.index, rid_j, S_j, A_j, cc_j, u_j):
             raise BadDecommit("the reveal does not match the commitment of round 1", check="decommit")
         # 3
-        check_share(sigma_ji, S_j, ctx.me.index)
+        with blaming(j.index, "keygen.r2.share"):
+            check_share(sigma_ji, S_j, ctx.me.index)
         if cc_j != ctx.hc("cc", ctx.sid, j.index, c_j, w_j):
             raise BadDecommit("the chain-code share does not match its commitment", check="chain code")
 
 
 def _public_key(ctx: SessionContext, t: int, S: list[list[Point]]) -> tuple[Point, dict[int, Point]]:
-    """X = sum_j S_{j,0} and X_m = sum_j sum_k I_m^k*S_{j,k} for all m. Raises Degenerate when one is O."""
+    """X = sum_j S_{j,0} and X_m = sum_j sum_k I_m^k*S_{j,k} for all m.
+
+    Raises Degenerate when one is O, and when the highest coefficient is: then fewer than t parties could sign.
+    """
     group = ctx.suite.group
     total = [group.sum([S_j[k] for S_j in S]) for k in range(t)]
     X_j = {party.index: commitment_at(total, party.index) for party in ctx.parties}
-    if total[0].is_identity or any(point.is_identity for point in X_j.values()):
-        raise Degenerate("the public key or a public share is the identity")
+    if any(point.is_identity for point in (total[0], total[-1], *X_j.values())):
+        raise Degenerate("the public key, a public share or the highest coefficient is the identity")
     return total[0], X_j

@@ -22,6 +22,7 @@ from tss.errors import (
     BadDecommit,
     BadPoint,
     BadSignerSet,
+    CallerError,
     Degenerate,
     InternalError,
     OutOfDomain,
@@ -199,8 +200,9 @@ class Presigning:
         ctx, said, key = self.ctx, Round1(*broadcast), self.keys[j]
         with blaming(j.index, f"presign.r1.item{k_}"):
             # 1
-            key.check_ciphertext(said.K, "K")
-            key.check_ciphertext(said.G, "G")
+            for name, C in (("K", said.K), ("G", said.G)):
+                with blaming(j.index, f"presign.r1.item{k_}.{name}"):
+                    key.check_ciphertext(C, name)
             for name, point in (("Y", said.Y), ("A1", said.A1), ("B1", said.B1)):
                 if point.is_identity:
                     raise BadPoint(f"{name} is the identity", check=name)
@@ -284,10 +286,10 @@ class Presigning:
             if hashes[place] != self.commit_mask(item, j, ctx.me, [D, F, D_hat, F_hat]):
                 raise BadDecommit("D, F, D^, F^ do not match the hash that was broadcast", check="h")
             # 4
-            for name, C in (("D", D), ("D^", D_hat)):
-                self.own.public.check_ciphertext(C, name)
-            for name, C in (("F", F), ("F^", F_hat)):
-                key.check_ciphertext(C, name)
+            own = self.own.public
+            for name, whose, C in (("D", own, D), ("F", key, F), ("D^", own, D_hat), ("F^", key, F_hat)):
+                with blaming(j.index, f"presign.r2.item{k_}.{name}"):
+                    whose.check_ciphertext(C, name)
             # 5
             with blaming(j.index, f"presign.r2.item{k_}.gamma"):
                 aff_g.verify(
@@ -382,8 +384,11 @@ def presign(
 ) -> Protocol[list[Presignature]]:
     """Make `batch` presignatures for the session's signer set.
 
-    Raises BadSignerSet, PeerFault (with the peer), Degenerate, Unattributable.
+    Raises BadSignerSet, CallerError for a batch that is not 1 to MAX_BATCH, PeerFault (with the peer), Degenerate,
+    Unattributable.
     """
+    if not 1 <= batch <= MAX_BATCH:
+        raise CallerError(f"a batch of {batch}, 1 to {MAX_BATCH} are made at a time")
     run = Presigning(ctx, share, aux, owner)
     presignatures, _ = yield from _rounds(run, batch, e=None)
     return presignatures

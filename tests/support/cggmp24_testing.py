@@ -1,0 +1,482 @@
+"""Committees for the tests of tss/cggmp24: keys, aux sets and presignatures at once, runs, parties that cheat inside.
+
+Keys and presignatures come from a trusted dealer, so a test knows the secrets, and what it needs costs milliseconds.
+A cheater is one of three: a rule on its messages (`says`, `tells` of session_testing), a context that lies to its own
+protocol (`lying`: what it hashes, what its proofs are bound to, what its dice show), or a hand in the protocol between
+two effects (`meddling`, `Presigning` subclassed).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
+from typing import Any
+
+from session_testing import Anything, Committee, Node, Outcomes, Posted, Program, Round0, Tamper, holder
+from tss_testing import TINY, SeededRng, paillier_key, pedersen_key, safe_primes
+
+from tss.cggmp24 import aux_info, keygen, presign, sign
+from tss.cggmp24.presignature import Presignature, PresignaturePublic
+from tss.cggmp24.sign import SignRequest
+from tss.effects import Durable, Effect, Protocol, SessionContext
+from tss.encoding import decode
+from tss.envelope import Body, Kind, PartyId, SignFunction, decode_body
+from tss.errors import PeerFault, Timeout
+from tss.groups import Group
+from tss.hd import derive
+from tss.params import Suite
+from tss.rand import Rng, scalar
+from tss.records import AuxPublic, AuxSet, KeyShare
+from tss.transcript import Context
+from tss.vss import Polynomial, lagrange
+
+# -- what a committee has ----------------------------------------------------------------------------------------
+
+
+@lru_cache(maxsize=256)
+def dealt_key(
+    suite: Suite, n: int, t: int, seed: object = 0, secret: int | None = None, chain_code: bytes | None = None
+) -> dict[int, KeyShare]:
+    """Shares {I_j: share} of one key, by a trusted dealer. `secret` is the private key, random when none is given."""
+    rng, group = SeededRng(("key", suite.proto, n, t, seed)), suite.group
+    f = Polynomial.random(group, t, rng, constant=secret)
+    public = {j: group.mul_base(f.evaluate(j)) for j in range(1, n + 1)}
+    key_id, epoch, code = rng(32), rng(32), rng(32)
+    return {
+        j: KeyShare(
+            suite,
+            key_id,
+            epoch,
+            t,
+            j,
+            group.mul_base(f.coefficients[0]),
+            public,
+            chain_code or code,
+            f.evaluate(j),
+        )
+        for j in public
+    }
+
+
+def secret_of(shares: Mapping[int, KeyShare], signers: Iterable[int] | None = None) -> int:
+    """The private key, from the shares of `signers` (of the first t when none are named)."""
+    some = next(iter(shares.values()))
+    S, q = list(signers or list(shares)[: some.t]), some.suite.group.q
+    return sum(lagrange(S, j, 0, q) * shares[j].x for j in S) % q
+
+
+@lru_cache(maxsize=64)
+def dealt_aux(suite: Suite, n: int, seed: object = 0) -> dict[int, AuxSet]:
+    """Aux sets {I_j: set} of a committee, made without the protocol."""
+    keys = {
+        j: (paillier_key(suite.level, j - 1, seed), pedersen_key(suite.level, j - 1, seed))
+        for j in _points(n)
+    }
+    public = {
+        j: AuxPublic(key.public.N, ring.public.N_hat, ring.public.s, ring.public.t)
+        for j, (key, ring) in keys.items()
+    }
+    aux_id = SeededRng(("aux", suite.proto, n, seed))(32)
+    return {j: AuxSet(suite, aux_id, j, public, *keys[j]) for j in keys}
+
+
+def dealt_presignature(
+    shares: Mapping[int, KeyShare],
+    signers: Iterable[int],
+    owner: int | None = None,
+    *,
+    seed: object = 0,
+    gamma: int | None = None,
+) -> dict[int, Presignature]:
+    """One fresh presignature {I_j: its part}, by a trusted dealer; `gamma` is the nonce of R before re-randomisation."""
+    S = sorted(signers)
+    share = shares[S[0]]
+    suite, group, q = share.suite, share.suite.group, share.suite.group.q
+    rng = SeededRng(("presignature", suite.proto, tuple(S), seed))
+    gamma = 1 + scalar(rng, q - 1) if gamma is None else gamma
+    k, chi = ({j: scalar(rng, q) for j in S} for _ in range(2))
+    inverse = pow(gamma, -1, q)
+    k[S[0]] = (k[S[0]] + inverse - sum(k.values())) % q
+    chi[S[0]] = (chi[S[0]] + inverse * secret_of(shares, S) - sum(chi.values())) % q
+    Gamma = group.mul_base(gamma)
+    public = PresignaturePublic(
+        id=rng(32),
+        sid=rng(32),
+        key_id=share.key_id,
+        share_epoch=share.share_epoch,
+        aux_id=rng(32),
+        owner=S[0] if owner is None else owner,
+        signers=tuple(S),
+        X=share.X,
+        Gamma=Gamma,
+        Delta={j: k[j] * Gamma for j in S},
+        S={j: chi[j] * Gamma for j in S},
+    )
+    return {j: Presignature(suite, j, public, k[j], chi[j]) for j in S}
+
+
+def _points(n: int) -> range:
+    return range(1, n + 1)
+
+
+# -- runs --------------------------------------------------------------------------------------------------------
+
+
+Programs = Mapping[int, Program]
+
+
+def run_keygen(
+    n: int,
+    t: int,
+    seed: object = 0,
+    *,
+    suite: Suite = TINY,
+    aux_id: bytes | None = None,
+    programs: Programs | None = None,
+    **options: Any,
+) -> Outcomes:
+    """Key generation by n parties; `programs` replaces those of cheaters."""
+    honest: Program = lambda ctx: keygen.keygen(ctx, t, aux_id)  # noqa: E731 - one expression
+    return _run(
+        dict.fromkeys(_points(n), honest), programs, seed, suite, "keygen", keygen.tail(n, t), options
+    )
+
+
+def primes_of(suite: Suite, n: int, seed: object = 0) -> dict[int, tuple[int, ...]]:
+    """Four safe primes for each of n parties."""
+    primes = safe_primes(suite.level, 4 * n, seed)
+    return {j: tuple(primes[4 * j - 4 : 4 * j]) for j in _points(n)}
+
+
+def aux_program(primes: Sequence[int]) -> Program:
+    return lambda ctx: aux_info.aux_info(ctx, lambda: tuple(primes))  # type: ignore[arg-type,return-value]
+
+
+def run_aux(
+    n: int,
+    seed: object = 0,
+    *,
+    suite: Suite = TINY,
+    programs: Programs | None = None,
+    primes: Mapping[int, Sequence[int]] | None = None,
+    **options: Any,
+) -> Outcomes:
+    """An aux run of n parties, with `primes` or those of `primes_of`."""
+    given = primes or primes_of(suite, n)
+    honest = {j: aux_program(given[j]) for j in _points(n)}
+    return _run(honest, programs, seed, suite, "aux", aux_info.tail(None), options)
+
+
+@dataclass(frozen=True)
+class Signers:
+    """A signer set S of a dealt committee with its keys; `owner` is the first of S unless named."""
+
+    S: tuple[int, ...] = (1, 2, 3)
+    n: int = 4
+    suite: Suite = TINY
+    seed: object = 0
+    owner_: int | None = None
+
+    @property
+    def shares(self) -> dict[int, KeyShare]:
+        return dealt_key(self.suite, self.n, len(self.S), self.seed)
+
+    @property
+    def aux(self) -> dict[int, AuxSet]:
+        return dealt_aux(self.suite, self.n)
+
+    @property
+    def owner(self) -> PartyId:
+        return holder(self.S[0] if self.owner_ is None else self.owner_)
+
+    @property
+    def share(self) -> KeyShare:
+        return self.shares[self.S[0]]
+
+    def presigning(self, ctx: SessionContext, kind: type[presign.Presigning] = presign.Presigning) -> Any:
+        """One party's run, of a class that may cheat."""
+        j = ctx.me.index
+        return kind(ctx, self.shares[j], self.aux[j], self.owner)
+
+    def presign(
+        self, seed: object = 0, *, batch: int = 1, programs: Programs | None = None, **options: Any
+    ) -> Outcomes:
+        j = self.S[0]
+        tail = presign.tail(self.shares[j], self.aux[j], self.S, self.owner.index, batch)
+        honest = {i: self._presign_program(i, batch) for i in self.S}
+        options.setdefault("round0", Round0.WITH_ROUND_1)
+        return _run(honest, programs, seed, self.suite, "presign", tail, options)
+
+    def _presign_program(self, j: int, batch: int) -> Program:
+        return lambda ctx: presign.presign(ctx, self.shares[j], self.aux[j], self.owner, batch)
+
+    def full_sign(
+        self, request: SignRequest, seed: object = 0, *, programs: Programs | None = None, **options: Any
+    ) -> Outcomes:
+        j = self.S[0]
+        tail = presign.full_tail(self.shares[j], self.aux[j], self.S, self.owner.index, request)
+        honest = {i: self._full_program(i, request) for i in self.S}
+        options.setdefault("round0", Round0.WITH_ROUND_1)
+        return _run(honest, programs, seed, self.suite, "full-sign", tail, options)
+
+    def _full_program(self, j: int, request: SignRequest) -> Program:
+        return lambda ctx: presign.full_sign(ctx, self.shares[j], self.aux[j], self.owner, request)
+
+    def stock(self, seed: object = 0) -> dict[int, Presignature]:
+        """A fresh presignature of these signers."""
+        return dealt_presignature(self.shares, self.S, self.owner.index, seed=seed)
+
+    def tau(self, request: SignRequest) -> int:
+        return derive(self.share.X, self.share.chain_code, request.path).tau
+
+    def stock_sign(
+        self,
+        request: SignRequest,
+        presignature: Mapping[int, Presignature] | None = None,
+        seed: object = 0,
+        *,
+        programs: Programs | None = None,
+        **options: Any,
+    ) -> Outcomes:
+        """Sign from stock: the owner promises, proposes, and all run."""
+        parts = presignature or self.stock()
+        tau = self.tau(request)
+        e = parts[self.owner.index].promise(request.digest, request.path, tau, SeededRng(("e", seed)))
+        honest = {j: self._stock_program(parts[j], request, e) for j in self.S}
+        tail = sign.tail(parts[self.owner.index].id, request, tau, self.S, e)
+        options.setdefault("round0", Round0.NONE)
+        return _run(honest, programs, seed, self.suite, "sign", tail, options)
+
+    def _stock_program(self, part: Presignature, request: SignRequest, e: bytes) -> Program:
+        code = self.share.chain_code
+        return lambda ctx: sign.stock_sign(ctx, part, code, self.owner, request, e)
+
+
+def _run(
+    honest: Mapping[int, Program],
+    programs: Programs | None,
+    seed: object,
+    suite: Suite,
+    kind: str,
+    tail: Any,
+    options: Mapping[str, Any],
+) -> Outcomes:
+    """Whoever runs a program of its own cheats. Options beyond the harness's: `dice` {I_j: draws} of honest parties,
+    `bodies`, a list that takes what everybody signed in order.
+    """
+    given = dict(options)
+    own = programs or {}
+    honest = dict(honest)
+    for party, draws in given.pop("dice", {}).items():
+        honest[party] = lying(honest[party], rng=loaded(draws))
+    bodies = given.pop("bodies", None)
+    cheaters = {*given.pop("cheaters", ()), *own}
+    programs = {**honest, **own}
+    committee = Committee(
+        programs, seed, suite=suite, kind=kind, cheaters=cheaters, **{"tail": tail, **given}
+    )
+    if bodies is not None:
+        record_bodies(committee, bodies)
+    return committee.run()
+
+
+def record_bodies(committee: Committee, bodies: list[Body]) -> None:
+    """Put every body that a party of `committee` signs into `bodies`, peer-to-peer ones unsealed."""
+
+    def recording(sign_function: SignFunction) -> SignFunction:
+        def recorded(encoded: bytes) -> bytes:
+            bodies.append(decode_body(encoded))
+            return sign_function(encoded)
+
+        return recorded
+
+    for node in committee.nodes.values():
+        node.session._runtime.sign = recording(node.session._runtime.sign)
+
+
+def said(
+    bodies: Iterable[Body],
+    party: int,
+    round_: int,
+    *,
+    to: int | None = None,
+    kind: Kind = Kind.MSG,
+    group: Group = TINY.group,
+) -> Any:
+    """The value that `party` sent in a round, to all or to one, without the echo in it. Round 0 is the acceptance."""
+    (body,) = {
+        b.encode(): b
+        for b in bodies
+        if (b.sender.index, b.round, b.kind, b.to and b.to.index) == (party, round_, kind, to)
+    }.values()
+    value = decode(body.payload, Anything(group))
+    return value[1] if to is None and round_ > 0 else value
+
+
+# -- cheating ----------------------------------------------------------------------------------------------------
+
+
+Values = tuple[Any, ...]
+
+
+@dataclass(frozen=True)
+class LyingContext(SessionContext):
+    """A context whose hashes and proof contexts are not what the protocol asked for."""
+
+    hashes: Mapping[str, Callable[[Values], Sequence[Any]]] = field(default_factory=dict)
+    proofs: Mapping[str, Callable[[Context], Context]] = field(default_factory=dict)
+
+    def hc(self, tag: str, *values: Any) -> bytes:
+        return super().hc(tag, *self.hashes.get(tag, lambda same: same)(values))
+
+    def proof(self, label: str, prover: PartyId, *rest: Any, **more: Any) -> Context:
+        context = super().proof(label, prover, *rest, **more)
+        return self.proofs[label](context) if label in self.proofs and prover == self.me else context
+
+
+def lying(
+    program: Program,
+    *,
+    hashes: Mapping[str, Callable[[Values], Sequence[Any]]] | None = None,
+    proofs: Mapping[str, Callable[[Context], Context]] | None = None,
+    rng: Callable[[Rng], Rng] = lambda same: same,
+) -> Program:
+    """`program` in a context that lies: hashes by tag, its own proofs' contexts by label, its dice."""
+
+    def start(ctx: SessionContext) -> Protocol[Any]:
+        return program(
+            LyingContext(
+                ctx.suite,
+                ctx.sid,
+                ctx.me,
+                ctx.identities,
+                rng(ctx.rng),
+                hashes=hashes or {},
+                proofs=proofs or {},
+            )
+        )
+
+    return start
+
+
+def loaded(draws: Mapping[int, bytes]) -> Callable[[Rng], Rng]:
+    """Dice that show `draws` at these calls (counted from 0) of a party's randomness."""
+
+    def load(rng: Rng) -> Rng:
+        calls = iter(range(1 << 30))
+
+        def roll(size: int) -> bytes:
+            honest, call = rng(size), next(calls)
+            drawn = draws.get(call, honest)
+            assert len(drawn) == size, f"draw {call} is of {size} bytes"
+            return drawn
+
+        return roll
+
+    return load
+
+
+def meddling(program: Program, change: Callable[[Effect, Mapping[str, Any]], Effect]) -> Program:
+    """`program` whose effects pass through `change`, which also sees the protocol's own variables."""
+
+    def start(ctx: SessionContext) -> Protocol[Any]:
+        generator = program(ctx)
+        result: Any = None
+        while True:
+            try:
+                effect = generator.send(result)
+            except StopIteration as stop:
+                return stop.value
+            result = yield change(effect, dict(generator.gi_frame.f_locals))
+
+    return start
+
+
+# -- verdicts ----------------------------------------------------------------------------------------------------
+
+
+def reports(posted: Posted) -> bool:
+    """Complaints and aborts: dropped, so that everybody goes on for as long as it sees no fault itself."""
+    return posted.kind in (Kind.COMPLAINT, Kind.ABORT)
+
+
+@dataclass(frozen=True)
+class Cheat:
+    """One lie, and what is to come of it. `by` are exactly those who can see it."""
+
+    id: str
+    error: type[PeerFault]
+    check: str
+    by: tuple[int, ...]
+    tamper: tuple[Tamper, ...] = ()
+    program: Program | None = None
+
+
+def assert_caught(cheat: Cheat, cheater: int, run: Callable[..., Outcomes]) -> None:
+    """The lie is seen by exactly `cheat.by`, who blame `cheater` for exactly this check, with evidence; nobody else is.
+
+    Run twice: deaf to complaints, so that everybody has to see for itself, and as it is.
+    """
+    options: dict[str, Any] = {"tamper": {cheater: list(cheat.tamper)}}
+    if cheat.program is not None:
+        options["programs"] = {cheater: cheat.program}
+    deaf = run(seed=(cheat.id, "deaf"), drop=reports, **options)
+    accusers = {node.party.index for node in deaf.honest if node.blamed is not None}
+    errors = {node.party.index: node.error for node in deaf.honest}
+    assert accusers == set(cheat.by), errors
+    for node in deaf.honest:
+        if node.party.index in accusers:
+            assert type(node.error) is cheat.error, errors
+            assert isinstance(node.error, PeerFault)
+            assert (node.error.peer, node.error.check) == (cheater, cheat.check), errors
+            assert any(body.sender.index == cheater for body in deaf.evidence(node.party.index))
+        else:
+            assert node.error is None or type(node.error) is Timeout, errors
+    told = run(seed=(cheat.id, "told"), **options)
+    blaming = [node.party.index for node in told.honest if node.blamed is not None]
+    assert set(blaming) <= set(cheat.by), told.errors()
+    told.assert_blamed(cheater, cheat.error, check=cheat.check)
+
+
+def durable(node: Node) -> list[Any]:
+    """What a party made durable together with an envelope, in order."""
+    return [record.record for record in node.records if isinstance(record, Durable)]
+
+
+PH = b"\x70" * 32
+"""The proposal's hash of every committee made here."""
+
+
+@contextmanager
+def driven(committee: Committee) -> Iterator[Committee]:
+    """A committee that a test drives by hand; its invariants are checked in the end."""
+    yield committee
+    committee.settle()
+    committee.expire()
+    committee.settle()
+    committee.check()
+
+
+def changed(value: Sequence[Any], place: int, new: Any) -> list[Any]:
+    """A copy of a list with another item; a function gets the old one."""
+    copied = list(value)
+    copied[place] = new(copied[place]) if callable(new) else new
+    return copied
+
+
+def relabelled(**fields: Any) -> Callable[[Context], Context]:
+    """A proof bound to another place."""
+    return lambda context: replace(context, **fields)
+
+
+MISPLACED: Mapping[str, Callable[[Context], Context]] = {
+    "another session": relabelled(sid=b"\x11" * 32),
+    "another prover": relabelled(prover=["holder", 9]),
+    "another role": relabelled(prover=["dealer", 2]),
+    "another verifier": relabelled(verifier=["holder", 9]),
+    "another rid": relabelled(rid=b"\x11" * 32),
+    "another label": relabelled(label="other"),
+}
+"""Where a replayed proof may come from (protocol.md 7, security.md A4)."""
