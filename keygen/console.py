@@ -16,6 +16,8 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
 
 from keygen.errors import EXPECTED, Exit, exit_code_of, reason_of, text_of
+from participant.sharefile import SUITES
+from tss.params import Suite
 
 NAME: Final = "mpc-keygen"
 
@@ -24,8 +26,9 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 @dataclass
 class Output:
-    """How this run talks."""
+    """How this run talks, and at which level its cryptography works: the full one, wherever it was installed from."""
 
+    suites: Mapping[str, Suite] = field(default_factory=lambda: SUITES)
     as_json: bool = False
     warnings: list[str] = field(default_factory=list)
 

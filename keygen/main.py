@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from keygen import setup_commands
+from keygen import quickstart_command, setup_commands
 from keygen.console import NAME, Commands
 from keygen.errors import EXIT_CODES_HELP
 from kit.version import version
@@ -12,14 +12,23 @@ from kit.version import version
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
 
 
-@click.group(NAME, cls=Commands, context_settings=CONTEXT, epilog=EXIT_CODES_HELP)
+@click.group(
+    NAME, cls=Commands, context_settings=CONTEXT, epilog=EXIT_CODES_HELP, invoke_without_command=True
+)
 @click.version_option(version(), prog_name=NAME)
-def main() -> None:
-    """Make keys that no single machine holds, and look after their shares."""
+@click.pass_context
+def main(ctx: click.Context) -> None:
+    """Make keys that no single machine holds, and look after their shares.
+
+    Without a command: the quick start, see `mpc-keygen quickstart --help`.
+    """
+    if ctx.invoked_subcommand is None:
+        ctx.invoke(quickstart_command.quickstart)
 
 
-for command in setup_commands.COMMANDS:
-    main.add_command(command)
+for module in (quickstart_command, setup_commands):
+    for command in module.COMMANDS:
+        main.add_command(command)
 
 if __name__ == "__main__":
     main()

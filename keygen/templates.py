@@ -115,16 +115,20 @@ def client_yaml(file: ClientFile) -> str:
     return "\n".join(lines)
 
 
-def node_yaml(file: NodeFile) -> str:
-    """sign-service.yaml."""
+def node_yaml(file: NodeFile, home: str = "") -> str:
+    """sign-service.yaml, for the node's directory itself or, with `home`, for a place from which that is the way there."""
+
+    def at(name: str) -> str:
+        return f"{home}/{name}" if home else name
+
     gateway: dict[str, Any] = {"url": file.gateway_url}
-    store: dict[str, Any] = {"path": STORE}
+    store: dict[str, Any] = {"path": at(STORE)}
     if file.password_file is None:
-        store["key_file"] = SEAL_KEY
+        store["key_file"] = at(SEAL_KEY)
     else:
         store["password_file"] = file.password_file
     mpc: dict[str, Any] = {
-        "committee": COMMITTEE, "threshold": file.threshold, "total_participants": file.n,
+        "committee": at(COMMITTEE), "threshold": file.threshold, "total_participants": file.n,
     }  # fmt: skip
     if file.share_file is not None:
         mpc["key_share_file"] = file.share_file
@@ -134,12 +138,12 @@ def node_yaml(file: NodeFile) -> str:
     secured = []
     if file.tls is not None:
         secured.append(_section("tls", {"certificate": file.tls.certificate, "key": file.tls.key}))
-        secured.append(_section("callers", {"token_file": TOKENS}))
+        secured.append(_section("callers", {"token_file": at(TOKENS)}))
     lines += [
         _section("gateway", gateway),
         _section("server", {"host": file.host, "port": file.port, "index": file.index}),
         *secured,
-        _section("operator", {"socket": OPERATOR_SOCKET if file.operator_socket else None}),
+        _section("operator", {"socket": at(OPERATOR_SOCKET) if file.operator_socket else None}),
         _section("metrics", {"host": "127.0.0.1", "port": file.metrics_port}),
         _section("store", store),
         _section("mpc", mpc),
