@@ -118,8 +118,8 @@ class RequestFailed(NodeError):
         return {
             "error": {
                 "reason": self.reason,
-                "message": self.what,
-                "advice": self.advice,
+                "exit_code": self.exit_code,
+                "text": str(self),
                 "metadata": dict(self.metadata),
             }
         }
