@@ -23,6 +23,14 @@ EXIT_SETTINGS = 2
 _log = get_logger(__name__)
 
 
+class CannotStart(Exception):
+    """What an operator can mend, in words for him; the daemon ends with `exit_code`."""
+
+    def __init__(self, text: str, exit_code: int = EXIT_FAILED) -> None:
+        super().__init__(text)
+        self.exit_code = exit_code
+
+
 class StopSignal:
     """Set by SIGTERM or SIGINT; a second one ends the process at once, as if nothing had been installed."""
 
@@ -59,7 +67,7 @@ def run_daemon(name: str, main: Callable[[StopSignal], Coroutine[Any, Any, None]
 
     `main` gets a StopSignal that is installed already and returns after it drained. It imports what uses gRPC, so
     that gRPC finds what `refuse_old_tls_in_grpc` sets. Errors that an operator can mend
-    (settings, ports) are one clear text on standard error; anything else is logged with its traceback.
+    (settings, ports, CannotStart) are one clear text on standard error; anything else is logged with its traceback.
     """
     if not refuse_old_tls_in_grpc():
         _log.warning("gRPC takes TLS 1.2 too: it was imported before run_daemon")
@@ -78,6 +86,9 @@ def run_daemon(name: str, main: Callable[[StopSignal], Coroutine[Any, Any, None]
     except ListenError as error:
         complain(name, error)
         return EXIT_FAILED
+    except CannotStart as error:
+        complain(name, error)
+        return error.exit_code
     except KeyboardInterrupt:
         return 128 + signal.SIGINT
     except Exception:  # noqa: BLE001 - logged with its traceback, told by the exit code

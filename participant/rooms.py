@@ -131,17 +131,22 @@ class RoomsClient:
         connect_timeout: float = 10.0,
         backoff: Backoff | None = None,
         max_event: int = MAX_EVENT,
+        on_connected: Callable[[], None] | None = None,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         uniform: Callable[[], float] = random.random,
     ) -> None:
-        """`heartbeat_timeout`: seconds without a byte (heartbeats count) after which a stream is dead."""
+        """`heartbeat_timeout`: seconds without a byte (heartbeats count) after which a stream is dead.
+
+        `on_connected` is called whenever the gateway answers after it did not.
+        """
         self.base_url = base_url.rstrip("/")
         self.counters = Counters()
         self._http = Http(
             self.base_url, tls, connect_timeout=connect_timeout, silence_timeout=heartbeat_timeout
         )
         self._token = token
+        self._on_connected = on_connected
         self._backoff = backoff or Backoff()
         self._max_event = max_event
         self._clock = clock
@@ -290,6 +295,8 @@ class RoomsClient:
             self._reachable = True
             self._said_refused = False
             log.info("Connected to gateway at %s", self.base_url)
+            if self._on_connected is not None:
+                self._on_connected()
 
     def _failed(self, room: str, error: ConnectionFailed, failures: int) -> float:
         """Say it, once for each change of state and not for each try; return the seconds to wait."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from os.path import abspath
 from pathlib import Path
 from typing import Annotated, Self
 from urllib.parse import urlsplit
@@ -295,7 +296,7 @@ class ServiceSettings(Section):
         """Where the operator's socket is."""
         if not self.operator.local:
             return None
-        return (self.operator.socket or self.store.path.with_name("operator.sock")).absolute()
+        return Path(abspath(self.operator.socket or self.store.path.with_name("operator.sock")))  # noqa: PTH100 - `..` goes too
 
     @model_validator(mode="after")
     def _socket_fits(self) -> Self:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from tss.encoding import Bytes, ListOf, Optional, Text, Tuple, Value, decode, encode
-from tss.envelope import MAX_ENVELOPE_BYTES, PARTY_SCHEMA, SIGNED_SCHEMA, PartyId, Signed
+from tss.envelope import MAX_ENVELOPE_BYTES, PARTY_SCHEMA, SIGNED_SCHEMA, PartyId, Signed, party_from_value
 
 EVIDENCE_VERSION: Final = "evidence/v1"
 
@@ -60,3 +60,9 @@ def messages_in(evidence: bytes) -> list[list[bytes]]:
     """The [body, signature] that encoded evidence holds; nothing is verified. Raises SchemaViolation."""
     *_, shown = decode(evidence, _SCHEMA)
     return list(shown)
+
+
+def claim_in(evidence: bytes) -> tuple[PartyId, str]:
+    """The accused and the check that encoded evidence is about; nothing is verified. Raises SchemaViolation."""
+    _, _, _, accused, check, _ = decode(evidence, _SCHEMA)
+    return party_from_value(accused), check

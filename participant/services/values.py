@@ -1,0 +1,229 @@
+"""What a node shows, as messages of `wallet.v1`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Final
+
+from kit.pb.wallet.v1 import common_pb2 as common
+from kit.pb.wallet.v1 import operator_pb2 as operator
+from kit.pb.wallet.v1 import wallet_pb2 as wallet
+from participant.node import api
+from participant.payloads import Payload, PsbtTx, Signature
+from participant.payloads.bitcoin import der
+
+CURVES: Final[Mapping[str, common.Curve.ValueType]] = {
+    "secp256k1": common.CURVE_SECP256K1,
+    "ed25519": common.CURVE_ED25519,
+}
+_STATES: Final[Mapping[api.AccountStatus, common.AccountState.ValueType]] = {
+    api.AccountStatus.ACTIVE: common.ACCOUNT_STATE_ACTIVE,
+    api.AccountStatus.NEEDS_AUX: common.ACCOUNT_STATE_NEEDS_AUX,
+    api.AccountStatus.FROZEN: common.ACCOUNT_STATE_FROZEN,
+    api.AccountStatus.DAMAGED: common.ACCOUNT_STATE_DAMAGED,
+    api.AccountStatus.PENDING: common.ACCOUNT_STATE_PENDING,
+}
+SIGHASH_ALL: Final = 1
+"""The only type of signature that is made for a PSBT."""
+
+
+def addresses(by_kind: Mapping[str, str]) -> list[common.Address]:
+    """Addresses, by kind."""
+    return [common.Address(kind=kind, text=text) for kind, text in by_kind.items()]
+
+
+def account(view: api.AccountView) -> common.Account:
+    """An account."""
+    return common.Account(
+        account_id=view.account_id,
+        curve=CURVES.get(view.curve, common.CURVE_UNSPECIFIED),
+        threshold=view.threshold,
+        parties=view.parties,
+        committee_id=view.committee_id,
+        key_id=view.key_id,
+        public_key=view.public_key,
+        addresses=addresses(view.addresses),
+        share_epoch=view.share_epoch,
+        aux_id=view.aux_id or b"",
+        index=view.index,
+        state=_STATES[view.status],
+        created_at=view.created_at,
+    )
+
+
+def public_key(view: api.PublicKeyView) -> wallet.GetPublicKeyResponse:
+    """The key at a path."""
+    return wallet.GetPublicKeyResponse(
+        account_id=view.account_id,
+        path=view.path,
+        curve=CURVES.get(view.curve, common.CURVE_UNSPECIFIED),
+        public_key=view.public_key,
+        addresses=addresses(view.addresses),
+    )
+
+
+def stock(view: api.StockView) -> common.Stock:
+    """The stock of one account."""
+    return common.Stock(
+        account_id=view.account_id,
+        entries=[
+            common.StockEntry(
+                signers=entry.signers,
+                owner=entry.owner,
+                fresh=entry.fresh,
+                promised=entry.promised,
+                target=entry.target,
+                oldest_seconds=int(entry.oldest_seconds),
+            )
+            for entry in view.entries
+        ],
+    )
+
+
+def stocks(views: Iterable[api.StockView]) -> wallet.GetStockResponse:
+    """The stock of several accounts."""
+    return wallet.GetStockResponse(stocks=[stock(view) for view in views])
+
+
+def primes(pool: api.PrimePool) -> common.PrimePool:
+    """The pool of safe primes."""
+    return common.PrimePool(available=pool.available, target=pool.target, searching=pool.searching)
+
+
+def progress(item: api.Progress) -> common.Progress:
+    """One step of a ceremony."""
+    message = common.Progress(
+        operation=item.stage,
+        phase=item.phase,
+        done=item.done,
+        total=item.total,
+        text=item.text,
+        session_id=item.session_id or b"",
+        waiting_for=item.waiting_for,
+        elapsed_ms=int(item.elapsed * 1000),
+    )
+    match item.result:
+        case api.AccountView() as view:
+            message.account.CopyFrom(account(view))
+        case api.AuxView() as view:
+            message.aux.CopyFrom(
+                common.AuxResult(
+                    committee_id=view.committee_id, aux_id=view.aux_id, account_ids=view.account_ids
+                )
+            )
+        case api.PrimePool() as pool:
+            message.primes.CopyFrom(primes(pool))
+        case api.StockView() as view:
+            message.stock.CopyFrom(stock(view))
+        case None:
+            pass
+    return message
+
+
+def signed(result: api.SignResult, payload: Payload) -> wallet.SignResponse:
+    """The answer to Sign."""
+    message = wallet.SignResponse(
+        request_id=result.request_id,
+        public_key=result.public_key,
+        raw_transaction=result.raw_transaction or b"",
+        signers=result.signers,
+        path=result.path,
+        from_stock=all(one.from_stock for one in result.signed),
+        session_id=result.signed[-1].session_id,
+    )
+    if isinstance(payload, PsbtTx):
+        message.psbt = result.psbt or b""
+        message.address = result.addresses.get("bitcoin", "")
+        message.inputs.extend(map(_input, result.signed))
+        return message
+    message.address = result.addresses.get("ethereum", "")
+    message.r, message.s, message.v = scalar(result.r), scalar(result.s), result.v
+    message.signature, message.digest = result.signature, result.digest
+    return message
+
+
+def _input(one: api.SignedDigest) -> wallet.InputSignature:
+    signature = der(Signature(one.r, one.s, one.v)) + bytes([SIGHASH_ALL])
+    return wallet.InputSignature(
+        input=one.input_index or 0,
+        path=one.path,
+        public_key=one.public_key,
+        digest=one.digest,
+        signature=signature,
+        sighash_type=SIGHASH_ALL,
+        r=scalar(one.r),
+        s=scalar(one.s),
+        v=one.v,
+    )
+
+
+def scalar(number: int) -> bytes:
+    """32 bytes, big-endian."""
+    return number.to_bytes(32, "big")
+
+
+def committee(view: api.CommitteeView) -> operator.Committee:
+    """A committee with the presence of its members."""
+    return operator.Committee(
+        committee_id=view.committee.committee_id,
+        members=[_member(peer) for peer in view.members],
+        threshold=view.committee.threshold,
+        index=view.index,
+        aux_id=view.aux_id or b"",
+    )
+
+
+def _member(peer: api.PeerView) -> operator.Member:
+    return operator.Member(
+        index=peer.index,
+        identity_key=peer.identity,
+        online=peer.online,
+        last_seen_seconds=int(peer.last_seen or 0),
+        never_seen=peer.last_seen is None and not peer.own,
+        quarantined=peer.quarantined,
+        version=peer.version,
+    )
+
+
+def status(view: api.StatusView) -> operator.GetStatusResponse:
+    """The node at a glance."""
+    return operator.GetStatusResponse(
+        version=view.version,
+        identity_key=view.identity,
+        uptime_seconds=int(view.uptime),
+        gateway_url=view.gateway_url,
+        gateway_connected=view.gateway_connected,
+        accounts=view.accounts,
+        sessions=view.sessions,
+        primes=primes(view.primes),
+        committees=[committee(one) for one in view.committees],
+        warnings=view.warnings,
+    )
+
+
+def session(view: api.SessionView) -> operator.SessionInfo:
+    """A session."""
+    return operator.SessionInfo(
+        session_id=view.session_id or b"",
+        kind=view.kind,
+        account_id=view.account_id or "",
+        committee_id=view.committee_id,
+        request_id=view.request_id,
+        initiator=view.initiator,
+        signers=view.parties,
+        state=_session_state(view.outcome),
+        phase=view.phase,
+        waiting_for=view.waiting_for,
+        started_at=int(view.started_at),
+        text="" if view.outcome == "done" else view.outcome,
+    )
+
+
+def _session_state(outcome: str) -> operator.SessionState.ValueType:
+    if not outcome:
+        return operator.SESSION_STATE_RUNNING
+    if outcome == "done":
+        return operator.SESSION_STATE_DONE
+    if outcome.startswith(("timeout", "no message from")):
+        return operator.SESSION_STATE_TIMED_OUT
+    return operator.SESSION_STATE_ABORTED
