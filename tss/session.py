@@ -277,9 +277,10 @@ class Session:
                 self.suite.proto, "sid", setup.kind, self.suite.group.name, self.suite.level.as_list(), setup.ph,
                 self._acceptances(), *setup.tail,
             ]  # fmt: skip
-        self.sid = self._mail.sid = session_id(self.sid_preimage)
-        self._persist(SessionStarted(self.sid, setup.kind, setup.ph))
-        context = SessionContext(self.suite, self.sid, self.me, self._identities, self._runtime.rng)
+        sid = session_id(self.sid_preimage)
+        self._persist(SessionStarted(sid, setup.kind, setup.ph))
+        self.sid = self._mail.sid = sid
+        context = SessionContext(self.suite, sid, self.me, self._identities, self._runtime.rng)
         self._generator = self._program(context)
         self._run(next)
         for signed in self._mail.take_early():
@@ -528,10 +529,6 @@ class Session:
     def _collect(self, receive: Receive) -> dict[PartyId, Received]:
         """Decode the messages of a round and check the echoes that travel inside."""
         sid = self.sid_or_fail()
-        if self.setup.round0 is Round0.WITH_ROUND_1 and not self._echo_passed(
-            (self.setup.ph, 0), self.parties
-        ):
-            return {}
         received: dict[PartyId, Received] = {}
         echoes: dict[PartyId, EchoRecord] = {}
         due = None if receive.broadcast is None else self._echo_to_check

@@ -64,7 +64,8 @@ def waits(*receives: Receive, sends: Sequence[Send] = ()) -> Program:
     """A protocol that sends, then receives one thing after the other; its result is all that it received."""
 
     def program(_ctx: SessionContext) -> Protocol[list[Any]]:
-        yield from sends
+        for send in sends:
+            yield send
         got: list[Any] = []
         for receive in receives:
             received = yield receive
