@@ -73,9 +73,9 @@ class Bar:
         self._quiet = quiet
         self._last = ""
 
-    def update(self, done: float, total: float, text: str = "") -> None:
-        """`total` 0 = not known."""
-        del done, total
+    def update(self, done: float, total: float, text: str = "", detail: str = "") -> None:
+        """`total` 0 = not known. `detail` changes too often to be a line of its own."""
+        del done, total, detail
         if text != self._last and not self._quiet:
             click.echo(f"{self._title}: {text}" if text else self._title, err=True)
         self._last = text
@@ -89,9 +89,9 @@ class RichBar(Bar):
         self._progress = progress
         self._task: TaskID = progress.add_task(title, total=None)
 
-    def update(self, done: float, total: float, text: str = "") -> None:
+    def update(self, done: float, total: float, text: str = "", detail: str = "") -> None:
         """See `Bar.update`."""
-        description = f"{self._title}: {text}" if text else self._title
+        description = ": ".join(filter(None, (self._title, text))) + (f", {detail}" if detail else "")
         self._progress.update(self._task, description=description, completed=done, total=total or None)
 
 

@@ -38,8 +38,8 @@ PROPOSAL_SECONDS: Final = 3600
 PHASES: Final = ("r0", "r1", "r2", "r3", "done", "ended")
 WORDS: Final = ("agreeing", "round 1", "round 2", "round 3", "confirming", "done")
 
-Report = Callable[[int, int, str], None]
-"""(steps done, steps of the run, what is going on)."""
+Report = Callable[[int, int, str, str], None]
+"""(steps done, steps of the run, what is going on, details that change all the time)."""
 
 
 @dataclass(frozen=True)
@@ -185,7 +185,7 @@ class _Relay:
             self._show()
             self._deliver()
             self._compute()
-            if not self._running and not self._mail:
+            if not self._running and not self._mail and not any(session.jobs for session in self._sessions):
                 break
         for session in self._sessions:
             if session.error is not None:
@@ -226,8 +226,8 @@ class _Relay:
             self._steps[session.me] = max(self._steps[session.me], _step(session))
         slowest = min(self._steps.values())
         left = sum(not future.done() for futures in self._running.values() for future in futures)
-        text = WORDS[slowest] + (f", {left} computations left" if left else "")
-        self._report(sum(self._steps.values()), (len(PHASES) - 1) * len(self._steps), text)
+        detail = f"{left} computations left" if left else ""
+        self._report(sum(self._steps.values()), (len(PHASES) - 1) * len(self._steps), WORDS[slowest], detail)
 
 
 def _step(session: Session) -> int:

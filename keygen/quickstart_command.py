@@ -28,7 +28,8 @@ key together, not even this one.
 client_key_shares.json     index 1, for mpc-client
 service_key_shares.json    index 0, for sign-service
 backup_key_shares.json     index 2, to be kept elsewhere
-nodes/                     each participant's identity, sealed store, and settings
+client_node/, service_node/, backup_node/     each participant's identity, sealed store, and settings
+committee.yaml             who they are, public
 config/*.yaml              written when there are none
 
 \b
@@ -37,7 +38,7 @@ Then, each in a terminal of its own:
   sign-service
   mpc-client
 
-Any two participants can sign; to use the backup start `sign-service nodes/backup/sign-service.yaml`. It takes about a
+Any two participants can sign; to use the backup start `sign-service backup_node/sign-service.yaml`. It takes about a
 minute, most of it for safe primes. Nothing is overwritten, and when it is interrupted nothing is left behind.
 """
 

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import yaml
 
-from keygen.node_files import COMMITTEE, OPERATOR_SOCKET, SEAL_KEY, STORE, TOKENS
+from keygen.node_files import COMMITTEE, SEAL_KEY, STORE, TOKENS
 from participant.policy import permissive_development_policy
 
 _DEVELOPMENT: Final = """\
@@ -51,6 +51,7 @@ class NodeFile:
     share_file: str | None = None
     password_file: str | None = None
     operator_socket: bool = True
+    """Whether the way to operator.sock beside the store is short enough."""
     gateway_ca: str | None = None
     tls: Tls | None = None
     """With it callers show a token of `tokens`."""
@@ -143,7 +144,7 @@ def node_yaml(file: NodeFile, home: str = "") -> str:
         _section("gateway", gateway),
         _section("server", {"host": file.host, "port": file.port, "index": file.index}),
         *secured,
-        _section("operator", {"socket": at(OPERATOR_SOCKET) if file.operator_socket else None}),
+        *([] if file.operator_socket else [_section("operator", {"local": False})]),
         _section("metrics", {"host": "127.0.0.1", "port": file.metrics_port}),
         _section("store", store),
         _section("mpc", mpc),
