@@ -50,6 +50,12 @@ class LocalParticipant:
     async def start(self) -> Target:
         """Start it; returns where it listens, once it does. Raises RequestFailed with what it said instead."""
         settings = self._config.local_participant
+        if settings.settings is None or not settings.settings.exists():
+            raise RequestFailed(
+                f"Key share not found: there is no {settings.settings}, the settings of our own participant",
+                reason="KEY_SHARE_NOT_FOUND",
+                advice="run `mpc-keygen`, which makes keys and these settings, or correct local_participant.settings",
+            )
         self._port = asyncio.get_running_loop().create_future()
         self._child = await asyncio.create_subprocess_exec(
             *tied([*self._command, str(settings.settings)]),

@@ -15,6 +15,7 @@ from client.result import hexadecimal, path_or_none
 from kit.pb.wallet.v1 import common_pb2, wallet_pb2
 from participant.grpc_client import (
     CONNECTION_REFUSED,
+    TIMEOUT,
     TLS_FAILED,
     UNREACHABLE,
     CallFailed,
@@ -25,8 +26,6 @@ from participant.grpc_client import (
 from participant.payloads import Digest, EthereumTx, Message, Path, Payload, TypedData
 
 PAGE: Final = 500
-LOOK_UP_SECONDS: Final = 15.0
-"""For calls that compute nothing."""
 
 _AWAY: Final = frozenset({CONNECTION_REFUSED, UNREACHABLE, TLS_FAILED})
 _STATES: Final = {
@@ -131,16 +130,26 @@ class Stock:
 class WalletService:
     """The Wallet services that a client knows, in the order in which they are asked until one is there to answer."""
 
-    def __init__(self, clients: Sequence[ServiceClient], *, sign_seconds: float) -> None:
-        self._clients = tuple(clients)
+    def __init__(
+        self, clients: Sequence[ServiceClient], *, answer_seconds: float, sign_seconds: float
+    ) -> None:
+        """Seconds until an answer is given up: of calls that compute nothing, and of signatures."""
+        self._clients = list(clients)
+        self._answer_seconds = answer_seconds
         self._sign_seconds = sign_seconds
 
     @classmethod
     def at(
-        cls, targets: Sequence[str | Target], credentials: Credentials, *, sign_seconds: float
+        cls,
+        targets: Sequence[str | Target],
+        credentials: Credentials,
+        *,
+        answer_seconds: float,
+        sign_seconds: float,
     ) -> WalletService:
         """Connects at the first call. Raises SettingsError for unusable certificates."""
-        return cls([ServiceClient(target, credentials) for target in targets], sign_seconds=sign_seconds)
+        clients = [ServiceClient(target, credentials) for target in targets]
+        return cls(clients, answer_seconds=answer_seconds, sign_seconds=sign_seconds)
 
     @property
     def targets(self) -> tuple[str, ...]:
@@ -155,7 +164,7 @@ class WalletService:
             request = wallet_pb2.ListAccountsRequest(page_size=PAGE, page_token=token)
             page = await self._ask(
                 lambda client, request=request: client.call(  # type: ignore[misc]
-                    client.wallet.ListAccounts, request, timeout=LOOK_UP_SECONDS
+                    client.wallet.ListAccounts, request, timeout=self._answer_seconds
                 )
             )
             found += map(_account, page.accounts)
@@ -167,7 +176,7 @@ class WalletService:
         """The key at `path`. Raises RequestFailed."""
         request = wallet_pb2.GetPublicKeyRequest(account_id=account_id, path=path)
         answer = await self._ask(
-            lambda client: client.call(client.wallet.GetPublicKey, request, timeout=LOOK_UP_SECONDS)
+            lambda client: client.call(client.wallet.GetPublicKey, request, timeout=self._answer_seconds)
         )
         return PublicKey(
             account_id,
@@ -181,7 +190,7 @@ class WalletService:
         """What the service answers, unchecked. Raises RequestFailed."""
         message = to_sign_request(request)
         answer = await self._ask(
-            lambda client: client.call(client.wallet.Sign, message, timeout=self._sign_seconds)
+            lambda client: client.call(client.wallet.Sign, message, timeout=self._sign_seconds), look_up=False
         )
         return of_sign_response(answer)
 
@@ -189,7 +198,7 @@ class WalletService:
         """The presignatures of one account or all. Raises RequestFailed."""
         request = wallet_pb2.GetStockRequest(account_id=account_id or "")
         answer = await self._ask(
-            lambda client: client.call(client.wallet.GetStock, request, timeout=LOOK_UP_SECONDS)
+            lambda client: client.call(client.wallet.GetStock, request, timeout=self._answer_seconds)
         )
         return tuple(
             Stock(
@@ -209,21 +218,29 @@ class WalletService:
         """Ends all connections."""
         await asyncio.gather(*(client.close() for client in self._clients))
 
-    async def _ask(self, call: Callable[[ServiceClient], Awaitable[Result]]) -> Result:
+    async def _ask(
+        self, call: Callable[[ServiceClient], Awaitable[Result]], *, look_up: bool = True
+    ) -> Result:
         """Of the first that answers. A request id makes a second try of the same service harmless."""
         failure: CallFailed | None = None
-        for client in self._clients:
+        for client in tuple(self._clients):
             try:
-                return await call(client)
+                answer = await call(client)
             except CallFailed as error:
                 # The first one's failure is told: it is the one that should have answered.
                 failure = failure or error
-                if error.reason not in _AWAY:
+                silent = look_up and error.reason == TIMEOUT and not error.from_service
+                if error.reason not in _AWAY and not silent:
                     raise of_call(error) from None
             except aio.UsageError:
                 raise RequestFailed(
                     "this client is closed", reason="NOT_READY", advice="make a new one"
                 ) from None
+            else:
+                # Who answers is asked first from now on.
+                self._clients.remove(client)
+                self._clients.insert(0, client)
+                return answer
         if failure is None:
             raise RequestFailed("no service is known to ask", reason="SETTINGS", advice="set service.targets")
         raise of_call(failure) from None

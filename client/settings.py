@@ -115,7 +115,9 @@ class ServiceSettings(CallerCredentials):
         description=f"asked in this order until one answers; [] = our own participant, without one {DEFAULT_SERVICE}",
     )
     timeout_seconds: Seconds = Field(default=150, description="longest wait for a signature")
-    connect_seconds: Seconds = Field(default=10, description="longest wait for a connection")
+    answer_seconds: Seconds = Field(
+        default=15, description="longest wait for anything else; then the next target is asked"
+    )
 
     @model_validator(mode="after")
     def _safe(self) -> Self:

@@ -224,7 +224,12 @@ class MpcSigner:
                 except SecretFileError as error:
                     key = "remote_services.sign_gateway.token_file"
                     raise SettingsError([Problem("settings", key, str(error))]) from None
-        self._service = WalletService.at(targets, credentials, sign_seconds=config.service.timeout_seconds)
+        self._service = WalletService.at(
+            targets,
+            credentials,
+            answer_seconds=config.service.answer_seconds,
+            sign_seconds=config.service.timeout_seconds,
+        )
 
     async def _account(self, account_id: str) -> Account:
         if account_id not in self._accounts:
