@@ -60,16 +60,15 @@ def rounds(ctx: SessionContext) -> Protocol[int]:
     return total
 
 
-def waits(*receives: Receive, sends: Sequence[Send] = ()) -> Program:
+def waits(*receives: Receive, sends: Sequence[Send | SendDurably] = ()) -> Program:
     """A protocol that sends, then receives one thing after the other; its result is all that it received."""
 
     def program(_ctx: SessionContext) -> Protocol[list[Any]]:
-        for send in sends:
-            yield send
         got: list[Any] = []
-        for receive in receives:
-            received = yield receive
-            got = [*got, received]
+        for effect in (*sends, *receives):
+            resumed = yield effect
+            if isinstance(effect, Receive):
+                got = [*got, resumed]
         return got
 
     return program
