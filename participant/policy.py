@@ -111,7 +111,8 @@ _Proposer = Annotated[str, StringConstraints(pattern=r"^(\*|self|[0-9a-f]{64})$"
 
 
 class _Model(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    # The configuration reference takes its words from the docstrings below the fields.
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
 
 class AccountRule(_Model):
@@ -133,15 +134,20 @@ class CeremonyRule(_Model):
     """Who may start ceremonies of some kinds."""
 
     kinds: list[Literal["keygen", "aux", "presign", "refresh", "reshare", "recovery"]] = Field(min_length=1)
+    """Ceremonies that this rule allows; those that no rule names are refused."""
     callers: list[_Name] = []
+    """Callers and operators that may ask this node for them; "*" for every authenticated one."""
     proposers: list[_Proposer] = []
+    """Nodes whose proposals of them are accepted, as in `rules`."""
 
 
 class PolicySettings(_Model):
     """The `policy` section of a service's settings. Empty, it refuses everything."""
 
     rules: list[AccountRule] = []
+    """What may be done with which accounts; an account has one rule at most."""
     ceremonies: list[CeremonyRule] = []
+    """Who may start key generation and the like; a kind has one rule at most."""
     note: str = ""
     """Free text for whoever reads the file; shown at start-up."""
 
