@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from os.path import abspath
 from pathlib import Path
-from typing import Annotated, Self
+from typing import Annotated, Any, Self
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, ValidationInfo, model_validator
@@ -290,6 +290,12 @@ class ServiceSettings(Section):
     stock: StockSettings = StockSettings()
     primes: PrimesSettings = PrimesSettings()
     node: NodeSettings = NodeSettings()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _store_beside_file(cls, tree: Any) -> Any:
+        # A section that is left out is not validated, and its path would be relative to the working directory.
+        return {"store": {}, **tree} if isinstance(tree, dict) else tree
 
     @property
     def operator_socket(self) -> Path | None:

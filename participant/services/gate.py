@@ -121,9 +121,10 @@ class Gate:
                     yield item
 
         read = GetMessageClass(method.input_type).FromString
+        write = GetMessageClass(method.output_type).SerializeToString
         if method.server_streaming:
-            return grpc.unary_stream_rpc_method_handler(stream, read, Message.SerializeToString)
-        return grpc.unary_unary_rpc_method_handler(unary, read, Message.SerializeToString)
+            return grpc.unary_stream_rpc_method_handler(stream, read, write)
+        return grpc.unary_unary_rpc_method_handler(unary, read, write)
 
     @asynccontextmanager
     async def _passage(
