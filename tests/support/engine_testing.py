@@ -243,13 +243,14 @@ class Solo:
         """The envelope of a message, really signed; a message to party 1 is sealed to its session key."""
         return pack(signed(body)) if body.to is None else seal(signed(body), self.epk)
 
-    def enter(self) -> None:
+    def enter(self, *, start: bool = True) -> None:
         """Start, and say an honest round 0 for all peers."""
-        self.start()
+        if start:
+            self.start()
         if self.setup.round0 is not Round0.NONE:
             self.hear(*(self.acceptance(party.index) for party in self.peers))
             self.hear(*(self.echo0(party.index) for party in self.peers))
-        assert self.session.sid is not None
+        assert self.session.sid is not None or self.session.finished
 
 
 def signed(body: Body) -> Signed:
