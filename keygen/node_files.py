@@ -9,6 +9,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -102,27 +103,40 @@ class NodeFiles:
 
 
 def password_option(command: F) -> F:
-    """Adds --password-file."""
+    """Adds --store-password-file."""
     return click.option(
-        "--password-file",
+        "--store-password-file",
         type=click.Path(path_type=Path, dir_okay=False),
         help="File (mode 0600) with the password that seals the store, instead of DIR/seal.key.",
     )(command)
 
 
-def node_options(command: F) -> F:
-    """Adds the argument DIR and the options that name its files one by one, for commands that open a node's store."""
-    command = password_option(command)
-    command = click.option(
+def node_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Adds the argument DIR and the options that name its files one by one; the command gets `files`, NodeFiles."""
+
+    @functools.wraps(command)
+    def with_files(
+        *arguments: Any,
+        directory: Path,
+        store: Path | None,
+        seal_key: Path | None,
+        store_password_file: Path | None,
+        **options: Any,
+    ) -> Any:
+        files = NodeFiles.of(directory, store=store, seal_key=seal_key, password_file=store_password_file)
+        return command(*arguments, files=files, **options)
+
+    decorated = password_option(with_files)
+    decorated = click.option(
         "--seal-key",
         type=click.Path(path_type=Path, dir_okay=False),
         help="File with the sealing key; DIR/seal.key by default.",
-    )(command)
-    command = click.option(
+    )(decorated)
+    decorated = click.option(
         "--store",
         type=click.Path(path_type=Path, dir_okay=False),
         help="The store; DIR/store.db by default.",
-    )(command)
+    )(decorated)
     return click.argument(
         "directory", metavar="DIR", type=click.Path(path_type=Path, file_okay=False), default="."
-    )(command)
+    )(decorated)

@@ -43,7 +43,9 @@ minute, most of it for safe primes. Nothing is overwritten, and when it is inter
 """
 
 
-@click.command(help=HELP, epilog=EXIT_CODES_HELP)
+@click.command(
+    help=HELP, epilog=EXIT_CODES_HELP, short_help="Make the keys of the quick start; what no command means."
+)
 @click.option(
     "--account",
     "accounts",

@@ -17,11 +17,11 @@ from participant.policy import PERMISSIVE_NOTE
 PORT = click.IntRange(1, 65535)
 
 
-@click.command(epilog=EXIT_CODES_HELP)
+@click.command(epilog=EXIT_CODES_HELP, short_help="Make a node's identity and print its public card.")
 @click.argument("directory", metavar="DIR", type=click.Path(path_type=Path, file_okay=False))
 @password_option
 @json_option
-def identity(directory: Path, password_file: Path | None) -> None:
+def identity(directory: Path, store_password_file: Path | None) -> None:
     """Make a node's identity, or show the one that DIR has.
 
     Makes DIR/store.db (the sealed store, with the identity's secret keys inside), DIR/seal.key (what opens it; keep a copy
@@ -30,13 +30,13 @@ def identity(directory: Path, password_file: Path | None) -> None:
     The card goes to standard output. Send it to whoever puts the committee together, and compare the committee's id
     afterwards. A node that has its identity already shows it again; nothing is ever replaced.
     """
-    files = NodeFiles.of(directory, password_file=password_file)
+    files = NodeFiles.of(directory, password_file=store_password_file)
     card = files.make()
     output().say(f"identity {grouped(card.identity)}; card in {files.card}")
     output().result(card.as_dict(), [card.to_json()])
 
 
-@click.command(epilog=EXIT_CODES_HELP)
+@click.command(epilog=EXIT_CODES_HELP, short_help="Put a committee together from its members' cards.")
 @click.argument("cards", metavar="CARD...", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("-t", "--threshold", type=click.IntRange(2, 16), required=True, help="How many must sign.")
 @click.option(
@@ -109,7 +109,7 @@ DIR/client.yaml           a client that asks them
 Start it, each in a terminal of its own:
   sign-gateway DIR/sign-gateway.yaml
   sign-service DIR/node-0/sign-service.yaml       (and node-1, node-2)
-  mpc-keygen create main --settings DIR/client.yaml
+  mpc-keygen create main --node DIR/node-0
   mpc-client --config DIR/client.yaml
 
 FOR DEVELOPMENT: this process makes the identities of all nodes, and the policy that it writes allows everything. In
@@ -119,7 +119,9 @@ The files in tls/ are for one year, from an authority whose key is not kept; wit
 """
 
 
-@click.command(help=INIT_HELP, epilog=EXIT_CODES_HELP)
+@click.command(
+    help=INIT_HELP, epilog=EXIT_CODES_HELP, short_help="Make a whole development setting in a new directory."
+)
 @click.argument("directory", metavar="DIR", type=click.Path(path_type=Path, file_okay=False))
 @click.option(
     "-n", "--nodes", type=click.IntRange(2, 16), default=3, show_default=True, help="Size of the committee."
