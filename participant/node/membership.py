@@ -37,8 +37,8 @@ class Membership:
     protos: frozenset[str]
     """The suites that this node speaks."""
     dropped: Counter[str] = field(default_factory=Counter)
-    room: Room = field(init=False)
-    presence: Presence = field(init=False)
+    room: Room = field(init=False, repr=False)
+    presence: Presence = field(init=False, repr=False)
     identities: Mapping[PartyId, bytes] = field(init=False)
 
     def __post_init__(self) -> None:
