@@ -1,0 +1,110 @@
+"""Evidence (protocol.md 4.1): what is written for a third party, and that reading it trusts nothing."""
+
+from __future__ import annotations
+
+import pytest
+from engine_testing import Solo, read_evidence, rounds
+from session_testing import LEADING_ZERO, encode_any, identity_of, run_committee, says
+
+from tss.encoding import encode
+from tss.envelope import Body, Kind, PartyId, Signed, holder, sign
+from tss.errors import Equivocation, SchemaViolation
+from tss.evidence import MAX_EVIDENCE_MESSAGES, Evidence, messages_in
+
+PROTO = "suite/v1"
+SID = b"\x02" * 32
+
+
+def message(index: int, payload: bytes = b"payload") -> Signed:
+    sender = holder(index)
+    body = Body(PROTO, SID, 1, Kind.MSG, sender, None, payload)
+    return sign(body, identity_of(sender).sign)
+
+
+def evidence(*messages: Signed, preimage: list[object] | None = None) -> Evidence:
+    return Evidence.collect(
+        proto=PROTO, sid_preimage=preimage, accused=holder(2), check="test.r1", messages=messages
+    )
+
+
+def test_what_is_written():
+    first, second = sorted((message(2), message(3)), key=lambda signed: signed.encoded)
+    shown = [[first.encoded, first.signature], [second.encoded, second.signature]]
+    preimage = [PROTO, "sid", "test", b"x"]
+    written = evidence(message(2), message(3), preimage=preimage).encode()
+    assert written == encode(["evidence/v1", PROTO, encode(preimage), ["holder", 2], "test.r1", shown])
+    bare = evidence().encode()
+    assert bare == encode(["evidence/v1", PROTO, None, ["holder", 2], "test.r1", []])
+
+
+def test_it_is_the_same_in_any_order_and_holds_each_message_once():
+    one, two, three = message(1), message(2), message(2, b"other")
+    assert evidence(three, one, two, one).encode() == evidence(one, two, three).encode()
+    assert len(evidence(three, one, two, one).messages) == 3
+
+
+def test_another_signature_of_the_same_body_is_kept_as_well():
+    one = message(1)
+    assert len(evidence(one, Signed(one.body, one.encoded, bytes(64))).messages) == 2
+
+
+def test_its_messages_read_back():
+    written = evidence(message(2), message(3), preimage=[PROTO]).encode()
+    assert sorted(messages_in(written)) == sorted(list(message(i).as_value()) for i in (2, 3))
+
+
+FIELDS = ["evidence/v1", PROTO, b"", ["holder", 2], "test.r1", []]
+
+
+@pytest.mark.parametrize(
+    ("place", "value"),
+    [
+        (0, "v" * 65), (0, b"evidence/v1"), (1, "p" * 65), (2, "text"), (2, bytes(8 * 1024 * 1024 + 1)), (3, "holder"),
+        (3, ["holder", LEADING_ZERO]), (4, "c" * 129), (5, None), (5, [[b"body"]]), (5, [[b"", bytes(64)]]),
+        (5, [[b"body", bytes(63)]]), (5, [[b"b", bytes(64)]] * (MAX_EVIDENCE_MESSAGES + 1)),
+    ],
+    ids=lambda v: repr(v)[:24],
+)  # fmt: skip
+def test_what_is_no_evidence_is_refused(place, value):
+    messages_in(encode(FIELDS))
+    fields = [value if at == place else field for at, field in enumerate(FIELDS)]
+    with pytest.raises(SchemaViolation):
+        messages_in(encode_any(fields))
+
+
+@pytest.mark.parametrize("fields", [FIELDS[:-1], [*FIELDS, None]], ids=len)
+def test_evidence_of_another_length_is_refused(fields):
+    with pytest.raises(SchemaViolation):
+        messages_in(encode(fields))
+
+
+def test_the_largest_evidence_is_read():
+    fields = ["e" * 64, "p" * 64, None, ["r" * 16, 1], "c" * 128, [[b"b", bytes(64)]] * MAX_EVIDENCE_MESSAGES]
+    assert len(messages_in(encode(fields))) == MAX_EVIDENCE_MESSAGES == 1024
+
+
+def test_all_that_sixteen_parties_can_leave_in_a_session_fits():
+    """One accused fills every slot that a session keeps, fifteen others theirs: 16 rounds under the sid, one under ph."""
+    kinds, rounds_ = 3, 16 + 1
+    assert 15 * kinds * rounds_ + rounds_ <= MAX_EVIDENCE_MESSAGES
+
+
+def test_a_third_party_rebuilds_the_sid_and_sees_both_versions():
+    run = run_committee(
+        dict.fromkeys((1, 2, 3), rounds), 1, tamper={3: [says(1, lambda _v: b"x" * 32, only_to=1)]}
+    )
+    identities = {holder(i): identity_of(holder(i)).public for i in (1, 2, 3)}
+    for node in run.honest:
+        assert isinstance(node.error, Equivocation)
+        case = read_evidence(node.error, identities)
+        assert case.sid == node.session.sid
+        assert case.equivocates()
+        assert case.accused == PartyId("holder", 3)
+
+
+def test_before_the_session_has_an_id_there_is_no_preimage():
+    solo = Solo()
+    solo.hear(solo.acceptance(2), solo.acceptance(2, nonce=bytes(32)))
+    case = read_evidence(solo.session.error, solo.identities)
+    assert case.sid is None
+    assert case.equivocates()
