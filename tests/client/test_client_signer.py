@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import json
-import random
 from pathlib import Path
 
 import ecdsa
 import grpc
 import pytest
+from embit.psbt import PSBT
 from eth_account import Account
 from eth_account.messages import encode_defunct, encode_typed_data
-from keyed_wallet import KeyedWallet, refusal, serving
+from keyed_wallet import KeyedWallet, payment, refusal, serving
 
 from client.errors import RequestFailed
 from client.settings import EthereumSettings, MpcConfig, MpcSettings, ServiceSettings
@@ -131,33 +131,8 @@ async def test_transactions_come_back_signed(signer: MpcSigner, kind: str):
     assert content["path"] == "m/0/5"
 
 
-def payment(wallet: KeyedWallet):
-    """A PSBT with two inputs of ours, built and read by embit."""
-    from embit import ec, script
-    from embit.psbt import PSBT, DerivationPath
-    from embit.transaction import Transaction, TransactionInput, TransactionOutput
-
-    rng = random.Random(1)
-    keys = [ec.PublicKey.parse(wallet.key.public_key(path)) for path in ((0, 1), (0, 2))]
-    parents = [
-        Transaction(
-            2, [TransactionInput(rng.randbytes(32), 0)], [TransactionOutput(50_000, script.p2wpkh(key))], 0
-        )
-        for key in keys
-    ]
-    spent = [TransactionInput(parent.txid(), 0) for parent in parents]
-    psbt = PSBT(Transaction(2, spent, [TransactionOutput(99_000, script.p2wpkh(keys[0]))], 0))
-    for scope, parent, key, path in zip(psbt.inputs, parents, keys, ((0, 1), (0, 2)), strict=True):
-        scope.non_witness_utxo = parent
-        scope.witness_utxo = parent.vout[0]
-        scope.bip32_derivations[key] = DerivationPath(wallet.key.fingerprint, list(path))
-    return psbt
-
-
 async def test_a_psbt_comes_back_signed_input_by_input(wallet: KeyedWallet, signer: MpcSigner):
-    from embit.psbt import PSBT
-
-    unsigned = payment(wallet)
+    unsigned = payment(wallet.key)
     result = verified(await signer.sign("main", psbt=unsigned.to_string()))
     assert [one.path for one in result.inputs] == ["m/0/1", "m/0/2"]
     assert [one.digest for one in result.inputs] == [unsigned.sighash(0), unsigned.sighash(1)]

@@ -6,9 +6,13 @@ What it answers is right unless the test falsifies it: `falsify` changes the ans
 from __future__ import annotations
 
 import contextlib
+import random
 from collections.abc import AsyncIterator, Callable
 
 import grpc
+from embit import ec, script
+from embit.psbt import PSBT, DerivationPath
+from embit.transaction import Transaction, TransactionInput, TransactionOutput
 from google.rpc.error_details_pb2 import ErrorInfo
 from google.rpc.status_pb2 import Status
 from grpc import aio
@@ -149,3 +153,22 @@ async def serving(wallet: KeyedWallet) -> AsyncIterator[str]:
         yield f"http://127.0.0.1:{port}"
     finally:
         await server.stop(None)
+
+
+def payment(account: TestAccount) -> PSBT:
+    """A PSBT with two inputs of ours, built and read by embit."""
+    rng = random.Random(1)
+    keys = [ec.PublicKey.parse(account.public_key(path)) for path in ((0, 1), (0, 2))]
+    parents = [
+        Transaction(
+            2, [TransactionInput(rng.randbytes(32), 0)], [TransactionOutput(50_000, script.p2wpkh(key))], 0
+        )
+        for key in keys
+    ]
+    spent = [TransactionInput(parent.txid(), 0) for parent in parents]
+    psbt = PSBT(Transaction(2, spent, [TransactionOutput(99_000, script.p2wpkh(keys[0]))], 0))
+    for scope, parent, key, path in zip(psbt.inputs, parents, keys, ((0, 1), (0, 2)), strict=True):
+        scope.non_witness_utxo = parent
+        scope.witness_utxo = parent.vout[0]
+        scope.bip32_derivations[key] = DerivationPath(account.fingerprint, list(path))
+    return psbt
