@@ -196,7 +196,8 @@ CHECKS = [
 
 @pytest.mark.parametrize("cheat", [*MESSAGES, *CHECKS], ids=lambda cheat: cheat.id)
 def test_every_lie_is_caught(cheat: Cheat) -> None:
-    assert_caught(cheat, CHEATER, partial(run_keygen, N, T))
+    outcomes = assert_caught(cheat, CHEATER, partial(run_keygen, N, T))
+    assert not any(durable(outcomes[index]) for index in cheat.by)
 
 
 @pytest.mark.attack("C11")
