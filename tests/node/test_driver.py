@@ -1,0 +1,261 @@
+"""A session's life on a node: real engine, real store, real threads; the relay is in memory and does what a test says."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+
+import pytest
+from driver_testing import WAIT, adding, outcome, seats
+from memory_channel import Hub, Refused
+from node_testing import node_keys, reopen
+from tss_testing import TINY
+
+from participant.channel import Topic, session_topic
+from participant.node.config import Deadlines
+from participant.node.driver import MAX_INBOX
+from participant.store import StoreUnavailable
+from tss.encoding import encode
+from tss.envelope import Body, Kind, holder, pack, routing, sign
+from tss.errors import AbortedByPeer, InternalError, NoBlame, NotStored, PeerFault, Timeout
+from tss.errors import Refused as RefusedByPeer
+from tss.setting import Round0
+
+IMPATIENT = Deadlines(0.3, {})
+
+
+@pytest.mark.parametrize("round0", list(Round0))
+async def test_all_end_with_the_result(tmp_path, round0):
+    hub = Hub()
+    async with seats(tmp_path, hub) as all_:
+        drivers = [seat.open(1, adding(seat.point), round0=round0) for seat in all_]
+        assert [await outcome(driver) for driver in drivers] == [6, 6, 6]
+        assert len({driver.sid for driver in drivers}) == 1
+        assert {driver.phase for driver in drivers} == {"ended"}
+        for driver, seat in zip(drivers, all_, strict=True):
+            await asyncio.gather(*(task for task in seat.tasks._tasks if task.get_name() == "session toy"))
+            assert seat.store.sessions.known(driver.sid)
+            assert seat.store.sessions.known(driver.plan.ph) is (round0 is not Round0.NONE)
+            assert seat.store.sessions.outcome(driver.sid) == "done"
+    sid = drivers[0].sid
+    rooms = {name for name, _, _, _ in hub.posted}
+    own = session_topic(sid).name
+    assert rooms == ({all_[0].room.topic.name} if round0 is Round0.NONE else {all_[0].room.topic.name, own})
+
+
+async def test_what_came_before_the_session_is_not_lost(tmp_path):
+    async with seats(tmp_path) as all_:
+        first = [seat.open(1, adding(seat.point)) for seat in all_[:2]]
+        await all_[0].room.flushed()
+        late = all_[2].open(1, adding(3))
+        assert await outcome(late) == 6
+        assert [await outcome(driver) for driver in first] == [6, 6]
+
+
+async def test_silence_is_named_and_nobody_is_blamed(tmp_path):
+    async with seats(tmp_path, deadlines=IMPATIENT) as all_:
+        drivers = [seat.open(1, adding(seat.point)) for seat in all_[:2]]
+        for driver in drivers:
+            with pytest.raises((Timeout, AbortedByPeer)):
+                await outcome(driver)
+        errors = [driver.outcome.exception() for driver in drivers]
+        assert any(isinstance(error, Timeout) and error.silent == (3,) for error in errors)
+
+
+async def test_a_deadline_does_not_pass_while_this_node_computes(tmp_path):
+    """The job of one party takes longer than a phase may last: the others wait no longer, it itself is not to blame."""
+    release = threading.Event()
+
+    def job() -> int:
+        assert release.wait(WAIT)
+        return 0
+
+    async with seats(tmp_path, deadlines=IMPATIENT) as all_:
+        busy = all_[0].open(1, adding(1, job))
+        others = [seat.open(1, adding(seat.point)) for seat in all_[1:]]
+        for driver in others:
+            with pytest.raises((Timeout, AbortedByPeer)):
+                await outcome(driver)
+        assert any(
+            isinstance(error, Timeout) and error.silent == (1,)
+            for error in (driver.outcome.exception() for driver in others)
+        )
+        release.set()
+        with pytest.raises(AbortedByPeer):
+            await outcome(busy)
+
+
+async def test_an_abort_reaches_the_others(tmp_path):
+    async with seats(tmp_path) as all_:
+        release = threading.Event()
+        drivers = [all_[0].open(1, adding(1, lambda: release.wait(WAIT)))]
+        drivers += [seat.open(1, adding(seat.point)) for seat in all_[1:]]
+        assert await drivers[1].changes.wait_for(lambda: drivers[1].waiting_for == (1,), WAIT)
+        drivers[1].abort(NoBlame("enough"))
+        with pytest.raises(NoBlame, match="enough"):
+            await outcome(drivers[1])
+        with pytest.raises(AbortedByPeer):
+            await outcome(drivers[2])
+        release.set()
+        with pytest.raises(AbortedByPeer):
+            await outcome(drivers[0])
+
+
+async def test_a_refusal_ends_the_initiators_session(tmp_path):
+    async with seats(tmp_path) as all_:
+        driver = all_[0].open(1, adding(1))
+        note = all_[1].membership.note(TINY.proto, driver.plan.ph, Kind.ABORT, encode(["BUSY", "not now"]))
+        all_[1].room.send(note)
+        with pytest.raises(RefusedByPeer) as caught:
+            await outcome(driver)
+        assert caught.value.by == 2
+        assert caught.value.reason == "BUSY: not now"
+
+
+async def test_a_gateway_that_lost_everything_gets_it_again(tmp_path):
+    hub = Hub()
+    async with seats(tmp_path, hub) as all_:
+        release = threading.Event()
+        drivers = [all_[0].open(1, adding(1, lambda: int(release.wait(WAIT)) - 1))]
+        drivers.append(all_[1].open(1, adding(2)))
+        assert await drivers[0].changes.wait_for(lambda: drivers[0].waiting_for == (3,), WAIT)
+        before = [entry for entry in hub.posted if entry[0] == all_[0].room.topic.name]
+        hub.lose_history()
+        await hub.until(lambda: len(hub.history[all_[0].room.topic.name]) >= len(before))
+        drivers.append(all_[2].open(1, adding(3)))
+        await hub.until(lambda: any("session_" in conversation.topic.name for conversation in hub.joined))
+        hub.lose_history()
+        release.set()
+        assert [await outcome(driver) for driver in drivers] == [6, 6, 6]
+    posted = [envelope for _, envelope, _, _ in hub.posted]
+    assert len(posted) > len(set(posted)), "posted again, byte for byte"
+
+
+async def test_a_gateway_that_refuses_the_sessions_room_ends_it(tmp_path):
+    hub = Hub()
+    async with seats(tmp_path, hub) as all_:
+
+        async def refuse(topic: Topic, envelope: bytes) -> None:
+            if topic.name.startswith("session_"):
+                raise Refused("no such room for you")
+
+        hub.before_post = refuse
+        drivers = [seat.open(1, adding(seat.point)) for seat in all_]
+        for driver in drivers:
+            with pytest.raises(NoBlame):
+                await outcome(driver)
+        assert any("no such room for you" in str(driver.outcome.exception()) for driver in drivers)
+
+
+async def test_a_store_that_takes_nothing_ends_it_before_anything_is_said(tmp_path, monkeypatch):
+    hub = Hub()
+    async with seats(tmp_path, hub) as all_:
+
+        def full(*_: object) -> None:
+            raise StoreUnavailable("the disk is full")
+
+        monkeypatch.setattr(all_[0].store.sessions, "remember", full)
+        driver = all_[0].open(1, adding(1))
+        with pytest.raises((NotStored, StoreUnavailable)) as caught:
+            await outcome(driver)
+        assert "disk is full" in f"{caught.value} {caught.value.__cause__}"
+        await all_[0].room.flushed()
+        accepted = [e for _, e, sender, _ in hub.posted if sender == 0 and routing(e)[1] is Kind.MSG]
+        assert accepted == []
+
+
+async def test_a_bug_in_a_job_is_told_to_the_others_and_logged(tmp_path):
+    async with seats(tmp_path) as all_:
+
+        def broken() -> int:
+            raise ZeroDivisionError
+
+        drivers = [all_[0].open(1, adding(1, broken))]
+        drivers += [seat.open(1, adding(seat.point)) for seat in all_[1:]]
+        with pytest.raises(InternalError, match="ZeroDivisionError"):
+            await outcome(drivers[0])
+        for driver in drivers[1:]:
+            with pytest.raises(AbortedByPeer):
+                await outcome(driver)
+
+
+async def test_strangers_and_nonsense_are_counted_and_nothing_else(tmp_path):
+    async with seats(tmp_path) as all_:
+        driver = all_[0].open(1, adding(1))
+        stranger = Body(TINY.proto, driver.plan.ph, 0, Kind.MSG, holder(9), None, b"")
+        driver.deliver(b"nonsense")
+        driver.deliver(pack(sign(stranger, node_keys()[0].sign)))
+        drivers = [driver, *(seat.open(1, adding(seat.point)) for seat in all_[1:])]
+        assert [await outcome(one) for one in drivers] == [6, 6, 6]
+        assert driver.dropped["malformed"] == 1
+        assert driver.dropped["stranger"] == 1
+        before = driver.dropped.copy()
+        driver.deliver(b"nonsense")
+        assert driver.dropped == before, "an ended session looks at nothing"
+
+
+async def test_a_flood_is_bounded(tmp_path):
+    async with seats(tmp_path) as all_:
+        driver = all_[0].open(1, adding(1))
+        flood = Body(TINY.proto, driver.plan.ph, 0, Kind.MSG, holder(2), None, b"")
+        envelope = pack(sign(flood, node_keys()[1].sign))
+        for _ in range(MAX_INBOX + 7):
+            driver.deliver(envelope)
+        assert driver.dropped["flood"] == 7
+        driver.abort(NoBlame("enough"))
+        with pytest.raises(NoBlame):
+            await outcome(driver)
+
+
+async def test_what_blames_or_aborts_is_kept_for_after_a_restart(tmp_path):
+    async with seats(tmp_path) as all_:
+        release = threading.Event()
+        drivers = [all_[0].open(1, adding(1, lambda: release.wait(WAIT)))]
+        drivers += [seat.open(1, adding(seat.point)) for seat in all_[1:]]
+        assert await drivers[1].changes.wait_for(
+            lambda: drivers[1].phase == "toy.r1" and drivers[1].waiting_for == (1,), WAIT
+        )
+        drivers[1].abort(NoBlame("enough"))
+        with pytest.raises(NoBlame):
+            await outcome(drivers[1])
+        release.set()
+        await asyncio.wait([driver.outcome for driver in drivers])
+        kept = all_[1].store.sessions.durable_envelopes(drivers[1].sid)
+        assert [kind for kind, _ in kept] == ["abort"]
+        store = all_[1].store = reopen(all_[1].store)
+        assert store.sessions.durable_envelopes(drivers[1].sid) == kept
+
+
+async def test_progress_is_told_to_waiters(tmp_path):
+    async with seats(tmp_path) as all_:
+        drivers = [seat.open(1, adding(seat.point)) for seat in all_[:2]]
+        told = asyncio.create_task(drivers[0].changes.wait_for(lambda: drivers[0].waiting_for == (3,), WAIT))
+        assert await told
+        assert drivers[0].phase == "toy.r0"
+        third = all_[2].open(1, adding(3))
+        assert await outcome(third) == 6
+        assert drivers[0].stage == "adding"
+
+
+async def test_a_session_that_is_cancelled_has_no_outcome(tmp_path):
+    async with seats(tmp_path) as all_:
+        driver = all_[0].open(1, adding(1))
+        assert await driver.changes.wait_for(lambda: driver.waiting_for == (2, 3), WAIT)
+        await all_[0].tasks.close()
+        assert driver.outcome.cancelled()
+
+
+async def test_evidence_against_a_cheater_ends_the_session_with_a_fault(tmp_path):
+    async with seats(tmp_path) as all_:
+        drivers = [seat.open(1, adding(seat.point), round0=Round0.NONE) for seat in all_[:2]]
+        assert await drivers[0].changes.wait_for(lambda: drivers[0].sid is not None, WAIT)
+        sid = drivers[0].sid
+        for value in (7, 8):
+            body = Body(TINY.proto, sid, 1, Kind.MSG, holder(3), None, encode([value, None]))
+            for driver in drivers:
+                driver.deliver(pack(sign(body, node_keys()[2].sign)))
+        for driver in drivers:
+            with pytest.raises((PeerFault, AbortedByPeer)):
+                await outcome(driver)
+        errors = [driver.outcome.exception() for driver in drivers]
+        assert any(isinstance(error, PeerFault) and error.peer == 3 and error.evidence for error in errors)
