@@ -23,6 +23,7 @@ from tss.encoding import decode, encode
 from tss.envelope import Body, Kind, PartyId, Signed, holder, sign
 from tss.errors import EchoMismatch, SchemaViolation
 from tss.mailbox import Mailbox
+from tss.params import MAX_SIGNERS
 
 PROTO = "suite/v1"
 PH, SID = b"\x01" * 32, b"\x02" * 32
@@ -94,6 +95,16 @@ def value_of(record: EchoRecord) -> list[object]:
 
 def test_an_echo_reads_back():
     assert echo_from_value(PROTO, SID, 1, value_of(ECHO), PARTIES) == ECHO
+
+
+def test_an_echo_is_of_one_party_at_least_and_of_all_in_two_roles_at_most():
+    for count in (1, 2 * MAX_SIGNERS):
+        record = echo_of(PROTO, SID, 1, {holder(index): b"" for index in range(1, count + 1)})
+        assert value_of(record) == record.as_value()
+    for count in (0, 2 * MAX_SIGNERS + 1):
+        record = echo_of(PROTO, SID, 1, {holder(index): b"" for index in range(1, count + 1)})
+        with pytest.raises(SchemaViolation):
+            value_of(record)
 
 
 @pytest.mark.parametrize(

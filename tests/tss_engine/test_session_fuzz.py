@@ -26,7 +26,7 @@ from tss_testing import TINY
 from tss.effects import Echo, Receive, Send
 from tss.encoding import decode, encode
 from tss.envelope import Body, Kind, Sealed, holder, pack, seal, sign, unpack
-from tss.errors import AbortedByPeer, PeerFault, ProtocolError, Refused, SessionClosed, Timeout
+from tss.errors import AbortedByPeer, InternalError, PeerFault, ProtocolError, Refused, SessionClosed, Timeout
 from tss.session import Round0
 
 DETERMINISTIC = settings(derandomize=True, deadline=None, max_examples=150)
@@ -170,6 +170,7 @@ def test_a_member_who_signs_twisted_messages_blames_himself(kind, only_to, round
         run = Committee(PROGRAMS, seed, round0=round0, tamper={3: rules}).run()
         for node in run.honest:
             assert node.error is None or isinstance(node.error, ProtocolError), seed
+            assert not isinstance(node.error, InternalError), seed
             caught += node.blamed == 3
     assert caught or kind in ("show", "done")
 
