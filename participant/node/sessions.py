@@ -41,10 +41,9 @@ class EarlyMail:
 
     def keep(self, scope: bytes, envelope: bytes) -> bool:
         """Whether it was kept."""
-        kept = self._by_scope.setdefault(scope, [])
-        if len(kept) >= EARLY_EACH or len(envelope) > EARLY_BYTES // 2:
+        if len(envelope) > EARLY_BYTES // 2 or len(self._by_scope.get(scope, ())) >= EARLY_EACH:
             return False
-        kept.append(envelope)
+        self._by_scope.setdefault(scope, []).append(envelope)
         self._size += len(envelope)
         while len(self._by_scope) > EARLY_SCOPES or self._size > EARLY_BYTES:
             _, dropped = self._by_scope.popitem(last=False)
