@@ -12,6 +12,10 @@ export TSS_VECTORS ?= $(abspath ../shared/vectors)
 test: $(VENV)/.installed
 	$(BIN)/pytest --installed -q $(PYTEST_ARGS)
 
+# A key made by three sign-services, and every pair of them signing with it.
+demo: $(VENV)/.run
+	$(BIN)/python tools/demo.py --with-parent
+
 lint: $(VENV)/.installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -37,6 +41,11 @@ lock:
 $(BIN)/python:
 	$(PYTHON) -c 'import sys; assert (3, 11) <= sys.version_info < (3, 14), "Python 3.11 to 3.13 is needed"'
 	$(PYTHON) -m venv $(VENV)
+
+# What is run and the libraries that judge the demo: a working tree that was set up for tests has it all already.
+$(VENV)/.run: requirements/run.txt | $(BIN)/python
+	test -e $(VENV)/.dev || $(PIP) install --require-hashes -r requirements/run.txt
+	touch $@
 
 $(VENV)/.dev: requirements/dev.txt | $(BIN)/python
 	$(PIP) install --require-hashes -r requirements/dev.txt
