@@ -168,9 +168,7 @@ class OperatorService:
         self, request: operator.ClearQuarantineRequest, caller: Caller
     ) -> operator.ClearQuarantineResponse:
         """Works with a peer again, on the operator's word."""
-        identity = requests.some_id(request.identity_key, "identity_key")
-        if identity is None:
-            raise InvalidRequest("identity_key is empty: name the peer")
+        identity = requests.full_id(request.identity_key, "identity_key")
         lifted = self._node.clear_quarantine(identity, caller.name, request.reason)
         return operator.ClearQuarantineResponse(cleared=lifted > 0)
 
@@ -199,7 +197,7 @@ class OperatorService:
     def _evidence(self, evidence_id: bytes) -> tuple[operator.Evidence, bytes]:
         file = self._node.evidence(evidence_id) if evidence_id else None
         if file is None:
-            raise InvalidRequest(
+            raise EvidenceUnknown(
                 f"there is no evidence {evidence_id.hex()!r}; ListEvidence names what there is"
             )
         evidence = operator.Evidence(evidence_id=evidence_id.hex())

@@ -51,11 +51,16 @@ def request_id(data: bytes) -> bytes:
     return data
 
 
+def full_id(data: bytes, what: str) -> bytes:
+    """A 32-byte id. Raises InvalidRequest."""
+    if len(data) != ID_BYTES:
+        raise InvalidRequest(f"{what} has {len(data)} bytes, exactly {ID_BYTES} are due")
+    return data
+
+
 def some_id(data: bytes, what: str) -> bytes | None:
     """A 32-byte id, None when it is left out. Raises InvalidRequest."""
-    if len(data) not in (0, ID_BYTES):
-        raise InvalidRequest(f"{what} has {len(data)} bytes, exactly {ID_BYTES} are due")
-    return data or None
+    return full_id(data, what) if data else None
 
 
 def digest(data: bytes) -> bytes:

@@ -84,7 +84,7 @@ async def abort_session(
     which = request.WhichOneof("which")
     if which is None:
         raise InvalidRequest("name the session: session_id or request_id")
-    session_id = requests.some_id(request.session_id, "session_id") if which == "session_id" else None
+    session_id = requests.full_id(request.session_id, "session_id") if which == "session_id" else None
     request_id = requests.request_id(request.request_id) if which == "request_id" else None
     if caller is not None and caller.accounts is not None:
         for view in node.sessions():
