@@ -108,6 +108,8 @@ class Planner:
     def _check_members(
         self, membership: Membership, proposal: Proposal, points: tuple[int, ...] | None
     ) -> None:
+        if proposal.committee_id != membership.committee_id:
+            raise Declined(Decline.OTHER_COMMITTEE, "the proposal is for another committee than this room's")
         known = {party.index for party in membership.parties}
         if points is not None and (not set(points) <= known or proposal.initiator.index not in points):
             raise Declined(
