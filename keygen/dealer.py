@@ -12,10 +12,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from embit import base58
-
 from keygen.errors import Exit, KeygenError
 from participant.files import read_private
+from participant.payloads.addresses import base58check_decode
 from participant.sharefile import ShareEntry
 from participant.store import check_account_id
 from tss.errors import ProtocolError
@@ -79,7 +78,7 @@ def _hexadecimal(text: str, what: str) -> bytes:
 
 def _extended(text: str, what: str, suite: Suite) -> ExistingKey:
     try:
-        raw = bytes(base58.decode_check(text))
+        raw = base58check_decode(text)
     except ValueError:
         raise BadKey(f"{what} holds no extended private key: its check sum is wrong") from None
     # version, depth, parent's fingerprint, number, chain code, 0x00 and the key (BIP-32)

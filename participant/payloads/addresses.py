@@ -155,6 +155,20 @@ def base58check(payload: bytes) -> str:
     return "1" * (len(data) - len(data.lstrip(b"\0"))) + digits
 
 
+def base58check_decode(text: str) -> bytes:
+    """The payload in `text`. Raises ValueError, which never shows the text: it may be a secret."""
+    if not text or not set(text) <= set(_BASE58):
+        raise ValueError("not base58")
+    number = 0
+    for character in text:
+        number = number * 58 + _BASE58.index(character)
+    data = bytes(len(text) - len(text.lstrip("1"))) + number.to_bytes((number.bit_length() + 7) // 8, "big")
+    payload, check = data[:-4], data[-4:]
+    if hashlib.sha256(hashlib.sha256(payload).digest()).digest()[:4] != check:
+        raise ValueError("the check sum of base58check is wrong")
+    return payload
+
+
 def _point(public_key: bytes) -> PublicKey:
     if len(public_key) != 33:
         raise PayloadError(

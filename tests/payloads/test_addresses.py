@@ -4,6 +4,8 @@ import random
 
 import pytest
 from bip_utils import (
+    Base58Decoder,
+    Base58Encoder,
     CoinsConf,
     EthAddrEncoder,
     P2PKHAddrEncoder,
@@ -20,6 +22,8 @@ from participant.payloads.addresses import (
     REGTEST,
     TESTNET,
     address_of_script,
+    base58check,
+    base58check_decode,
     ethereum,
     p2pkh_script,
     p2sh_script,
@@ -110,3 +114,26 @@ def test_script_to_address(script: str, expected: str | None) -> None:
 
 def test_bech32_checksum_differs_by_version() -> None:
     assert segwit_address("bc", 0, bytes(32))[-6:] != segwit_address("bc", 1, bytes(32))[-6:]
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_base58check_is_what_a_foreign_library_reads_and_writes(seed: int) -> None:
+    generator = random.Random(seed)
+    payload = bytes(generator.randrange(3)) + generator.randbytes(generator.randrange(1, 90))
+    text = base58check(payload)
+    assert text == Base58Encoder.CheckEncode(payload)
+    assert base58check_decode(text) == Base58Decoder.CheckDecode(text) == payload
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_base58check_refuses_any_other_character(seed: int) -> None:
+    generator = random.Random(seed)
+    text = base58check(generator.randbytes(78))
+    place = generator.randrange(len(text))
+    for character in "z" if text[place] != "z" else "y", "0", "l", " ", "\u00e9":
+        with pytest.raises(ValueError) as caught:
+            base58check_decode(text[:place] + character + text[place + 1 :])
+        assert text[:8] not in str(caught.value)
+    for short in ("", "1", "2", "111"):
+        with pytest.raises(ValueError):
+            base58check_decode(short)
