@@ -255,8 +255,7 @@ class Session:
         with self._decoding(signed):
             show = self._mail.keep_show(signed)
         if show is not None:
-            self._show((signed.body.sid, signed.body.round))
-            self._judge()
+            self._show_and_judge((signed.body.sid, signed.body.round))
 
     # -- round 0 -------------------------------------------------------------------------------------------------
 
@@ -487,19 +486,15 @@ class Session:
             self._send_echo(place, senders)
         equal = self._echoes.envelopes_equal(place)
         if equal is False:
-            self._begin_show()
+            self._show_and_judge(place)
         return bool(equal)
 
-    def _begin_show(self) -> None:
-        """The echoes of a round differ: show all that we have of it and judge what the others show."""
-        if self._echoes.showing is not None:
-            self._show(self._echoes.showing)
-            self._judge()
-
-    def _show(self, place: Place) -> None:
+    def _show_and_judge(self, place: Place) -> None:
+        """The echoes of a round differ: show all that we have of it, once, and judge what the others show."""
         shown = self._echoes.to_show(place)
         if shown:
             self._send(*place, Kind.SHOW, show_value(shown))
+        self._judge()
 
     def _judge(self) -> None:
         """Raise what the shows at hand prove."""
@@ -552,7 +547,7 @@ class Session:
         if due is not None:
             self._echo_to_check = None
             if not self._echoes.equal(due, echoes):
-                self._begin_show()
+                self._show_and_judge(due)
         return received
 
     # -- ending --------------------------------------------------------------------------------------------------

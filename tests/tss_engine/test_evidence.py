@@ -9,7 +9,7 @@ from session_testing import LEADING_ZERO, encode_any, identity_of, run_committee
 from tss.encoding import encode
 from tss.envelope import Body, Kind, PartyId, Signed, holder, sign
 from tss.errors import Equivocation, SchemaViolation
-from tss.evidence import MAX_EVIDENCE_MESSAGES, Evidence, messages_in
+from tss.evidence import MAX_EVIDENCE_MESSAGES, Evidence, claim_in, messages_in
 
 PROTO = "suite/v1"
 SID = b"\x02" * 32
@@ -51,6 +51,12 @@ def test_another_signature_of_the_same_body_is_kept_as_well():
 def test_its_messages_read_back():
     written = evidence(message(2), message(3), preimage=[PROTO]).encode()
     assert sorted(messages_in(written)) == sorted(list(message(i).as_value()) for i in (2, 3))
+
+
+def test_what_it_claims_reads_back():
+    assert claim_in(evidence(message(2)).encode()) == (holder(2), "test.r1")
+    with pytest.raises(SchemaViolation):
+        claim_in(b"")
 
 
 FIELDS = ["evidence/v1", PROTO, b"", ["holder", 2], "test.r1", []]

@@ -347,6 +347,32 @@ def test_persist_and_progress():
     assert stages == ["on its way"]
 
 
+def test_a_protocol_that_runs_waits_for_nobody():
+    """Progress is reported from within a call; whoever looks then sees a session that computes."""
+    seen = []
+
+    def program(_ctx):
+        yield Progress("on its way")
+
+    setup = replace(Solo().setup, round0=Round0.NONE)
+
+    def look(_stage):
+        seen.append((session.phase, session.waiting_for))
+
+    runtime = Runtime(SeededRng(1), identity_of(holder(1)).sign, lambda _record: None, look)
+    session = Session(setup, program, runtime)
+    session.start()
+    assert seen == [("test.computing", ())]
+
+
+def test_calls_that_make_no_sense_yet_are_bugs_of_ours():
+    session = Solo().session
+    with pytest.raises(InternalError, match="not known yet"):
+        session.sid_or_fail()
+    with pytest.raises(InternalError, match="has not begun"):
+        session._run(next)
+
+
 def test_progress_is_optional():
     solo = computing(effects=[Progress("unheard")])
     solo.start()

@@ -277,3 +277,18 @@ def test_a_done_that_came_is_kept_while_another_withholds_its_own():
     assert run[2].result is not None
     assert run[3].result is not None
     assert [type(record) for record in run[1].records][-1] is Durable
+
+
+def test_what_a_protocol_raises_while_it_is_closed_changes_nothing():
+    def program(ctx):
+        try:
+            yield from rounds(ctx)
+        finally:
+            raise Degenerate("while closing")
+
+    solo = Solo(program)
+    solo.enter()
+    said = len(solo.log)
+    solo.hear(solo.abort(2))
+    assert isinstance(solo.session.error, AbortedByPeer)
+    assert len(solo.log) == said
