@@ -224,6 +224,6 @@ def _session_state(outcome: str) -> operator.SessionState.ValueType:
         return operator.SESSION_STATE_RUNNING
     if outcome == "done":
         return operator.SESSION_STATE_DONE
-    if outcome.startswith(("timeout", "no message from")):
+    if outcome.startswith("Timeout"):
         return operator.SESSION_STATE_TIMED_OUT
     return operator.SESSION_STATE_ABORTED

@@ -385,8 +385,8 @@ async def test_stock_store_and_sessions(path) -> None:
     views = [
         view,
         replace(view, proposal=b"\6" * 32, session_id=b"s" * 32, outcome="done"),
-        replace(view, proposal=b"\5" * 32, outcome="timeout: no message from index 1"),
-        replace(view, proposal=b"\4" * 32, outcome="ended by an operator"),
+        replace(view, proposal=b"\5" * 32, outcome="Timeout: no message from index 1"),
+        replace(view, proposal=b"\4" * 32, outcome="OperatorAbort: ended by an operator"),
     ]
     report = api.StoreReport((Finding("share", "account 'x' is damaged"),), 3, 99)
     node = ScriptedNode(stock=[], drop_stock=5, check_store=report, sessions=views, abort_session=views[0])
