@@ -240,6 +240,17 @@ def test_a_copy_of_an_early_message_takes_no_room():
     assert mailbox.take_early() == [signed(message()), signed(message(payload=b"other"))]
 
 
+def test_a_copy_of_an_early_message_is_not_one_too_many(monkeypatch):
+    size = len(message().encode())
+    monkeypatch.setattr(
+        tss.mailbox, "MAX_KEPT_BYTES_PER_PARTY", MAX_EARLY_PER_PARTY * size + MAX_EARLY_PER_PARTY
+    )
+    mailbox = box(sid=None)
+    for number in [*range(MAX_EARLY_PER_PARTY), 0, 1]:
+        mailbox.open(pack(signed(message(payload=b"payloa" + bytes([number])))))
+    assert mailbox.dropped.total() == 0
+
+
 def test_early_messages_give_their_room_back(monkeypatch):
     size = len(message().encode())
     monkeypatch.setattr(tss.mailbox, "MAX_KEPT_BYTES_PER_PARTY", 2 * size)

@@ -208,6 +208,21 @@ def test_a_long_reason_is_cut_between_characters():
     assert text == "x" + "λ" * 249
 
 
+def test_a_reason_is_cut_at_500_bytes():
+    solo = Solo()
+    solo.start()
+    (out,) = solo.session.abort(Degenerate("x" * 501))
+    assert decode(outgoing_body(out).payload, Anything(TINY.group))[1] == "x" * 500
+
+
+def test_the_longest_reason_is_taken():
+    solo = Solo()
+    solo.enter()
+    solo.hear(solo.body(2, 0, ["D" * 64, "r" * 500], kind=Kind.ABORT))
+    assert isinstance(solo.session.error, AbortedByPeer)
+    assert solo.session.error.reason == "D" * 64 + ": " + "r" * 500
+
+
 def test_a_long_name_of_an_error_is_cut():
     solo = Solo()
     solo.start()
