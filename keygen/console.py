@@ -105,6 +105,11 @@ class Commands(click.Group):
         except KeyboardInterrupt:
             complain("INTERRUPTED", Exit.INTERRUPTED, "interrupted; what was not finished was not kept")
             ctx.exit(Exit.INTERRUPTED)
+        except click.UsageError as error:
+            if not output().as_json:
+                raise
+            complain("USAGE", Exit.USAGE, error.format_message())
+            ctx.exit(Exit.USAGE)
         except EXPECTED as error:
             complain(reason_of(error), exit_code_of(error), text_of(error))
             ctx.exit(exit_code_of(error))

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 import click
 
 from keygen.console import Output
-from keygen.errors import Misuse
+from keygen.errors import KeygenError, Misuse
 from keygen.node_files import OPERATOR_SOCKET, NodeFiles
 from kit.tls import refuse_old_tls_in_grpc
 from participant.store import Store, StoreLocked
@@ -154,5 +154,5 @@ async def follow(steps: AsyncGenerator[Progress, None], title: str, out: Output)
             detail = "; ".join(filter(None, (step.text, f"waits for index {waiting}" if waiting else "")))
             bar.update(step.done, step.total, where, detail)
     if last is None or last.WhichOneof("result") is None:
-        raise click.ClickException("the service ended the ceremony without a result; see its log")
+        raise KeygenError("the service ended the ceremony without a result; see its log", reason="NO_RESULT")
     return last
