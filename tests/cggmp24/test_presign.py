@@ -8,7 +8,7 @@ from itertools import combinations
 from typing import Any
 
 import pytest
-from cggmp24_testing import Signers, changed, dealt_aux, dealt_key, reports, said, secret_of
+from cggmp24_testing import X_ZERO_LOG, Signers, changed, dealt_aux, dealt_key, reports, said, secret_of
 from session_testing import silent
 from tss_testing import SMALL_SECP, TINY
 from zk_cases import RELATIONS
@@ -335,10 +335,6 @@ def test_silence_is_no_guilt() -> None:
 
 def word(value: int) -> bytes:
     return (value % Q).to_bytes(4, "big")
-
-
-X_ZERO_LOG = 848618396
-"""The discrete logarithm of a point of the toy curve with x = 0 mod q, once found by baby and giant steps."""
 
 
 class TestDegenerate:

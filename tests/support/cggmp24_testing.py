@@ -121,6 +121,10 @@ def _points(n: int) -> range:
     return range(1, n + 1)
 
 
+X_ZERO_LOG = 848618396
+"""The discrete logarithm of a point of the toy curve with x = 0 mod q, once found by baby and giant steps."""
+
+
 # -- runs --------------------------------------------------------------------------------------------------------
 
 
