@@ -22,9 +22,7 @@ Ask = Callable[[str, list[Any]], Awaitable[Any]]
 """A method of the JSON-RPC node and its parameters; its result."""
 
 
-async def complete(
-    transaction: Mapping[str, Any], settings: EthereumSettings, sender: str, ask: Ask | None = None
-) -> Transaction:
+async def complete(transaction: Mapping[str, Any], settings: EthereumSettings, sender: str) -> Transaction:
     """`transaction` with what it leaves open: the chain from the settings, nonce, gas and fees from the node.
 
     `sender` is the address that signs. What is written in the transaction stays as it is, and without a node nothing but
@@ -34,8 +32,6 @@ async def complete(
     _check_chain(found, settings.chain_id)
     if settings.provider_url is None:
         return found
-    if ask is not None:
-        return await _fill(found, sender, ask)
     async with _Node(settings.provider_url) as node:
         return await _fill(found, sender, node.ask)
 
