@@ -81,6 +81,10 @@ class Conversation(Protocol):
 class Channel(Protocol):
     """A way to reach the other parties."""
 
+    @property
+    def reachable(self) -> bool | None:
+        """Whether the last exchange with whatever relays succeeded; None before the first."""
+
     def open(self, topic: Topic) -> AbstractAsyncContextManager[Conversation]:
         """Join a topic; leaving it frees everything that belongs to it."""
 
@@ -157,6 +161,11 @@ class RoomChannel:
 
     def __init__(self, rooms: RoomsClient) -> None:
         self._rooms = rooms
+
+    @property
+    def reachable(self) -> bool | None:
+        """See Channel."""
+        return self._rooms.reachable
 
     @asynccontextmanager
     async def open(self, topic: Topic) -> AsyncIterator[RoomConversation]:

@@ -9,13 +9,13 @@ from typing import Any, Final
 from participant.node.plan import Plan
 from participant.store import Certificate as StoredCertificate
 from participant.store import NewAux, NewShare, NewState, Pending, Store
-from tss.cggmp24.completion import Certificate, check_certificate
+from tss.cggmp24.completion import DONE_ROUND, Certificate, check_certificate
 from tss.cggmp24.completion import NewState as RunState
 from tss.cggmp24.sign import Answered
 from tss.effects import Durable
-from tss.encoding import Bytes, Text, Tuple, decode, encode
-from tss.envelope import PartyId
-from tss.errors import InternalError
+from tss.encoding import Bytes, NoValue, Text, Tuple, decode, encode
+from tss.envelope import Kind, PartyId, Sealed, decode_body, unpack
+from tss.errors import InternalError, SchemaViolation
 from tss.setting import SessionStarted
 
 _PUBLIC: Final = Tuple(Text(64), Bytes(32))
@@ -30,6 +30,22 @@ def check_pending(pending: Pending, identities: dict[PartyId, bytes], envelopes:
     """Raise SchemaViolation unless `envelopes` are the certificate of this pending state."""
     proto, done = decode(pending.public, _PUBLIC)
     check_certificate(proto, pending.sid, done, identities, envelopes)
+
+
+def says_done(pending: Pending, envelope: bytes) -> bool:
+    """Whether an envelope, whose signature was checked, is a `done` to exactly this pending state."""
+    proto, done = decode(pending.public, _PUBLIC)
+    parts = unpack(envelope)
+    if isinstance(parts, Sealed):
+        return False
+    body = decode_body(parts[0])
+    if (body.proto, body.sid, body.round, body.kind) != (proto, pending.sid, DONE_ROUND, Kind.DONE):
+        return False
+    try:
+        said = decode(body.payload, Tuple(NoValue(), Bytes(32)))[1]
+    except SchemaViolation:
+        return False
+    return bool(said == done)
 
 
 class Persistence:

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from participant.node.errors import AccountIsFrozen, InvalidRequest, NeedsAux
 from participant.payloads import AccountKeys
-from participant.store import AccountRecord, AccountState, Store
+from participant.store import AccountRecord, AccountState, KeyShareNotFound, Store
+from tss.errors import ShareCorrupt
 from tss.params import Suite
 from tss.records import AuxSet, KeyShare
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -49,6 +53,8 @@ class Records:
         self._lock = threading.Lock()
         self._shares: dict[str, tuple[bytes, KeyShare, AccountKeys]] = {}
         self._aux: dict[bytes, AuxSet] = {}
+        self.damaged: dict[str, str] = {}
+        """Accounts whose share does not open or contradicts its record, and what is wrong with it."""
 
     @property
     def protos(self) -> frozenset[str]:
@@ -59,6 +65,11 @@ class Records:
     def default(self) -> Suite:
         """The suite that hellos are written in."""
         return next(iter(self._suites.values()))
+
+    @property
+    def curves(self) -> tuple[str, ...]:
+        """The curves that this node knows, the usual one first."""
+        return tuple(self._suites)
 
     def suite(self, curve: str) -> Suite:
         """Raises InvalidRequest."""
@@ -76,10 +87,39 @@ class Records:
         with self._lock:
             known = self._shares.get(account_id)
             if known is None or known[0] != record.share_epoch:
-                share = KeyShare.from_bytes(self.suite(record.curve), self._store.accounts.share(account_id))
+                share = self._open(record)
                 known = (record.share_epoch, share, AccountKeys(share.X, share.chain_code))
                 self._shares[account_id] = known
         return Account(record, known[1], known[2])
+
+    def _open(self, record: AccountRecord) -> KeyShare:
+        try:
+            share = KeyShare.from_bytes(
+                self.suite(record.curve), self._store.accounts.share(record.account_id)
+            )
+            _check_record(record, share)
+        except ShareCorrupt as error:
+            self.damaged[record.account_id] = str(error)
+            raise
+        self.damaged.pop(record.account_id, None)
+        return share
+
+    def check_share(self, record: AccountRecord, share: bytes, chain_code: bytes) -> None:
+        """For `Store.check`: recompute what the record says about its share. Raises ShareCorrupt."""
+        if record.curve not in self._suites:
+            raise ShareCorrupt(f"account {record.account_id!r} is of unknown curve {record.curve!r}")
+        found = KeyShare.from_bytes(self._suites[record.curve], share)
+        _check_record(record, found)
+        if found.chain_code != chain_code:
+            raise ShareCorrupt(f"the chain code of account {record.account_id!r} is not its share's")
+
+    def open_all(self) -> None:
+        """Open every account's share once, so that damage is known before somebody wants to sign."""
+        for record in self._store.accounts.accounts():
+            try:
+                self.account(record.account_id)
+            except (ShareCorrupt, KeyShareNotFound, InvalidRequest) as error:
+                log.error("account %r cannot be used: %s", record.account_id, error)  # noqa: TRY400 - written to be read
 
     def aux(self, aux_id: bytes, suite: Suite) -> AuxSet:
         """Raises AuxSetNotFound, ShareCorrupt."""
@@ -96,3 +136,8 @@ class Records:
         with self._lock:
             self._shares.clear()
             self._aux = {aux_id: aux for aux_id, aux in self._aux.items() if aux_id in alive}
+
+
+def _check_record(record: AccountRecord, share: KeyShare) -> None:
+    if (share.X.to_bytes(), share.me) != (record.public_key, record.party):
+        raise ShareCorrupt(f"the share of account {record.account_id!r} contradicts its record")

@@ -121,6 +121,10 @@ class Sessions:
         """Whether a proposal was taken up or declined before."""
         return ph in self._by_scope or ph in self._ended
 
+    def is_active(self, scope: bytes) -> bool:
+        """Whether envelopes of this scope go to a session."""
+        return scope in self._by_scope
+
     def active(self, committee_id: bytes | None = None) -> list[SessionDriver]:
         """Those that have not ended, of one committee or all."""
         return [
@@ -162,7 +166,7 @@ class Sessions:
     def _on_outcome(self, driver: SessionDriver) -> None:
         if driver.outcome.cancelled():
             return
-        self._recent.append(self._view(driver))
+        self._recent.append(self.view(driver))
         self.on_end(driver)
 
     async def _run(self, driver: SessionDriver) -> None:
@@ -194,11 +198,12 @@ class Sessions:
         """Newest first."""
         for driver in reversed(self._drivers):
             if not driver.finished:
-                yield self._view(driver)
+                yield self.view(driver)
         if ended:
             yield from reversed(self._recent)
 
-    def _view(self, driver: SessionDriver) -> SessionView:
+    def view(self, driver: SessionDriver) -> SessionView:
+        """One session, as operators see it."""
         proposal = driver.plan.proposal
         outcome = ""
         if driver.finished and not driver.outcome.cancelled():

@@ -314,6 +314,11 @@ class Sessions:
         found = self._certificates("WHERE sid = ?", (sid,))
         return found[0] if found else None
 
+    def certificate_sids(self, committee_id: bytes, limit: int) -> list[bytes]:
+        """The runs of a committee that are complete, the newest first, at most `limit`."""
+        sql = "SELECT sid FROM certificate WHERE committee_id = ? ORDER BY activated_at DESC, rowid DESC LIMIT ?"
+        return [row[0] for row in self._db.rows(sql, (committee_id, limit))]
+
     def certificates(self, account_id: str | None = None) -> list[Certificate]:
         """All, or those that made or changed one account, oldest first."""
         if account_id is None:

@@ -1,0 +1,418 @@
+"""One request that a caller gave to every participant, as one of them sees it.
+
+Who else was asked, whose turn it is to propose, and the signature, whoever made it.
+A caller's word counts for this node alone: it takes part only in what it was asked itself, and in one proposal of it at
+a time. What else stands in the room - strangers, other requests under the same tx_id, what a former session left - is
+passed over.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from typing import Final
+
+from participant.node.api import SignedDigest
+from participant.node.ask_notes import ASKED, FINISHED, AskNote, decode_finished, encode_finished
+from participant.node.config import AskSettings
+from participant.node.driver import SessionDriver
+from participant.node.errors import (
+    Busy,
+    GatewayUnreachable,
+    NodeFailure,
+    PolicyRefused,
+    ThresholdNotMet,
+    TimedOut,
+)
+from participant.node.outcomes import POLICY_CODES, failure_of_session, refusal_of
+from participant.node.plan import Decline, Declined
+from participant.node.planner import SIGNING
+from participant.node.room import Room
+from participant.node.signing import Request
+from participant.node.stock import Points
+from participant.node.tasks import Changes
+from tss.cggmp24 import sign
+from tss.cggmp24.sign import Signature, SignRequest
+from tss.envelope import Kind, Signed, holder
+from tss.errors import (
+    AbortedByPeer,
+    CallerError,
+    LocalFault,
+    PeerFault,
+    PresignatureSpent,
+    ProtocolError,
+    Refused,
+    SchemaViolation,
+    Timeout,
+)
+from tss.hd import format_path
+from tss.proposal import Proposal
+
+log = logging.getLogger(__name__)
+
+ECHO_SECONDS: Final = 5.0
+"""For a signature of this node's own to come back from the room, so that all answer with the first one there."""
+
+RETRY_SECONDS: Final = 0.5
+"""Before those who were busy or silent are asked again."""
+
+MAX_ROUNDS: Final = 3
+"""Doublings of that time."""
+
+MAX_ATTEMPTS: Final = 32
+"""Proposals of one node for one request."""
+
+_PASSING: Final = frozenset({Decline.BUSY, Decline.STOPPING})
+"""Refusals that may be gone a moment later."""
+
+Attempt = Callable[[Points], Awaitable[SignedDigest]]
+"""Propose to these evaluation points, in the request's room, and see it through. Raises what `Signing.attempt` does."""
+
+
+class Ask:
+    """For the event loop. `pursue` is its life; the rest is called with what arrives in the room."""
+
+    def __init__(self, request: Request, note: AskNote, settings: AskSettings) -> None:
+        self.request = request
+        self.note = note
+        self.scope = note.scope(request.account.suite.proto)
+        self._settings = settings
+        self._me = request.membership.me.index
+        self._threshold = request.account.record.threshold
+        self._asked: set[int] = set()
+        self._differing: dict[int, str] = {}
+        self._refused: dict[int, tuple[str, str]] = {}
+        self._passed: dict[int, str] = {}
+        self._said: dict[int, str] = {}
+        self._engaged: bytes | None = None
+        self._made: SignedDigest | None = None
+        self._attempts = 0
+        self._rounds = 0
+        self._version = 0
+        self.finished: SignedDigest | None = None
+        """The first signature in the room."""
+        self.refused: NodeFailure | None = None
+        """Why the gateway does not let this node into the room."""
+        self.changes = Changes()
+        self.dropped: Counter[str] = Counter()
+        self.over = False
+        """Whether this node's caller has got an answer, or none is to be had any more."""
+
+    def enter(self, room: Room, attempt: Attempt) -> None:
+        """The room of the request, and how to propose in it."""
+        self.room = room
+        self._attempt = attempt
+
+    def refuse(self, failure: NodeFailure) -> None:
+        """The gateway does not let this node into the room."""
+        self.refused = failure
+        self._moved()
+
+    def _moved(self) -> None:
+        self._version += 1
+        self.changes.notify()
+
+    # Saying
+
+    def say(self) -> None:
+        """Post what this node has to say, now and whenever the gateway lost it."""
+        signed = self.finished or self._made
+        if signed is not None:
+            self._say(FINISHED, encode_finished(signed))
+        elif not self.over:
+            self._say(ASKED, self.note.encode())
+
+    def _say(self, round_: int, payload: bytes) -> None:
+        membership, proto = self.request.membership, self.request.account.suite.proto
+        self.room.send(membership.note(proto, self.scope, Kind.ASK, payload, round_))
+
+    # Hearing
+
+    def take(self, signed: Signed) -> None:
+        """A note of a member, this node's own included; its signature was checked."""
+        body = signed.body
+        try:
+            if body.round == ASKED:
+                self._take_asked(body.sender.index, body.sid, AskNote.decode(body.payload))
+            elif body.round == FINISHED and body.sid == self.scope:
+                self._take_finished(body.payload)
+            else:
+                self.dropped["other"] += 1
+        except SchemaViolation as error:
+            self.dropped["malformed"] += 1
+            log.warning("a note of index %d is of no use: %s", body.sender.index - 1, error.what)
+
+    def _take_asked(self, point: int, scope: bytes, note: AskNote) -> None:
+        if note.execution_id != self.note.execution_id or scope != note.scope(
+            self.request.account.suite.proto
+        ):
+            self.dropped["other"] += 1
+            return
+        difference = self.note.difference(note)
+        if difference:
+            self._differing[point] = difference
+        else:
+            self._asked.add(point)
+            self._differing.pop(point, None)
+        self._moved()
+
+    def _take_finished(self, payload: bytes) -> None:
+        signed = decode_finished(payload, self.request.account.share.X, self.note.data)
+        if self.finished is None:
+            self.finished = signed
+            self._moved()
+
+    # Proposals of others
+
+    def gate(self, ph: bytes, proposal: Proposal) -> None:
+        """Let a proposal in the room pass when this node was asked for just that. Raises Declined."""
+        due = SignRequest(self.note.data, ())
+        index = 9 if proposal.kind != sign.KIND else 1
+        same = (
+            not self.over
+            and proposal.kind in SIGNING
+            and proposal.request_id == self.note.execution_id
+            and proposal.account_id == self.note.account_id
+            and proposal.tail[index] == due.digest
+            and not proposal.tail[index + 1]
+        )
+        if not same:
+            raise Declined(Decline.NOT_ASKED, "this node was not asked to sign this here")
+        if self.finished is not None or self._made is not None:
+            self.say()
+            raise Declined(Decline.BUSY, "the request is finished, its signature is in the room")
+        if self._engaged not in (None, ph):
+            raise Declined(Decline.BUSY, "this node is in another proposal for this request")
+        self._engaged = ph
+
+    def joined(self, ph: bytes, driver: SessionDriver | None) -> None:
+        """What became of a proposal: a session, or none."""
+        if driver is not None:
+            driver.outcome.add_done_callback(lambda _: self._ended(ph, driver))
+        elif self._engaged == ph:
+            self._engaged = None
+            self._moved()
+
+    def _ended(self, ph: bytes, driver: SessionDriver) -> None:
+        if self._engaged == ph:
+            self._engaged = None
+        if not driver.outcome.cancelled() and driver.outcome.exception() is None:
+            signature: Signature = driver.outcome.result()
+            self._sign(
+                SignedDigest(
+                    digest=signature.digest,
+                    path=format_path(signature.path),
+                    public_key=signature.X_c.to_bytes(),
+                    r=signature.r,
+                    s=signature.s,
+                    v=signature.v,
+                    signers=tuple(point - 1 for point in driver.plan.points),
+                    from_stock=driver.plan.kind == sign.KIND,
+                    session_id=driver.sid or b"",
+                )
+            )
+        self._moved()
+
+    def _sign(self, signed: SignedDigest) -> None:
+        if self._made is None:
+            self._made = signed
+            self.say()
+
+    # The request's life
+
+    async def pursue(self) -> SignedDigest:
+        """The signature. Raises NodeFailure."""
+        self.say()
+        try:
+            async with asyncio.timeout(self._settings.total):
+                await self._gather()
+                while self.finished is None:
+                    await self._take_turn()
+        except TimeoutError:
+            raise self._too_late() from None
+        return self.finished
+
+    async def _gather(self) -> None:
+        """Wait until enough were asked the same; this node's own note counts when it is back from the room."""
+        await self.changes.wait_for(lambda: self._enough() or self._answered(), self._settings.gather)
+        if not self._enough():
+            self._check()
+            if self.finished is None and self._made is None:
+                raise self._too_few()
+        self._began = asyncio.get_running_loop().time()
+
+    def _enough(self) -> bool:
+        return self._me in self._asked and len(self._asked) >= self._threshold
+
+    def _answered(self) -> bool:
+        return self.finished is not None or self._made is not None or self.refused is not None
+
+    def _check(self) -> None:
+        if self.refused is not None:
+            raise self.refused
+
+    async def _take_turn(self) -> None:
+        """Propose while it is this node's turn and it is free; else wait until something happens."""
+        self._check()
+        if self._made is not None:
+            await self.changes.wait_for(lambda: self.finished is not None, ECHO_SECONDS)
+            self.finished = self.finished or self._made
+            return
+        elapsed = asyncio.get_running_loop().time() - self._began
+        turn, spent = divmod(elapsed, self._settings.turn)
+        order = sorted(self._asked)
+        mine = order[int(turn) % len(order)] == self._me
+        version, wait = self._version, self._settings.turn - spent
+        if mine and self._engaged is None:
+            points = self._choose(order)
+            if points is not None:
+                await self._propose(points)
+                return
+            if self._hopeless() and elapsed >= self._settings.gather:
+                raise self._nobody_left()
+            wait = min(wait, RETRY_SECONDS * 2**self._rounds)
+            if self._passed:
+                self._passed.clear()
+                self._rounds = min(self._rounds + 1, MAX_ROUNDS)
+        await self.changes.wait_for(lambda: self._version != version, wait)
+
+    def _choose(self, order: list[int]) -> Points | None:
+        """This node and those who follow it in the order, as far as nothing speaks against them."""
+        at = order.index(self._me)
+        fit = [
+            point
+            for point in (*order[at + 1 :], *order[:at])
+            if point not in self._refused and point not in self._passed
+        ]
+        if len(fit) < self._threshold - 1:
+            return None
+        return tuple(sorted((self._me, *fit[: self._threshold - 1])))
+
+    def _hopeless(self) -> bool:
+        return len(self._asked - set(self._refused)) < self._threshold
+
+    async def _propose(self, points: Points) -> None:
+        self._attempts += 1
+        if self._attempts > MAX_ATTEMPTS:
+            raise self._nobody_left()
+        self._engaged = b""
+        attempt = asyncio.ensure_future(self._attempt(points))
+        attempt.add_done_callback(self._attempted)
+        try:
+            await self.changes.wait_for(
+                lambda: attempt.done() or self.finished is not None, self._settings.total
+            )
+            if self.finished is None:
+                self._sign(attempt.result())
+        except Busy as error:
+            log.info("request %s waits: %s", self.note.execution_id.hex(), error)
+            self._passed.update(dict.fromkeys(self._others(points), "busy"))
+        except (Declined, ProtocolError) as error:
+            self._after(points, error)
+        finally:
+            attempt.cancel()
+            self._engaged = None
+
+    def _attempted(self, attempt: asyncio.Future[SignedDigest]) -> None:
+        # Looked at here, so that one that nobody waits for any more does not complain.
+        if not attempt.cancelled():
+            attempt.exception()
+        self._moved()
+
+    def _others(self, points: Points) -> list[int]:
+        return [point for point in points if point != self._me]
+
+    def _after(self, points: Points, error: Declined | ProtocolError) -> None:
+        """Leave out whom the failure is due to; raise what ends the request at this node."""
+        log.info("a proposal for request %s failed: %s", self.note.execution_id.hex(), error)
+        match error:
+            case PresignatureSpent():
+                return
+            case Declined() if error.code == Decline.BUSY:
+                self._passed.update(dict.fromkeys(self._others(points), "waits until this node is free"))
+            case Declined() | LocalFault() | CallerError():
+                raise failure_of_session(error) from None
+            case Refused():
+                self._after_refusal(error)
+            case AbortedByPeer():
+                self._passed[error.by] = f"ended the session: {error.reason}"
+            case Timeout() if error.silent:
+                for point in error.silent:
+                    self.request.membership.presence.mark_silent(holder(point))
+                    self._passed[point] = "did not answer the proposal in time"
+            case PeerFault() if error.peer is not None:
+                self._refused[error.peer] = ("PEER_FAULT", f"sent what fails a check [{error.check}]")
+            case _:
+                self._passed.update(dict.fromkeys(self._others(points), f"an attempt failed: {error}"))
+        self._said = dict(self._passed)
+
+    def _after_refusal(self, error: Refused) -> None:
+        code, text = refusal_of(error)
+        if code == Decline.NOT_ASKED:
+            # Its note is from before it started anew, or it has given up.
+            self._asked.discard(error.by)
+        elif code in _PASSING:
+            self._passed[error.by] = text
+        elif code != Decline.PRESIGNATURE_UNKNOWN:
+            self._refused[error.by] = (code, text)
+
+    # What the caller is told
+
+    def _too_few(self) -> NodeFailure:
+        seconds = f"{self._settings.gather:.0f} s"
+        if self._me not in self._asked:
+            return GatewayUnreachable(
+                f"Connection refused: nothing came back from room {self.room.topic.name} within {seconds}. Is the gateway "
+                "up? This node goes on trying to reach it"
+            )
+        return self._threshold_not_met(
+            f"within {seconds} only {self._names(self._asked)} were asked the same"
+        )
+
+    def _nobody_left(self) -> NodeFailure:
+        codes = {code for code, _ in self._refused.values()}
+        if codes and codes <= POLICY_CODES:
+            by = min(self._refused)
+            code, text = self._refused[by]
+            return PolicyRefused(f"index {by - 1} refuses: {text}", by=by - 1, rule=code)
+        return self._threshold_not_met("too few of those who were asked take part")
+
+    def _too_late(self) -> NodeFailure:
+        why = self._reasons()
+        return TimedOut(
+            f"no signature within {self._settings.total:.0f} s"
+            + (f" ({why})" if why else "")
+            + "; ask again",
+            silent=",".join(str(point - 1) for point in sorted(self._said)),
+        )
+
+    def _threshold_not_met(self, what: str) -> ThresholdNotMet:
+        missing = self._missing()
+        return ThresholdNotMet(
+            f"{self._threshold} signers are needed and {what} ({self._reasons()}). Ask the others too, with the same tx_id, "
+            "execution_id and data",
+            needed=self._threshold,
+            missing=[point - 1 for point in missing],
+        )
+
+    def _missing(self) -> list[int]:
+        points = [party.index for party in self.request.membership.others]
+        return [point for point in points if point not in self._asked or point in self._refused]
+
+    def _reasons(self) -> str:
+        presence, said = self.request.membership.presence, {}
+        for point in {*self._missing(), *self._said}:
+            if point in self._refused:
+                said[point] = f"refuses: {self._refused[point][1]}"
+            elif point in self._differing:
+                said[point] = self._differing[point]
+            elif point in self._said:
+                said[point] = self._said[point]
+            else:
+                said[point] = presence.problem(holder(point)) or "was not asked"
+        return "; ".join(f"index {point - 1}: {why}" for point, why in sorted(said.items()))
+
+    def _names(self, points: set[int]) -> str:
+        return ", ".join(f"index {point - 1}" for point in sorted(points))

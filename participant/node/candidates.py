@@ -1,0 +1,141 @@
+"""Who can sign now: the members whose hello is fresh, who hold the account's pair and whom nothing speaks against."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from itertools import combinations
+from math import comb
+
+from participant.node.errors import (
+    GatewayUnreachable,
+    InvalidRequest,
+    NodeFailure,
+    PolicyRefused,
+    ThresholdNotMet,
+)
+from participant.node.hello import account_tag
+from participant.node.membership import Membership
+from participant.node.outcomes import POLICY_CODES
+from participant.node.stock import Points, Stock
+from participant.store import AccountRecord, Store
+from tss.envelope import PartyId
+
+
+class Candidates:
+    """The members' fitness for one request, which remembers who did not take part in it."""
+
+    def __init__(
+        self,
+        membership: Membership,
+        record: AccountRecord,
+        store: Store,
+        stock: Stock,
+        wanted: tuple[int, ...] | None,
+    ) -> None:
+        """`wanted`: the indices that the caller named. Raises InvalidRequest when they cannot sign."""
+        self.membership = membership
+        self.record = record
+        self._store = store
+        self._stock = stock
+        self._wanted = None if wanted is None else self._check_wanted(wanted)
+        self._tag = account_tag(record.committee_id, record.account_id, record.share_epoch, record.aux_id)
+        self.excluded: dict[PartyId, tuple[str, str]] = {}
+        """Who is out for this request: (code, why)."""
+
+    def _check_wanted(self, wanted: tuple[int, ...]) -> Points:
+        n, t = self.membership.committee.n, self.record.threshold
+        points = tuple(sorted({index + 1 for index in wanted}))
+        if len(points) != t or len(wanted) != t or not all(1 <= point <= n for point in points):
+            raise InvalidRequest(
+                f"the signers of this account are exactly {t} different indices from 0 to {n - 1}"
+            )
+        if self.membership.me.index not in points:
+            raise InvalidRequest(
+                f"this node (index {self.membership.index}) is not among the signers: ask one that is"
+            )
+        return points
+
+    def exclude(self, party: PartyId, code: str, why: str) -> None:
+        """It does not sign this time."""
+        self.excluded[party] = (code, why)
+
+    def choose(self) -> Points | None:
+        """The signer set to try next; None while too few are fit."""
+        fit = [party.index for party in self.membership.others if self.problem(party) is None]
+        me, t = self.membership.me.index, self.record.threshold
+        if self._wanted is not None:
+            return self._wanted if set(self._wanted) <= {me, *fit} else None
+        if len(fit) < t - 1:
+            return None
+        fresh = self._stock.fresh(self.record)
+        usable = [points for points in fresh if set(points) <= {me, *fit}]
+        if usable:
+            return max(usable, key=lambda points: (fresh[points], points))
+        return tuple(sorted((me, *fit[: t - 1])))
+
+    def hopeless(self) -> bool:
+        """Whether not even everybody who is away could make up for those who are out."""
+        left = [party for party in self.membership.others if party not in self.excluded]
+        if self._wanted is not None:
+            return any(party.index in self._wanted for party in self.excluded)
+        return len(left) < self.record.threshold - 1
+
+    def problem(self, party: PartyId) -> str | None:
+        """Why a member cannot sign now; None when it can."""
+        presence = self.membership.presence
+        if party in self.excluded:
+            return self.excluded[party][1]
+        marked = self._store.quarantine.peers(self.membership.committee_id, self.record.aux_id)
+        if self.membership.identities[party] in marked:
+            return "in quarantine until this node's operator clears it"
+        if not presence.is_present(party):
+            return presence.problem(party) or "away"
+        if presence.is_quiet(party):
+            return "did not answer the last proposal"
+        if not presence.holds(party, self._tag):
+            return "has no share of the account under the present auxiliary information"
+        return None
+
+    def failure(self, reachable: bool | None, gateway_url: str) -> NodeFailure:  # noqa: FBT001 - three states, from a property
+        """What the caller is told when no set can be found."""
+        record, problems = self.record, self._problems()
+        if reachable is False:
+            return GatewayUnreachable(
+                f"Connection refused: the gateway {gateway_url} does not answer. Start it, or correct gateway.url; this "
+                "node goes on trying"
+            )
+        said = "; ".join(f"index {party.index - 1}: {why}" for party, why in sorted(problems.items()))
+        refusals = {party: self.excluded[party] for party in problems if party in self.excluded}
+        if problems and len(refusals) == len(problems):
+            codes = {code for code, _ in refusals.values()}
+            if codes <= POLICY_CODES:
+                by = min(refusals)
+                return PolicyRefused(
+                    f"too few members' policies allow this ({said})", by=by.index - 1, rule=refusals[by][0]
+                )
+        there = self.membership.committee.n - len(problems)
+        return ThresholdNotMet(
+            f"{record.threshold} signers are needed and {there} can sign now ({said}). Start those that are missing, "
+            "or see what their logs say",
+            needed=record.threshold,
+            missing=[party.index - 1 for party in problems],
+        )
+
+    def _problems(self) -> Mapping[PartyId, str]:
+        found = {}
+        for party in self.membership.others:
+            if self._wanted is not None and party.index not in self._wanted:
+                continue
+            why = self.problem(party)
+            if why is not None:
+                found[party] = why
+        return found
+
+
+def signer_sets(membership: Membership, threshold: int, limit: int) -> list[Points] | None:
+    """All signer sets with this node in them; None when there are more than `limit` sets of the account."""
+    if comb(membership.committee.n, threshold) > limit:
+        return None
+    me = membership.me.index
+    others = [party.index for party in membership.others]
+    return [tuple(sorted((me, *chosen))) for chosen in combinations(others, threshold - 1)]

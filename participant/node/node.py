@@ -1,0 +1,351 @@
+"""The node: everything of this package, put together behind the facade of `participant.node.api`."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import time
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Final
+
+from participant.channel import Channel, committee_topic
+from participant.committee import Committee
+from participant.identity import NodeKeys
+from participant.node.api import NodeApi
+from participant.node.asking import Asking
+from participant.node.catchup import CatchUp
+from participant.node.ceremonies import Ceremonies
+from participant.node.config import NodeConfig
+from participant.node.driver import SessionDriver
+from participant.node.errors import CommitteeNotFound
+from participant.node.hello import MAX_SIDS, Hello, account_tag
+from participant.node.membership import Membership
+from participant.node.operations import Operations
+from participant.node.planner import Planner
+from participant.node.presence import Facts, Presence
+from participant.node.primes import PrimeSearch, WorkerCommand, worker_command
+from participant.node.proposals import Proposals
+from participant.node.records import Records
+from participant.node.room import Room
+from participant.node.sessions import Sessions
+from participant.node.shares import Shares
+from participant.node.signing import Signing
+from participant.node.stock import Stock
+from participant.node.stocking import Stocking
+from participant.node.tasks import Tasks
+from participant.node.views import Views
+from participant.node.workers import Workers
+from participant.policy import Policy
+from participant.store import AccountState, AuditRecord, Certificate, Store
+from tss.cggmp24 import aux_info, presign
+from tss.envelope import Kind, PartyId, holder, routing
+from tss.errors import PeerFault, SchemaViolation
+from tss.params import CGGMP24_SECP256K1, Suite
+from tss.rand import Rng
+
+log = logging.getLogger(__name__)
+
+SUITES: Final[Mapping[str, Suite]] = {"secp256k1": CGGMP24_SECP256K1}
+"""By curve."""
+
+
+class Node(Operations):
+    """See `participant.node.api.NodeApi`, which this is."""
+
+    def __init__(
+        self,
+        config: NodeConfig,
+        store: Store,
+        channel: Channel,
+        policy: Policy,
+        *,
+        suites: Mapping[str, Suite] = SUITES,
+        rng: Rng = os.urandom,
+        prime_command: WorkerCommand = worker_command,
+    ) -> None:
+        """The store has the node's identity. Raises StoreError, and NotAMember for a committee without it."""
+        self._config = config
+        self._store = store
+        self._channel = channel
+        self._policy = policy
+        self._rng = rng
+        self._keys: NodeKeys = store.identity()
+        self._identity = self._keys.identity
+        self._records = Records(store, suites)
+        self._views = Views(store, self._records, policy)
+        self._shares = Shares(store, self._records, self._views)
+        self._workers = Workers(config.workers)
+        self._tasks = Tasks()
+        self._stock = Stock(config.stock)
+        level = next(iter(suites.values())).level
+        self._primes = PrimeSearch(store, config, level, idle=self._has_time, command=prime_command)
+        self._memberships: dict[bytes, Membership] = {}
+        self._started_at = 0.0
+        self._last_end = time.monotonic()
+        self._running = False
+        self._stopped = False
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._sessions = Sessions(
+            config=config,
+            workers=self._workers,
+            channel=channel,
+            store=store,
+            tasks=self._tasks,
+            rng=rng,
+            activated=self._activated,
+        )
+        self._sessions.on_end = self._session_ended
+        self._proposals = Proposals(
+            config=config,
+            store=store,
+            records=self._records,
+            planner=Planner(store, self._records, self._stock.find, self._primes.take_primes),
+            policy=policy,
+            sessions=self._sessions,
+            stock=self._stock,
+            workers=self._workers,
+        )
+        self._catchup = CatchUp(store, self._workers, self._activated)
+        self._signing = Signing(
+            config=config,
+            store=store,
+            records=self._records,
+            policy=policy,
+            proposals=self._proposals,
+            stock=self._stock,
+            workers=self._workers,
+            membership_of=self._membership,
+            reachable=self._reachable,
+            rng=rng,
+        )
+        self._ceremonies = Ceremonies(
+            config=config,
+            store=store,
+            records=self._records,
+            policy=policy,
+            proposals=self._proposals,
+            primes=self._primes,
+            views=self._views,
+            workers=self._workers,
+            reachable=self._reachable,
+            rng=rng,
+        )
+        self._stocking = Stocking(
+            config=config,
+            store=store,
+            records=self._records,
+            proposals=self._proposals,
+            stock=self._stock,
+            workers=self._workers,
+            memberships=lambda: list(self._memberships.values()),
+            idle_since=lambda: self._last_end if self._has_time() else None,
+            rng=rng,
+        )
+        self._signing.on_signed = self._stocking.signed
+        self._asking = Asking(
+            config=config,
+            store=store,
+            signing=self._signing,
+            proposals=self._proposals,
+            sessions=self._sessions,
+            stock=self._stock,
+            channel=channel,
+            workers=self._workers,
+        )
+
+    # Life
+
+    async def start(self) -> None:
+        """See NodeApi."""
+        self._loop = asyncio.get_running_loop()
+        self._started_at = time.monotonic()
+        for committee in self._config.committees:
+            self._store.accounts.put_committee(committee)
+        for committee in self._store.accounts.committees():
+            self._join(committee)
+        self._running = True
+        self._tasks.spawn(self._primes.run(), "search of safe primes")
+        self._tasks.spawn(self._stocking.run(), "stock")
+        self._tasks.spawn(self._workers.step(self._records.open_all), "opening of the shares")
+
+    async def stop(self) -> None:
+        """See NodeApi."""
+        if self._stopped:
+            return
+        self._stopped, self._running = True, False
+        self._proposals.stopping = True
+        await self._signing.close()
+        await self._asking.close()
+        self._primes.cancel()
+        await self._tasks.close()
+        await asyncio.to_thread(self._primes.close)
+        self._stock.drop_all()
+        await asyncio.to_thread(self._workers.close)
+
+    def _join(self, committee: Committee) -> Membership:
+        committee_id = committee.committee_id
+        known = self._memberships.get(committee_id)
+        if known is not None:
+            return known
+        me = holder(committee.point_of(self._keys.identity))
+        membership = Membership(committee, me, self._keys.sign, self._records.protos)
+        membership.room = Room(
+            self._channel,
+            committee_topic(committee_id),
+            membership.index,
+            receive=lambda envelope: self._receive(membership, envelope),
+            restarted=lambda: self._restarted(membership),
+            standing=True,
+        )
+        membership.presence = Presence(
+            config=self._config,
+            proto=self._records.default.proto,
+            committee_id=committee_id,
+            me=me,
+            parties=membership.parties,
+            sign_function=membership.sign_function,
+            rng=self._rng,
+            facts=lambda: self._workers.step(self._facts, membership),
+            post=membership.room.send,
+            clock=time.monotonic,
+        )
+        membership.presence.on_boot = lambda party: self._member_restarted(membership, party)
+        membership.presence.on_hello = lambda party, hello: self._heard(membership, party, hello)
+        self._memberships[committee_id] = membership
+        name = committee_id.hex()[:16]
+        self._tasks.spawn(membership.room.run(), f"room of committee {name}")
+        self._tasks.spawn(membership.presence.run(), f"hellos to committee {name}")
+        self._tasks.spawn(self._catchup.begin(membership), f"catching up in committee {name}")
+        return membership
+
+    def _membership(self, committee_id: bytes | None) -> Membership:
+        """Raises CommitteeNotFound."""
+        if committee_id is None:
+            if len(self._memberships) != 1:
+                raise CommitteeNotFound(
+                    f"this node is a member of {len(self._memberships)} committees: name one of them"
+                )
+            return next(iter(self._memberships.values()))
+        if committee_id not in self._memberships:
+            raise CommitteeNotFound(f"this node is no member of committee {committee_id.hex()}")
+        return self._memberships[committee_id]
+
+    def _reachable(self) -> bool | None:
+        return self._channel.reachable
+
+    def _has_time(self) -> bool:
+        return not self._sessions.active() and not self._signing.busy
+
+    # What comes from a committee's room
+
+    def _receive(self, membership: Membership, envelope: bytes) -> None:
+        try:
+            scope, kind, sender = routing(envelope)
+        except SchemaViolation:
+            membership.dropped["malformed"] += 1
+            return
+        if kind is Kind.HELLO:
+            self._take_hello(membership, envelope)
+        elif sender == membership.me:
+            return
+        elif kind is Kind.PROPOSE:
+            signed = membership.open(envelope)
+            if signed is not None:
+                self._tasks.spawn(self._proposals.take(membership, signed, membership.room), "a proposal")
+        elif kind is Kind.DONE and not self._sessions.is_active(scope):
+            self._tasks.spawn(self._catchup.take(membership, scope, envelope), "a certificate")
+        else:
+            self._sessions.deliver(scope, envelope)
+
+    def _take_hello(self, membership: Membership, envelope: bytes) -> None:
+        signed = membership.open(envelope)
+        if signed is None:
+            return
+        try:
+            membership.presence.take(signed)
+        except SchemaViolation:
+            membership.dropped["hello"] += 1
+
+    def _restarted(self, membership: Membership) -> None:
+        """The gateway lost what was said in the committee's room."""
+        membership.presence.restarted()
+        self._sessions.restarted(membership.room)
+        self._tasks.spawn(self._catchup.begin(membership), "catching up")
+
+    def _heard(self, membership: Membership, party: PartyId, hello: Hello) -> None:
+        if hello.pending:
+            self._tasks.spawn(self._catchup.hear(membership, party, hello), "catching up")
+
+    def _member_restarted(self, membership: Membership, party: PartyId) -> None:
+        dropped = self._stock.drop_party(membership.committee_id, party.index)
+        if dropped:
+            log.info("%d presignatures with index %d are gone: it started anew", dropped, party.index - 1)
+
+    def _facts(self, membership: Membership) -> Facts:
+        committee_id = membership.committee_id
+        records = self._store.accounts.accounts(committee_id)
+        usable = [
+            record
+            for record in records
+            if record.aux_id is not None
+            and record.state is AccountState.ACTIVE
+            and record.account_id not in self._records.damaged
+        ]
+        pending = [p.sid for p in self._store.sessions.pendings() if p.committee_id == committee_id]
+        return Facts(
+            aux_id=self._store.accounts.current_aux_id(committee_id),
+            tags=frozenset(
+                account_tag(committee_id, record.account_id, record.share_epoch, record.aux_id)
+                for record in usable
+            ),
+            pending=tuple(pending[-MAX_SIDS:]),
+            certificates=tuple(self._store.sessions.certificate_sids(committee_id, MAX_SIDS)),
+            stock=self._stock.notes(usable),
+        )
+
+    # What sessions leave behind
+
+    def _activated(self, certificate: Certificate) -> None:
+        """In a worker thread: new state is in force."""
+        self._records.forget()
+        self._stock.drop_outdated(self._store.accounts.accounts())
+        if self._loop is not None:
+            self._loop.call_soon_threadsafe(self._refresh, certificate.committee_id)
+
+    def _refresh(self, committee_id: bytes) -> None:
+        membership = self._memberships.get(committee_id)
+        if membership is not None:
+            membership.presence.refresh()
+
+    def _session_ended(self, driver: SessionDriver) -> None:
+        plan = driver.plan
+        self._last_end = time.monotonic()
+        if plan.presignature is not None:
+            self._stock.discard(plan.presignature)
+        if plan.kind == aux_info.KIND:
+            self._primes.cancel()
+        error = driver.outcome.exception()
+        if error is None and plan.kind == presign.KIND and plan.proposal.account_id is not None:
+            self._stock.add(plan.proposal.account_id, plan.membership.committee_id, driver.outcome.result())
+        if isinstance(error, PeerFault) and error.peer is not None:
+            self._tasks.spawn(self._workers.step(self._suspect, plan.membership, error), "quarantine")
+        if plan.kind == presign.KIND:
+            plan.membership.presence.refresh()
+
+    def _suspect(self, membership: Membership, error: PeerFault) -> None:
+        """A failed check marks its sender until an operator looks at it (security: no second try, no second bit)."""
+        identity = membership.identities[holder(error.peer or 0)]
+        with self._store.transaction():
+            self._store.quarantine.add(
+                identity, membership.committee_id, f"{error.what} [{error.check}]", evidence=error.evidence
+            )
+            self._store.audit.append(
+                AuditRecord(
+                    "quarantine", "self", "quarantined", f"index {(error.peer or 0) - 1}: {error}"[:400]
+                )
+            )
+
+
+if TYPE_CHECKING:
+    _is_the_facade: type[NodeApi] = Node

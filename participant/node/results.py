@@ -1,0 +1,97 @@
+"""Finished requests: what is stored of them, and what a caller gets."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from participant.node.api import SignedDigest, SignResult
+from participant.node.errors import InternalFailure
+from participant.node.views import addresses
+from participant.payloads import Decoded, Payload, PayloadError, Signature, finish, to_value
+from tss.encoding import Bytes, Integer, ListOf, Optional, Tuple, decode, encode
+from tss.errors import ProtocolError
+from tss.hd import format_path, parse_path
+from tss.params import MAX_PARTIES
+from tss.transcript import hash_commit
+
+_DOMAIN: Final = "wallet-mpc/v1"
+_FORMAT: Final = 1
+_NUMBER: Final = Integer(256)
+_SIGNED: Final = Tuple(
+    Bytes(32), ListOf(Integer(31), 0, 255), Bytes(1, 64), _NUMBER, _NUMBER, Integer(8),
+    ListOf(Integer(16), 1, MAX_PARTIES), Integer(1), Optional(Integer(32)), Bytes(0, 32),
+)  # fmt: skip
+_RESULT: Final = Tuple(Integer(8), ListOf(_SIGNED, 1, 1 << 16))
+
+
+def content_hash(key_id: bytes, path: Sequence[int], payload: Payload) -> bytes:
+    """What decides the signature: account, path, payload. 32 bytes."""
+    return hash_commit(_DOMAIN, "request", key_id, list(path), to_value(payload))
+
+
+def encode_signed(signed: Sequence[SignedDigest]) -> bytes:
+    """For the store."""
+    rows: list[Any] = [
+        [
+            item.digest, list(parse_path(item.path)), item.public_key, item.r, item.s, item.v, list(item.signers),
+            int(item.from_stock), item.input_index, item.session_id,
+        ]
+        for item in signed
+    ]  # fmt: skip
+    return encode([_FORMAT, rows])
+
+
+def decode_signed(data: bytes) -> tuple[SignedDigest, ...]:
+    """The inverse. Raises InternalFailure."""
+    try:
+        _, rows = decode(data, _RESULT)
+    except ProtocolError as error:
+        raise InternalFailure(f"the stored result of the request is damaged: {error}") from None
+    return tuple(
+        SignedDigest(
+            digest=digest,
+            path=format_path([int(step) for step in path]),
+            public_key=public_key,
+            r=int(r),
+            s=int(s),
+            v=int(v),
+            signers=tuple(int(index) for index in signers),
+            from_stock=bool(from_stock),
+            input_index=None if input_index is None else int(input_index),
+            session_id=session_id,
+        )
+        for digest, path, public_key, r, s, v, signers, from_stock, input_index, session_id in rows
+    )
+
+
+def sign_result(
+    request_id: bytes,
+    account_id: str,
+    curve: str,
+    payload: Payload,
+    decoded: Decoded,
+    signed: tuple[SignedDigest, ...],
+) -> SignResult:
+    """Put the signatures into the payload, each checked again there. Raises InternalFailure."""
+    try:
+        done = finish(payload, decoded, tuple(Signature(item.r, item.s, item.v) for item in signed))
+    except PayloadError as error:
+        raise InternalFailure(f"a finished signature does not fit its payload: {error}") from None
+    first = signed[0]
+    kinds: Mapping[str, str] = addresses(curve, first.public_key)
+    return SignResult(
+        request_id=request_id,
+        account_id=account_id,
+        path=first.path,
+        r=first.r,
+        s=first.s,
+        v=first.v,
+        digest=first.digest,
+        public_key=first.public_key,
+        addresses=kinds,
+        signers=first.signers,
+        signed=signed,
+        raw_transaction=done.raw_transaction,
+        psbt=done.psbt,
+    )

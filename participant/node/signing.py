@@ -1,0 +1,428 @@
+"""Requests to sign: from a payload to signatures, with whoever is there, each request exactly once.
+
+A request runs to its end even when its caller is gone, and its result is stored: asking again with the same id gives the
+same signature. A member that refuses, is silent or cheats is left out, and the next signer set is tried.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import Final
+
+from participant.callers import Caller
+from participant.node.api import SignCall, SignedDigest, SignResult
+from participant.node.candidates import Candidates
+from participant.node.config import NodeConfig
+from participant.node.errors import (
+    Aborted,
+    Busy,
+    CeremonyFailed,
+    InvalidRequest,
+    NodeFailure,
+    NotAllowed,
+    PolicyRefused,
+    TimedOut,
+    failure_of,
+)
+from participant.node.membership import Membership
+from participant.node.outcomes import OperatorAbort, failure_of_own, failure_of_session, refusal_of
+from participant.node.plan import Decline, Declined
+from participant.node.proposals import Proposals, refusal
+from participant.node.records import Account, Records
+from participant.node.results import content_hash, decode_signed, encode_signed, sign_result
+from participant.node.room import Room
+from participant.node.stock import Points, Stock
+from participant.node.workers import Workers
+from participant.payloads import Decoded, DigestToSign, Payload, PayloadError, decode, to_value
+from participant.policy import SELF, Action, PayloadKind, Policy, PolicyRequest, Refuse
+from participant.store import RequestStatus, Store
+from tss.cggmp24 import presign, sign
+from tss.cggmp24.presignature import Presignature
+from tss.cggmp24.sign import Signature, SignRequest
+from tss.encoding import Value, encode
+from tss.envelope import holder
+from tss.errors import (
+    AbortedByPeer,
+    LocalFault,
+    NoBlame,
+    PeerFault,
+    PresignatureSpent,
+    ProtocolError,
+    Refused,
+    Timeout,
+)
+from tss.hd import derive, format_path, parse_path
+from tss.proposal import REQUEST_ID_BYTES, Proposal
+from tss.rand import Rng
+
+log = logging.getLogger(__name__)
+
+PAUSE_SECONDS: Final = 0.25
+"""Before a member that is busy is asked again."""
+
+MAX_BUSY: Final = 40
+"""Times that one member may be busy."""
+
+MAX_FAILURES: Final = 3
+"""Attempts that end without anybody to leave out."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """A call, understood: everything that all of its attempts have in common."""
+
+    call: SignCall
+    membership: Membership
+    account: Account = field(repr=False)
+    payload: Payload
+    path: tuple[int, ...]
+    decoded: Decoded
+
+    @property
+    def caller(self) -> str | None:
+        """The caller's name; None for the operator."""
+        return None if self.call.caller is None else self.call.caller.name
+
+
+class Signing:
+    """For the event loop."""
+
+    def __init__(
+        self,
+        *,
+        config: NodeConfig,
+        store: Store,
+        records: Records,
+        policy: Policy,
+        proposals: Proposals,
+        stock: Stock,
+        workers: Workers,
+        membership_of: Callable[[bytes], Membership],
+        reachable: Callable[[], bool | None],
+        rng: Rng,
+    ) -> None:
+        self._config = config
+        self._store = store
+        self._records = records
+        self._policy = policy
+        self._proposals = proposals
+        self._stock = stock
+        self._workers = workers
+        self._membership_of = membership_of
+        self._reachable = reachable
+        self._rng = rng
+        self._running: dict[bytes, asyncio.Task[SignResult]] = {}
+        self._slots = asyncio.Semaphore(config.max_signing)
+        self._numbers: Counter[bytes] = Counter()
+        self.on_signed: Callable[[str, Points], None] = lambda _, __: None
+        """Called with account id and evaluation points after every signature that this node coordinated."""
+
+    # Requests
+
+    async def sign(self, call: SignCall) -> SignResult:
+        """See NodeApi.sign."""
+        if len(call.request_id) != REQUEST_ID_BYTES:
+            raise InvalidRequest(f"a request id has {REQUEST_ID_BYTES} bytes, not {len(call.request_id)}")
+        try:
+            request = await self._workers.step(self.understand, call)
+            await self.decide(request)
+            content = content_hash(request.account.record.key_id, request.path, request.payload)
+            state = await self._workers.step(
+                self._store.requests.begin, call.request_id, request.caller or SELF, content
+            )
+        except NodeFailure:
+            raise
+        except Exception as error:
+            raise failure_of(error) from error
+        if state.status is RequestStatus.FINISHED and state.result is not None:
+            return self._result(request, decode_signed(state.result))
+        running = self._running.get(call.request_id)
+        if running is None:
+            running = asyncio.get_running_loop().create_task(self._run(request), name="request")
+            self._running[call.request_id] = running
+            running.add_done_callback(lambda task: self._ended(call.request_id, task))
+        try:
+            return await asyncio.shield(running)
+        except asyncio.CancelledError:
+            if running.cancelled():
+                raise Aborted("the request was aborted") from None
+            raise
+
+    def abort(self, request_id: bytes) -> bool:
+        """Stop working on a request; whether there was one. Its sessions are ended by whoever calls this."""
+        running = self._running.get(request_id)
+        return running is not None and running.cancel()
+
+    async def close(self) -> None:
+        """End all requests."""
+        running = list(self._running.values())
+        for task in running:
+            task.cancel()
+        await asyncio.gather(*running, return_exceptions=True)
+
+    def understand(self, call: SignCall) -> Request:
+        """Decode a call with this node's own records. Blocking. Raises NodeFailure and what lies below."""
+        if call.caller is not None:
+            self._check_account(call.caller, call.account_id)
+        account = self._records.account(call.account_id)
+        account.check_active()
+        path = parse_path(call.path or "m")
+        try:
+            decoded = decode(call.payload, account.keys, path)
+        except PayloadError as error:
+            raise InvalidRequest(str(error)) from None
+        membership = self._membership_of(account.record.committee_id)
+        return Request(call, membership, account, call.payload, path, decoded)
+
+    def _check_account(self, caller: Caller, account_id: str) -> None:
+        if caller.accounts is not None and account_id not in caller.accounts:
+            raise NotAllowed(f"caller {caller.name!r} may not use account {account_id!r}")
+
+    async def decide(self, request: Request) -> None:
+        """This node's policy, before anything is done. Raises PolicyRefused."""
+        for due in request.decoded.digests:
+            asked = self._policy_request(request, due)
+            decision = self._policy.decide(asked)
+            if isinstance(decision, Refuse):
+                record = refusal(asked, request.caller or SELF, request.call.request_id, decision)
+                await self._workers.step(self._store.audit.append, record)
+                raise PolicyRefused.of(decision)
+
+    def _policy_request(self, request: Request, due: DigestToSign) -> PolicyRequest:
+        return PolicyRequest(
+            action=Action.SIGN,
+            caller=request.caller,
+            account_id=request.call.account_id,
+            committee_id=request.membership.committee_id,
+            payload=PayloadKind(request.payload.kind),
+            digest=due.digest,
+            path=format_path(due.path),
+            content=request.decoded.summary,
+        )
+
+    def _ended(self, request_id: bytes, task: asyncio.Task[SignResult]) -> None:
+        self._running.pop(request_id, None)
+        self._numbers.pop(request_id, None)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.info("request %s failed: %s", request_id.hex(), error)
+
+    async def _run(self, request: Request) -> SignResult:
+        request_id = request.call.request_id
+        try:
+            async with asyncio.timeout(self._config.sign_total):
+                signed = await self._sign_all(request)
+            data = encode_signed(signed)
+            await self._workers.step(self._store.requests.finish, request_id, data)
+            return self._result(request, signed)
+        except BaseException as error:
+            await asyncio.shield(self._workers.step(self._store.requests.fail, request_id))
+            if isinstance(error, TimeoutError):
+                text = f"the request was not finished within {self._config.sign_total:.0f} s; try again"
+                raise TimedOut(text) from None
+            if isinstance(error, (NodeFailure, asyncio.CancelledError)) or not isinstance(error, Exception):
+                raise
+            raise failure_of_session(error) from error
+
+    def _result(self, request: Request, signed: tuple[SignedDigest, ...]) -> SignResult:
+        call, curve = request.call, request.account.record.curve
+        return sign_result(call.request_id, call.account_id, curve, request.payload, request.decoded, signed)
+
+    async def _sign_all(self, request: Request) -> tuple[SignedDigest, ...]:
+        """All digests of the payload, each once."""
+        places = list(dict.fromkeys((due.digest, due.path) for due in request.decoded.digests))
+        tasks: dict[tuple[bytes, tuple[int, ...]], asyncio.Task[SignedDigest]] = {}
+        try:
+            async with asyncio.TaskGroup() as group:
+                for place in places:
+                    tasks[place] = group.create_task(self._sign_one(request, SignRequest(*place)))
+        except ExceptionGroup as errors:
+            # What is raised inside `except*` would come out in a group again.
+            raise errors.exceptions[0] from None
+        return tuple(
+            _of_input(tasks[due.digest, due.path].result(), due.input_index)
+            for due in request.decoded.digests
+        )
+
+    @property
+    def busy(self) -> bool:
+        """Whether a request is under way."""
+        return bool(self._running)
+
+    def signer_set(self, membership: Membership, account: Account, wanted: tuple[int, ...] | None) -> Points:
+        """The evaluation points that can sign now, `wanted` (indices) or any. Blocking. Raises NodeFailure."""
+        candidates = Candidates(membership, account.record, self._store, self._stock, wanted)
+        points = candidates.choose()
+        if points is None:
+            raise candidates.failure(self._reachable(), self._config.gateway_url)
+        return points
+
+    # One digest
+
+    async def _sign_one(self, request: Request, due: SignRequest) -> SignedDigest:
+        async with self._slots:
+            candidates = Candidates(
+                request.membership,
+                request.account.record,
+                self._store,
+                self._stock,
+                request.call.signers,
+            )
+            failures: Counter[str] = Counter()
+            while True:
+                points = await self._signers(candidates)
+                try:
+                    return await self._attempt_once(request, due, points)
+                except Declined as declined:
+                    if declined.code != Decline.BUSY:
+                        raise failure_of_own(declined) from None
+                    await self._pause(failures, "self", declined)
+                except Busy as busy:
+                    await self._pause(failures, "self", busy)
+                except (PeerFault, NoBlame, LocalFault) as error:
+                    await self._after(request, candidates, failures, error)
+
+    async def _signers(self, candidates: Candidates) -> Points:
+        """The next set to try. Raises ThresholdNotMet, GatewayUnreachable, PolicyRefused."""
+        points = candidates.choose()
+        if points is None and not candidates.hopeless():
+            presence = candidates.membership.presence
+            await presence.changes.wait_for(lambda: candidates.choose() is not None, self._config.gather)
+            points = candidates.choose()
+        if points is None:
+            raise candidates.failure(self._reachable(), self._config.gateway_url)
+        return points
+
+    async def _attempt_once(self, request: Request, due: SignRequest, points: Points) -> SignedDigest:
+        presignature = self._stock.take(request.account.record, points)
+        message = encode(to_value(request.payload))
+        call = request.call
+        return await self.attempt(
+            request.membership, request.account, request.membership.room, points, due, message,
+            request_id=call.request_id, caller=request.caller, presignature=presignature,
+        )  # fmt: skip
+
+    async def attempt(
+        self,
+        membership: Membership,
+        account: Account,
+        home: Room,
+        points: Points,
+        due: SignRequest,
+        message: bytes,
+        *,
+        request_id: bytes,
+        caller: str | None,
+        presignature: Presignature | None,
+    ) -> SignedDigest:
+        """One proposal to sign in the room `home`, seen to its end. `message` is the encoded payload.
+
+        Raises Declined, Busy, ProtocolError, StoreError.
+        """
+        share, me = account.share, membership.me.index
+        try:
+            if presignature is None:
+                aux_id = account.record.aux_id or b""
+                aux = await self._workers.step(self._records.aux, aux_id, account.suite)
+                kind, tail = presign.FULL_KIND, presign.full_tail(share, aux, points, me, due)
+            else:
+                kind = sign.KIND
+                tail = await self._workers.step(self._promise, account, presignature, due, points)
+            proposal = Proposal(
+                initiator=membership.me,
+                committee_id=membership.committee_id,
+                account_id=account.record.account_id,
+                kind=kind,
+                request_id=request_id,
+                tail=tail,
+                message=message,
+                expiry=self._expiry(request_id),
+            )
+            driver = await self._proposals.make(membership, account.suite, proposal, home, caller=caller)
+        except BaseException:
+            if presignature is not None:
+                self._stock.discard(presignature)
+            raise
+        signature: Signature = await asyncio.shield(driver.outcome)
+        self.on_signed(account.record.account_id, points)
+        return SignedDigest(
+            digest=signature.digest,
+            path=format_path(signature.path),
+            public_key=signature.X_c.to_bytes(),
+            r=signature.r,
+            s=signature.s,
+            v=signature.v,
+            signers=tuple(point - 1 for point in points),
+            from_stock=presignature is not None,
+            session_id=driver.sid or b"",
+        )
+
+    def _promise(
+        self, account: Account, presignature: Presignature, due: SignRequest, points: Points
+    ) -> list[Value]:
+        tau = derive(account.share.X, account.share.chain_code, due.path).tau
+        e_owner = presignature.promise(due.digest, due.path, tau, self._rng)
+        return sign.tail(presignature.id, due, tau, points, e_owner)
+
+    def _expiry(self, request_id: bytes) -> int:
+        """Each attempt of a request has its own, so that no two proposals are equal."""
+        number = self._numbers[request_id]
+        self._numbers[request_id] += 1
+        return self._proposals.expiry() + number
+
+    # After an attempt that failed
+
+    async def _after(
+        self, request: Request, candidates: Candidates, failures: Counter[str], error: ProtocolError
+    ) -> None:
+        """Leave out whom it is due to, or raise what the caller is to know."""
+        membership = request.membership
+        log.info("an attempt to sign for request %s failed: %s", request.call.request_id.hex(), error)
+        match error:
+            case PresignatureSpent():
+                pass
+            case LocalFault() | OperatorAbort():
+                raise failure_of_session(error) from error
+            case Refused() if refusal_of(error)[0] == Decline.PRESIGNATURE_UNKNOWN:
+                pass
+            case Refused() if refusal_of(error)[0] == Decline.BUSY:
+                await self._pause(failures, f"busy {error.by}", error)
+            case Refused():
+                code, text = refusal_of(error)
+                candidates.exclude(holder(error.by), code, f"refuses: {text}")
+            case Timeout():
+                for point in error.silent:
+                    membership.presence.mark_silent(holder(point))
+                    candidates.exclude(holder(point), "TIMEOUT", "did not answer in time")
+                if not error.silent:
+                    self._count(failures, error)
+            case PeerFault() if error.peer is not None:
+                candidates.exclude(
+                    holder(error.peer), "PEER_FAULT", f"sent what fails a check [{error.check}]"
+                )
+                if candidates.hopeless():
+                    raise failure_of_session(error) from error
+            case AbortedByPeer():
+                failures[f"aborted {error.by}"] += 1
+                if failures[f"aborted {error.by}"] >= MAX_FAILURES:
+                    candidates.exclude(holder(error.by), "ABORTED", f"ended the session: {error.reason}")
+            case _:
+                self._count(failures, error)
+
+    def _count(self, failures: Counter[str], error: ProtocolError) -> None:
+        failures[""] += 1
+        if failures[""] >= MAX_FAILURES:
+            raise CeremonyFailed(f"{MAX_FAILURES} attempts failed, the last one: {error}. Try again")
+
+    async def _pause(self, failures: Counter[str], who: str, error: Exception) -> None:
+        failures[who] += 1
+        if failures[who] > MAX_BUSY:
+            raise Busy(f"{error}; try again later") from None
+        await asyncio.sleep(PAUSE_SECONDS * min(failures[who], 8))
+
+
+def _of_input(signed: SignedDigest, input_index: int | None) -> SignedDigest:
+    return replace(signed, input_index=input_index)
