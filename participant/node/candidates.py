@@ -61,8 +61,10 @@ class Candidates:
 
     def choose(self) -> Points | None:
         """The signer set to try next; None while too few are fit."""
+        me, t, n = self.membership.me.index, self.record.threshold, self.membership.committee.n
         fit = [party.index for party in self.membership.others if self.problem(party) is None]
-        me, t = self.membership.me.index, self.record.threshold
+        # Each node begins with those behind itself, so that the work is spread over all.
+        fit.sort(key=lambda point: (point - me) % n)
         if self._wanted is not None:
             return self._wanted if set(self._wanted) <= {me, *fit} else None
         if len(fit) < t - 1:

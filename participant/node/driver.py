@@ -74,6 +74,8 @@ class SessionDriver:
         self.outcome: asyncio.Future[Any] = self._loop.create_future()
         # Nobody has to look at how a session ended.
         self.outcome.add_done_callback(lambda future: future.cancelled() or future.exception())
+        self.finished = False
+        """Whether the outcome is there, and everybody who was to be called with it was."""
         self.changes = Changes()
         self.stage = ""
         """What the protocol says it is doing, for people."""
@@ -86,11 +88,6 @@ class SessionDriver:
     def sid(self) -> bytes | None:
         """The session's id, once it is known."""
         return self._session.sid
-
-    @property
-    def finished(self) -> bool:
-        """Whether the outcome is there."""
-        return self.outcome.done()
 
     # From outside, on the event loop
 
@@ -278,6 +275,11 @@ class SessionDriver:
                 self.outcome.set_result(self._session.result)
         self.phase, self.waiting_for = "ended", ()
         self.dropped.update(self._session.dropped)
+        # Behind the outcome's own callbacks, which take what the session has made.
+        self._loop.call_soon(self._announce)
+
+    def _announce(self) -> None:
+        self.finished = True
         self.changes.notify()
 
     async def _note_end(self) -> None:
