@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from keygen import ceremony_commands, node_commands, quickstart_command, setup_commands
+from keygen import ceremony_commands, node_commands, quickstart_command, setup_commands, share_commands
 from keygen.console import NAME, Commands
 from keygen.errors import EXIT_CODES_HELP
 from kit.version import version
@@ -26,7 +26,7 @@ def main(ctx: click.Context) -> None:
         ctx.invoke(quickstart_command.quickstart)
 
 
-for module in (quickstart_command, setup_commands, ceremony_commands, node_commands):
+for module in (quickstart_command, setup_commands, ceremony_commands, node_commands, share_commands):
     for command in module.COMMANDS:
         main.add_command(command)
 
