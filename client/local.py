@@ -46,6 +46,7 @@ class LocalParticipant:
         self._log: deque[str] = deque(maxlen=TAIL)
         self._port: asyncio.Future[int] | None = None
         self._readers: list[asyncio.Task[None]] = []
+        self._running = False
 
     async def start(self) -> Target:
         """Start it; returns where it listens, once it does. Raises RequestFailed with what it said instead."""
@@ -78,6 +79,9 @@ class LocalParticipant:
         except BaseException:
             await self.stop()
             raise
+        self._running = True
+        for line in self._log:
+            print(line, file=sys.stderr, flush=True)
         service = self._config.service
         tls = service.ca is not None or service.certificate is not None
         return Target(f"{bracketed(settings.host)}:{port}", tls)
@@ -126,8 +130,8 @@ class LocalParticipant:
     async def _read_log(self, stream: asyncio.StreamReader | None) -> None:
         async for line in _lines(stream):
             self._log.append(line)
-            # Before it runs, its words belong into the error that start() raises.
-            if self._port is not None and self._port.done():
+            # Until it runs, its words are kept: they may belong into the error that start() raises.
+            if self._running:
                 print(line, file=sys.stderr, flush=True)
 
     def _failed(self, what: str) -> RequestFailed:
