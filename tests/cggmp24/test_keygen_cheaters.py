@@ -33,6 +33,7 @@ from tss.errors import (
     BadPoint,
     BadShare,
     Equivocation,
+    InternalError,
     OutOfDomain,
     ProofInvalid,
     SchemaViolation,
@@ -269,5 +270,5 @@ def test_a_lie_that_no_check_sees_still_gives_no_key(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(keygen, "check_share", lambda *_: None)
     tamper = {CHEATER: [tells(2, lambda v: changed(v, SIGMA, lambda s: (s + 1) % Q), to=3)]}
     outcomes = run_keygen(N, T, tamper=tamper)
-    assert type(outcomes[3].error).__name__ == "InternalError"
+    assert type(outcomes[3].error) is InternalError
     assert not any(durable(node) for node in outcomes.honest)

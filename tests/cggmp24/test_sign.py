@@ -32,12 +32,14 @@ from tss.cggmp24.presignature import Presignature, State
 from tss.cggmp24.sign import Answered, Signature, SignRequest, Terms
 from tss.envelope import Kind, holder
 from tss.errors import (
+    AbortedByPeer,
     BadDigest,
     BadSignerSet,
     CallerError,
     Degenerate,
     HardenedPath,
     InternalError,
+    NotStored,
     PresignatureSpent,
     SessionMismatch,
     Timeout,
@@ -231,7 +233,7 @@ class TestStock:
                 raise OSError("disk full")
 
         outcomes = Signers((1, 2), 2).stock_sign(SignRequest(DIGEST), persist={2: full})
-        assert type(outcomes[2].error).__name__ == "NotStored"
+        assert type(outcomes[2].error) is NotStored
         assert not [body for body in outcomes[2].bodies() if body.kind is Kind.MSG]
         assert outcomes[1].blamed is None
 
@@ -292,7 +294,7 @@ class TestRetry:
         mixed = {**parts, owner: signers.stock()[owner]}
         outcomes = signers.stock_sign(other, mixed, cheaters=[owner])
         for j in set(signers.S) - {owner}:
-            assert type(outcomes[j].error).__name__ in ("PresignatureSpent", "AbortedByPeer")
+            assert isinstance(outcomes[j].error, (PresignatureSpent, AbortedByPeer))
             assert parts[j].state is State.ANSWERED
         sigma_rounds = {0, 2} if len(signers.S) > 2 else {0}
         for j in set(signers.S) - {owner}:
