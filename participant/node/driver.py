@@ -151,7 +151,7 @@ class SessionDriver:
         deadline = self._next_deadline()
         while not session.finished:
             if session.jobs and jobs is None:
-                jobs = self._workers.jobs(session.jobs)
+                jobs = self._workers.jobs(session.jobs, self.plan.urgency)
                 jobs.add_done_callback(lambda _: self._wake.set())
             expired = not await self._awake(None if jobs is not None else deadline)
             results = jobs.result() if jobs is not None and jobs.done() else None

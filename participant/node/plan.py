@@ -5,14 +5,22 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any
+from typing import Any, Final
 
 from participant.node.membership import Membership
+from participant.node.workers import Urgency
 from participant.store import AuditRecord
+from tss.cggmp24 import aux_info, keygen, presign
 from tss.cggmp24.presignature import Presignature
 from tss.effects import Protocol, SessionContext
 from tss.proposal import Proposal
 from tss.setting import Setup
+
+_URGENCY: Final = {
+    keygen.KIND: Urgency.CEREMONY,
+    aux_info.KIND: Urgency.CEREMONY,
+    presign.KIND: Urgency.STOCK,
+}
 
 Program = Callable[[SessionContext], Protocol[Any]]
 
@@ -73,6 +81,11 @@ class Plan:
     def kind(self) -> str:
         """The session's kind."""
         return self.setup.kind
+
+    @property
+    def urgency(self) -> Urgency:
+        """Whether somebody waits for it."""
+        return _URGENCY.get(self.kind, Urgency.SIGNING)
 
     @property
     def points(self) -> tuple[int, ...]:

@@ -130,7 +130,7 @@ class Sessions:
         return [
             driver
             for driver in self._drivers
-            if not driver.finished
+            if not driver.outcome.done()
             and (committee_id is None or driver.plan.membership.committee_id == committee_id)
         ]
 
@@ -197,7 +197,7 @@ class Sessions:
     def views(self, *, ended: bool = False) -> Iterator[SessionView]:
         """Newest first."""
         for driver in reversed(self._drivers):
-            if not driver.finished:
+            if not driver.outcome.done():
                 yield self.view(driver)
         if ended:
             yield from reversed(self._recent)
@@ -206,7 +206,7 @@ class Sessions:
         """One session, as operators see it."""
         proposal = driver.plan.proposal
         outcome = ""
-        if driver.finished and not driver.outcome.cancelled():
+        if driver.outcome.done() and not driver.outcome.cancelled():
             error = driver.outcome.exception()
             outcome = "done" if error is None else f"{type(error).__name__}: {error}"
         return SessionView(

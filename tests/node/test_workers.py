@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import gmpy2
 import pytest
 
-from participant.node.workers import STEP_THREADS, Workers
+from participant.node.workers import STEP_THREADS, Urgency, Workers
 
 WAIT = 60.0
 
@@ -95,3 +95,22 @@ def test_one_thread_a_core_unless_said_otherwise(monkeypatch):
         assert workers._jobs._max_workers == count
         assert workers._steps._max_workers == STEP_THREADS
         workers.close()
+
+
+async def test_what_somebody_waits_for_goes_before_what_is_made_ahead():
+    workers = Workers(1)
+    begun, end, order = threading.Event(), threading.Event(), []
+
+    def blocks() -> None:
+        begun.set()
+        assert end.wait(WAIT)
+
+    running = workers.jobs([blocks])
+    assert await asyncio.get_running_loop().run_in_executor(None, begun.wait, WAIT)
+    later = workers.jobs([lambda: order.append("stock")] * 2, Urgency.STOCK)
+    middle = workers.jobs([lambda: order.append("ceremony")], Urgency.CEREMONY)
+    first = workers.jobs([lambda: order.append("signing")], Urgency.SIGNING)
+    end.set()
+    await asyncio.gather(running, later, middle, first)
+    workers.close()
+    assert order == ["signing", "ceremony", "stock", "stock"]
