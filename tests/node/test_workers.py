@@ -92,7 +92,7 @@ def test_one_thread_a_core_unless_said_otherwise(monkeypatch):
     monkeypatch.setattr("os.cpu_count", lambda: 7)
     for asked, count in ((0, 7), (3, 3)):
         workers = Workers(asked)
-        assert workers._jobs._max_workers == count
+        assert len(workers._threads) == count
         assert workers._steps._max_workers == STEP_THREADS
         workers.close()
 
