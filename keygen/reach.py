@@ -118,7 +118,10 @@ def daemon_options(command: Callable[..., Any]) -> Callable[..., Any]:
         if node is not None:
             daemon = Daemon.at_socket(node / OPERATOR_SOCKET)
         else:
-            daemon = Daemon(target or DEFAULT_SERVICE, ca, certificate, key, token_file)
+            address = target or DEFAULT_SERVICE
+            # Only the operator's listener is a unix socket.
+            socket = address.startswith("unix:")
+            daemon = Daemon(address, ca, certificate, key, token_file, operator=socket)
         return command(*arguments, daemon=daemon, **options)
 
     decorated: Callable[..., Any] = with_daemon
@@ -136,7 +139,8 @@ def daemon_options(command: Callable[..., Any]) -> Callable[..., Any]:
         click.option(
             "--target",
             metavar="ADDRESS",
-            help=f"Ask the daemon at this gRPC address, as a caller [default: {DEFAULT_SERVICE}]",
+            help=f"Ask the daemon at this gRPC address, as a caller, or as its operator at unix:/path/operator.sock "
+            f"[default: {DEFAULT_SERVICE}]",
         ),
     ):
         decorated = option(decorated)
