@@ -4,9 +4,19 @@ isort:skip_file
 The service for callers. Parties are counted from 0.
 
 Errors carry a gRPC code and google.rpc.ErrorInfo (domain "wallet-mpc") whose reason is stable:
-  KEY_SHARE_NOT_FOUND, THRESHOLD_NOT_MET, PEER_FAULT (metadata: peer, check, evidence_id), POLICY_REFUSED
-  (metadata: by, rule), ALREADY_EXISTS, HARDENED_PATH, BAD_DIGEST, ACCOUNT_FROZEN, NEEDS_AUX, RATE_LIMITED,
-  TIMEOUT (metadata: silent), SHARE_DAMAGED, STORE_FAILED, SESSION_NOT_FOUND, ...
+  INVALID_ARGUMENT    INVALID_REQUEST, BAD_DIGEST, HARDENED_PATH
+  NOT_FOUND           KEY_SHARE_NOT_FOUND, COMMITTEE_UNKNOWN, SESSION_NOT_FOUND, EVIDENCE_NOT_FOUND
+  ALREADY_EXISTS      ACCOUNT_EXISTS, REQUEST_CONFLICT
+  FAILED_PRECONDITION NEEDS_AUX, ACCOUNT_FROZEN
+  PERMISSION_DENIED   POLICY_REFUSED (metadata: rule, by), PERMISSION_DENIED
+  UNAUTHENTICATED     UNAUTHENTICATED
+  RESOURCE_EXHAUSTED  RATE_LIMITED (retry_after in seconds), BUSY
+  UNAVAILABLE         THRESHOLD_NOT_MET (needed, missing), PARTIES_MISSING (missing), GATEWAY_UNREACHABLE, NOT_READY
+  DEADLINE_EXCEEDED   TIMEOUT (silent)
+  ABORTED             PEER_FAULT (peer, check, evidence_id), CEREMONY_FAILED, ABORTED
+  DATA_LOSS           SHARE_DAMAGED
+  INTERNAL            STORE_FAILED, INTERNAL
+Indices in metadata are decimal, several separated by commas. Further reasons and metadata may be added.
 """
 
 from collections import abc as _abc
