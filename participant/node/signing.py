@@ -56,6 +56,7 @@ from tss.errors import (
     Timeout,
 )
 from tss.hd import derive, format_path, parse_path
+from tss.params import Suite
 from tss.proposal import REQUEST_ID_BYTES, Proposal
 from tss.rand import Rng
 
@@ -117,7 +118,6 @@ class Signing:
         self._rng = rng
         self._running: dict[bytes, asyncio.Task[SignResult]] = {}
         self._slots = asyncio.Semaphore(config.max_signing)
-        self._numbers: Counter[bytes] = Counter()
         self.on_signed: Callable[[str, Points], None] = lambda _, __: None
         """Called with account id and evaluation points after every signature that this node coordinated."""
 
@@ -206,7 +206,6 @@ class Signing:
 
     def _ended(self, request_id: bytes, task: asyncio.Task[SignResult]) -> None:
         self._running.pop(request_id, None)
-        self._numbers.pop(request_id, None)
         if not task.cancelled() and (error := task.exception()) is not None:
             log.info("request %s failed: %s", request_id.hex(), error)
 
@@ -339,8 +338,9 @@ class Signing:
                 request_id=request_id,
                 tail=tail,
                 message=message,
-                expiry=self._expiry(request_id),
+                expiry=self._proposals.expiry(),
             )
+            proposal = await self._workers.step(self._unspoken, account.suite, proposal)
             driver = await self._proposals.make(membership, account.suite, proposal, home, caller=caller)
         except BaseException:
             if presignature is not None:
@@ -367,11 +367,11 @@ class Signing:
         e_owner = presignature.promise(due.digest, due.path, tau, self._rng)
         return sign.tail(presignature.id, due, tau, points, e_owner)
 
-    def _expiry(self, request_id: bytes) -> int:
-        """Each attempt of a request has its own, so that no two proposals are equal."""
-        number = self._numbers[request_id]
-        self._numbers[request_id] += 1
-        return self._proposals.expiry() + number
+    def _unspoken(self, suite: Suite, proposal: Proposal) -> Proposal:
+        """The proposal with an expiry that makes it differ from those of former attempts within the same second."""
+        while self._store.sessions.known(proposal.hash(suite)):
+            proposal = replace(proposal, expiry=proposal.expiry + 1)
+        return proposal
 
     # After an attempt that failed
 
