@@ -7,8 +7,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from tss.encoding import Bytes, ListOf, Tuple, Value, encode
-from tss.envelope import PARTY_SCHEMA, Kind, PartyId, Signed, Slot, party_from_value
+from tss.encoding import TAG_LIST, Bytes, ListOf, Reader, Tuple, Value, encode
+from tss.envelope import MAX_ENVELOPE_BYTES, PARTY_SCHEMA, Kind, PartyId, Signed, Slot, party_from_value
 from tss.errors import SchemaViolation
 from tss.params import MAX_SIGNERS
 from tss.transcript import hash_commit
@@ -19,7 +19,13 @@ ECHO_SCHEMA: Final = Tuple(
     Bytes(HASH_BYTES), ListOf(Tuple(PARTY_SCHEMA, Bytes(HASH_BYTES)), 1, 2 * MAX_SIGNERS)
 )
 
-_SAID_ONCE: Final = (Kind.MSG, Kind.ECHO, Kind.DONE)
+MAX_SHOW_BYTES: Final = MAX_ENVELOPE_BYTES - 1024
+"""Of a show's payload; the rest of its envelope is smaller than what is left."""
+
+MAX_SHOWS: Final = 4
+"""Shows of one round that are kept of one party: enough for all that fits into what is kept of it at all."""
+
+SAID_ONCE: Final = (Kind.MSG, Kind.ECHO, Kind.DONE)
 """Kinds of which an honest party signs one message a slot. A second abort changes nothing for anybody."""
 
 
@@ -67,10 +73,21 @@ def _digest(proto: str, sid: bytes, round_: int, hashes: Sequence[tuple[PartyId,
     return hash_commit(proto, "echo", sid, round_, [[party.as_list(), item] for party, item in hashes])
 
 
+def peek_echo(payload: bytes) -> list[Value] | None:
+    """The echo that a broadcast begins with; None when it begins with anything else. The rest is not looked at."""
+    reader = Reader(payload, 0, len(payload))
+    try:
+        reader.header(TAG_LIST, "list")
+        reader.take(4)
+        return ECHO_SCHEMA.read(reader, 2)
+    except SchemaViolation:
+        return None
+
+
 def contradicts_shown(echo: EchoRecord, shown: Iterable[Signed]) -> bool:
-    """Whether a party's echo is of other messages than those that it shows."""
+    """Whether a party shows another message than it echoed. What it does not show yet contradicts nothing."""
     hashes = {(signed.body.sender, hashlib.sha256(signed.encoded).digest()) for signed in shown}
-    return hashes != set(echo.hashes)
+    return not hashes <= set(echo.hashes)
 
 
 def two_versions(known: Mapping[Slot, Signed], found: Iterable[Signed]) -> tuple[Signed, Signed] | None:
@@ -78,7 +95,7 @@ def two_versions(known: Mapping[Slot, Signed], found: Iterable[Signed]) -> tuple
     seen: dict[Slot, Signed] = {}
     for signed in found:
         slot = signed.body.slot
-        if slot.kind not in _SAID_ONCE:
+        if slot.kind not in SAID_ONCE:
             continue
         first = known.get(slot) or seen.setdefault(slot, signed)
         if first.encoded != signed.encoded:
@@ -87,5 +104,18 @@ def two_versions(known: Mapping[Slot, Signed], found: Iterable[Signed]) -> tuple
 
 
 def show_value(messages: Sequence[Signed]) -> bytes:
-    """The payload of a show: all signed broadcasts of the round."""
+    """The payload of a show: signed broadcasts of the round."""
     return encode([signed.as_value() for signed in messages])
+
+
+def show_payloads(messages: Sequence[Signed]) -> list[bytes]:
+    """Shows of these messages: one when they fit into it, else the smallest first and as many shows as a peer keeps."""
+    payload = show_value(messages)
+    if len(payload) <= MAX_SHOW_BYTES:
+        return [payload]
+    parts: list[list[Signed]] = [[]]
+    for signed in sorted(messages, key=lambda signed: len(signed.encoded)):
+        if len(show_value([*parts[-1], signed])) > MAX_SHOW_BYTES:
+            parts.append([])
+        parts[-1].append(signed)
+    return [show_value(part) for part in parts[:MAX_SHOWS]]

@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 
-from tss.echo import ECHO_SCHEMA, EchoRecord, contradicts_shown, echo_from_value, echo_of, two_versions
+from tss.echo import (
+    ECHO_SCHEMA,
+    EchoRecord,
+    contradicts_shown,
+    echo_from_value,
+    echo_of,
+    peek_echo,
+    two_versions,
+)
 from tss.encoding import Value, decode
 from tss.envelope import Kind, PartyId, Signed, Slot
-from tss.errors import EchoMismatch, blaming
+from tss.errors import EchoMismatch, SchemaViolation, blaming
 from tss.mailbox import Mailbox, Show
 
 Place = tuple[bytes, int]
@@ -47,28 +56,47 @@ class EchoRounds:
             return echo_from_value(self._proto, *place, value, self._own[place].parties)
 
     def envelopes_equal(self, place: Place) -> bool | None:
-        """Whether all echo envelopes of a round are in and equal to ours; None while one is missing."""
+        """Whether all echo envelopes of a round are in and equal to ours: False as soon as one differs, None before."""
         if place in self._equal:
             return True
         echoes = {}
         for party in self._others:
             signed = self._mail.get(*place, Kind.ECHO, party)
-            if signed is None:
-                return None
-            with blaming(party.index, f"{self._kind}.r{place[1]}.echo"):
-                value = decode(signed.body.payload, ECHO_SCHEMA)
-            echoes[party] = self.read(place, party, value)
-        return self.equal(place, echoes)
+            if signed is not None:
+                with blaming(party.index, f"{self._kind}.r{place[1]}.echo"):
+                    value = decode(signed.body.payload, ECHO_SCHEMA)
+                echoes[party] = self.read(place, party, value)
+        if self.differ(place, echoes):
+            return False
+        if len(echoes) < len(self._others):
+            return None
+        self._equal.add(place)
+        return True
 
-    def equal(self, place: Place, echoes: Mapping[PartyId, EchoRecord]) -> bool:
-        """Compare a round's echoes with ours; when they differ, `showing` is that round from now on."""
+    def travelling_differ(self, place: Place, broadcasts: Iterable[Signed]) -> bool:
+        """Whether an echo of a round differs that travels inside one of the next round's broadcasts at hand.
+
+        One that cannot be read is left to whoever reads the broadcast.
+        """
+        echoes = {}
+        for signed in broadcasts:
+            value = peek_echo(signed.body.payload)
+            if value is not None:
+                with suppress(SchemaViolation):
+                    echoes[signed.body.sender] = self.read(place, signed.body.sender, value)
+        return self.differ(place, echoes)
+
+    def differ(self, place: Place, echoes: Mapping[PartyId, EchoRecord]) -> bool:
+        """Whether one of a round's echoes differs from ours; then `showing` is that round from now on.
+
+        A party that told different things and fell silent after it is found out without its own echo.
+        """
         own = self._own[place]
         if all(echo.digest == own.digest for echo in echoes.values()):
-            self._equal.add(place)
-            return True
+            return False
         self._heard = dict(echoes)
         self.showing = place
-        return False
+        return True
 
     def to_show(self, place: Place) -> list[Signed]:
         """The broadcasts of a round, to be shown to all once; empty when that is done, or before all were in."""
@@ -79,33 +107,34 @@ class EchoRounds:
         return [self._mail.slots[_broadcast(place, party)] for party in own.parties]
 
     def lacking(self) -> tuple[PartyId, ...]:
-        """Parties whose echo of the round in `showing` differs from ours and that have not shown it."""
+        """Parties whose echo of the round in `showing` differs from ours: nothing that they have shown proves anything.
+
+        What would is a message with the hash that they echoed, or any other in its place.
+        """
         if self.showing is None:
             return ()
         own = self._own[self.showing].digest
-        differing = sorted(party for party, echo in self._heard.items() if echo.digest != own)
-        return tuple(party for party in differing if self._show(party) is None)
+        return tuple(sorted(party for party, echo in self._heard.items() if echo.digest != own))
 
     def equivocation(self) -> tuple[Signed, Signed] | None:
         """Two versions of one broadcast among all shows and our own messages."""
-        shown = [signed for show in self._mail.shows.values() for signed in show.messages]
+        shown = [signed for shows in self._mail.shows.values() for show in shows for signed in show.messages]
         return two_versions(self._mail.slots, shown)
 
     def contradiction(self) -> tuple[EchoMismatch, PartyId, Show] | None:
-        """Whose echo is of other messages than those it shows.
+        """Who shows another message than it echoed.
 
-        When those with another echo than ours have shown and nobody equivocated there is one: an echo covers all
-        senders of its round, and two that differ differ in somebody's message, of which only one version was shown.
+        An echo covers all senders of its round, and two that differ differ in somebody's message: to show what one
+        echoed proves that somebody equivocated, to show what we have contradicts the own echo.
         """
+        if self.showing is None:
+            return None
         for party, echo in sorted(self._heard.items()):
-            show = self._show(party)
-            if show is not None and contradicts_shown(echo, show.messages):
-                fault = EchoMismatch("its echo contradicts the messages that it shows")
-                return fault.blame(party.index, f"{self._kind}.r{show.signed.body.round}.echo"), party, show
+            for show in self._mail.shows.get((*self.showing, party), ()):
+                if contradicts_shown(echo, show.messages):
+                    fault = EchoMismatch("its echo contradicts the messages that it shows")
+                    return fault.blame(party.index, f"{self._kind}.r{self.showing[1]}.echo"), party, show
         return None
-
-    def _show(self, party: PartyId) -> Show | None:
-        return None if self.showing is None else self._mail.shows.get((*self.showing, party))
 
 
 def _broadcast(place: Place, party: PartyId) -> Slot:

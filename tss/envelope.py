@@ -25,6 +25,9 @@ from tss.errors import SchemaViolation
 MAX_ENVELOPE_BYTES: Final = 8 << 20
 """The gateway's default body limit; the largest abort message of 16 parties is about 5.4 MB."""
 
+MAX_BROADCAST_BYTES: Final = MAX_ENVELOPE_BYTES - 2048
+"""Of an encoded body that others may have to show: signed, it fits into an envelope of whoever shows it."""
+
 MAX_ROUND: Final = 15
 SIGNATURE_BYTES: Final = 64
 IDENTITY_BYTES: Final = 32

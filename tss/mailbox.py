@@ -9,8 +9,10 @@ from typing import Final
 
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
 
+from tss.echo import MAX_SHOWS, SAID_ONCE
 from tss.encoding import ListOf, decode
 from tss.envelope import (
+    MAX_BROADCAST_BYTES,
     MAX_ENVELOPE_BYTES,
     SIGNED_SCHEMA,
     Body,
@@ -32,7 +34,7 @@ MAX_EARLY_PER_PARTY: Final = 16
 """Messages of a sid that this party cannot compute yet; nobody honest is further ahead than one round."""
 
 MAX_KEPT_BYTES_PER_PARTY: Final = 2 * MAX_ENVELOPE_BYTES
-"""All that is kept of one member. The largest honest sender shows a round (one envelope) and opens one in an abort."""
+"""All that is kept of one member. The largest honest sender shows a round and opens one in an abort, an envelope each."""
 
 _SHOW_SCHEMA: Final = ListOf(SIGNED_SCHEMA, 1, 2 * MAX_SIGNERS)
 _IN_SESSION: Final = (Kind.MSG, Kind.ECHO, Kind.DONE, Kind.SHOW, Kind.COMPLAINT, Kind.ABORT)
@@ -63,7 +65,7 @@ class SessionKey:
 
 @dataclass(frozen=True)
 class Show:
-    """A signed show, and the validly signed broadcasts of its round that it holds."""
+    """A signed show, and the broadcasts of its round that it holds, each signed by its sender."""
 
     signed: Signed
     messages: tuple[Signed, ...]
@@ -82,7 +84,7 @@ class Mailbox:
         self.sid: bytes | None = None
         self.key: SessionKey | None = None
         self.slots: dict[Slot, Signed] = {}
-        self.shows: dict[tuple[bytes, int, PartyId], Show] = {}
+        self.shows: dict[tuple[bytes, int, PartyId], list[Show]] = {}
         self.dropped: Counter[str] = Counter()
 
     def open(self, envelope: bytes) -> Signed | None:
@@ -117,6 +119,8 @@ class Mailbox:
         else:
             encoded, signature = parts
             body = decode_body(encoded)
+            if body.kind in SAID_ONCE and len(encoded) > MAX_BROADCAST_BYTES:
+                return "size"
         if not verify_signature(self._identities[body.sender], encoded, signature):
             return "signature"
         return Signed(body, encoded, signature)
@@ -182,21 +186,31 @@ class Mailbox:
         return self.slots.get(Slot(sid, round_, kind, sender, to))
 
     def keep_show(self, signed: Signed) -> Show | None:
-        """Keep the first show of a sender and round; None when it is not the first. Raises SchemaViolation."""
+        """Keep a show; None when it is a copy or one too many.
+
+        Raises SchemaViolation unless all that it holds are broadcasts of its round that members signed.
+        """
         body = signed.body
         key = (body.sid, body.round, body.sender)
-        if key in self.shows or not self._room_for(signed):
+        known = self.shows.get(key, [])
+        if any(show.signed.encoded == signed.encoded for show in known):
             return None
+        if len(known) >= MAX_SHOWS:
+            self.dropped["show"] += 1
+            return None
+        if not self._room_for(signed):
+            return None
+        items = decode(body.payload, _SHOW_SCHEMA)
         place = (body.sid, body.round, Kind.MSG, None)
-        self.shows[key] = Show(
-            signed,
-            tuple(
-                shown
-                for shown in self.authentic(decode(body.payload, _SHOW_SCHEMA))
-                if (shown.body.sid, shown.body.round, shown.body.kind, shown.body.to) == place
-            ),
+        messages = tuple(
+            shown
+            for shown in self.authentic(items)
+            if (shown.body.sid, shown.body.round, shown.body.kind, shown.body.to) == place
         )
-        return self.shows[key]
+        if len(messages) != len(items):
+            raise SchemaViolation("a show of what is no broadcast of its round")
+        self.shows[key] = [*known, Show(signed, messages)]
+        return self.shows[key][-1]
 
     def authentic(self, items: Iterable[Sequence[bytes]]) -> list[Signed]:
         """Those [body, signature] that members of this session signed in it. Raises SchemaViolation."""

@@ -20,10 +20,11 @@ ProtocolError and its kind.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, Final
 
-from tss.echo import ECHO_SCHEMA, EchoRecord, show_value, two_versions
+from tss.echo import ECHO_SCHEMA, SAID_ONCE, EchoRecord, show_payloads, two_versions
 from tss.echo_rounds import EchoRounds, Place
 from tss.effects import (
     Compute,
@@ -42,6 +43,7 @@ from tss.effects import (
 )
 from tss.encoding import Bytes, Optional, Schema, Text, Tuple, Value, decode, encode
 from tss.envelope import (
+    MAX_BROADCAST_BYTES,
     MAX_ENVELOPE_BYTES,
     PARTY_SCHEMA,
     Body,
@@ -152,8 +154,6 @@ class Session:
 
     def abort(self, error: ProtocolError) -> list[Outgoing]:
         """End the session for a reason of our own; before `start` this declines the proposal."""
-        if self.finished:
-            return []
         return self._guard(lambda: self._fail(error))
 
     @property
@@ -177,11 +177,12 @@ class Session:
     @property
     def waiting_for(self) -> tuple[PartyId, ...]:
         """Parties whose messages the present phase lacks."""
-        if self.finished or self.jobs:
+        if self.finished:
             return ()
         if self._echoes.showing is not None:
             return self._echoes.lacking()
-        return tuple(sorted({slot.sender for slot in self._missing_slots()}))
+        missing = self._missing_messages() + self._missing_echoes()
+        return tuple(sorted({slot.sender for slot in missing}))
 
     def _refuse_when_finished(self) -> None:
         if self.finished:
@@ -221,8 +222,15 @@ class Session:
                 raise self._equivocation(known, signed)
             self._advance()
 
-    def _decoding(self, signed: Signed) -> blaming:
-        return blaming(signed.body.sender.index, f"{self.setup.kind}.{signed.body.kind}.schema")
+    @contextmanager
+    def _decoding(self, signed: Signed) -> Iterator[None]:
+        """Blames what is wrong with a message that has no slot on its sender; the message is the evidence."""
+        try:
+            yield
+        except SchemaViolation as fault:
+            fault.blame(signed.body.sender.index, f"{self.setup.kind}.{signed.body.kind}.schema")
+            fault.evidence = self._evidence(fault, signed.body.sender, [signed]).encode()
+            raise
 
     def _take_abort(self, signed: Signed) -> None:
         with self._decoding(signed):
@@ -308,24 +316,11 @@ class Session:
             return
         if self._generator is None:
             self._advance_round0()
-        elif self.setup.round0 is Round0.WITH_ROUND_1:
-            # Without waiting for round 1: where acceptances differ the sids do, and no message of round 1 arrives.
-            self._echo_passed((self.setup.ph, 0), self.parties)
-        while self._waiting is not None and self._echoes.showing is None:
-            receive = self._waiting
-            if self._missing_slots() or not self._blocking_echo_passed(receive):
-                return
-            received = self._collect(receive)
-            if self._echoes.showing is not None:
-                return
-            if receive.echo is Echo.NEXT and receive.broadcast is not None:
-                self._echo_to_check = (self.sid_or_fail(), receive.round)
-                self._echo_to_send = self._echoes.own(self._echo_to_check, self._senders(receive))
-            self._waiting = None
-            self._run(_sending(received))
+        elif self._round0_passed():
+            self._advance_rounds()
 
     def _advance_round0(self) -> None:
-        if self._echoes.showing is not None or self._missing_slots():
+        if self._echoes.showing is not None or self._missing_messages():
             return
         place = (self.setup.ph, 0)
         if self.setup.round0 is Round0.WITH_ROUND_1:
@@ -334,31 +329,62 @@ class Session:
         elif self._echo_passed(place, self.parties):
             self._enter_session()
 
+    def _round0_passed(self) -> bool:
+        """Whether nothing of round 0 is left to wait for.
+
+        With round 1 its echoes are compared without waiting for that: where acceptances differ the sids do, and no
+        message of round 1 arrives.
+        """
+        if self.setup.round0 is not Round0.WITH_ROUND_1:
+            return True
+        return self._echo_passed((self.setup.ph, 0), self.parties)
+
+    def _advance_rounds(self) -> None:
+        while self._waiting is not None and self._echoes.showing is None:
+            receive = self._waiting
+            due = None if receive.broadcast is None else self._echo_to_check
+            if due is not None and self._travelling_echo_differs(due, receive):
+                return
+            if self._missing_messages() or not self._blocking_echo_passed(receive):
+                return
+            received = self._collect(receive, due)
+            if receive.echo is Echo.NEXT and receive.broadcast is not None:
+                self._echo_to_check = (self.sid_or_fail(), receive.round)
+                self._echo_to_send = self._echoes.own(self._echo_to_check, self._senders(receive))
+            self._waiting = None
+            self._run(_sending(received))
+
     def sid_or_fail(self) -> bytes:
         """The sid, once it is known."""
         if self.sid is None:
             raise InternalError("the session id is not known yet")
         return self.sid
 
-    def _missing_slots(self) -> list[Slot]:
-        """Slots that the present phase waits for and that are still empty."""
+    def _missing_messages(self) -> list[Slot]:
+        """Slots that the present phase waits for and that are still empty, those of echo envelopes aside."""
         ph, receive = self.setup.ph, self._waiting
         wanted: list[Slot] = []
         if self._generator is None:
-            wanted += [Slot(ph, 0, Kind.MSG, party, None) for party in self.others]
-            if self._echoes.sent((ph, 0)):
-                wanted += [Slot(ph, 0, Kind.ECHO, party, None) for party in self.others]
+            wanted = [Slot(ph, 0, Kind.MSG, party, None) for party in self.others]
         elif receive is not None:
-            sid = self.sid_or_fail()
             for party in self._from(receive):
                 if receive.broadcast is not None:
-                    wanted.append(Slot(sid, receive.round, receive.kind, party, None))
+                    wanted.append(Slot(self.sid_or_fail(), receive.round, receive.kind, party, None))
                 if receive.p2p is not None:
-                    wanted.append(Slot(sid, receive.round, receive.kind, party, self.me))
-            if self.setup.round0 is Round0.WITH_ROUND_1:
-                wanted += [Slot(ph, 0, Kind.ECHO, party, None) for party in self.others]
-            if self._echoes.sent((sid, receive.round)):
-                wanted += [Slot(sid, receive.round, Kind.ECHO, party, None) for party in self.others]
+                    wanted.append(Slot(self.sid_or_fail(), receive.round, receive.kind, party, self.me))
+        return [slot for slot in wanted if slot not in self._mail.slots]
+
+    def _missing_echoes(self) -> list[Slot]:
+        """Slots of echo envelopes that are still empty, in the rounds in which ours was sent."""
+        places = [(self.setup.ph, 0)]
+        if self._waiting is not None:
+            places.append((self.sid_or_fail(), self._waiting.round))
+        wanted = [
+            Slot(*place, Kind.ECHO, party, None)
+            for place in places
+            if self._echoes.sent(place)
+            for party in self.others
+        ]
         return [slot for slot in wanted if slot not in self._mail.slots]
 
     def _from(self, receive: Receive) -> Sequence[PartyId]:
@@ -456,7 +482,8 @@ class Session:
     ) -> bytes:
         signed = self._sign(Body(self.suite.proto, sid, round_, kind, self.me, to, payload))
         envelope = pack(signed) if to is None else seal(signed, self._epks[to])
-        if len(envelope) > MAX_ENVELOPE_BYTES:
+        shown_later = to is None and kind in SAID_ONCE
+        if len(envelope) > MAX_ENVELOPE_BYTES or (shown_later and len(signed.encoded) > MAX_BROADCAST_BYTES):
             raise InternalError(f"a {kind} message of {len(envelope)} bytes, which no peer takes")
         if durably is not None:
             self._persist(Durable(durably.record, envelope))
@@ -489,22 +516,30 @@ class Session:
             self._show_and_judge(place)
         return bool(equal)
 
-    def _show_and_judge(self, place: Place) -> None:
-        """The echoes of a round differ: show all that we have of it, once, and judge what the others show."""
-        shown = self._echoes.to_show(place)
-        if shown:
-            self._send(*place, Kind.SHOW, show_value(shown))
-        self._judge()
+    def _travelling_echo_differs(self, due: Place, receive: Receive) -> bool:
+        slots = (
+            Slot(self.sid_or_fail(), receive.round, receive.kind, party, None)
+            for party in self._from(receive)
+        )
+        at_hand = [self._mail.slots[slot] for slot in slots if slot in self._mail.slots]
+        differs = self._echoes.travelling_differ(due, at_hand)
+        if differs:
+            self._show_and_judge(due)
+        return differs
 
-    def _judge(self) -> None:
-        """Raise what the shows at hand prove."""
+    def _show_and_judge(self, place: Place) -> None:
+        """The echoes of a round differ: show all that we have of it, once, and raise what the shows at hand prove."""
+        shown = self._echoes.to_show(place)
+        for payload in show_payloads(shown) if shown else ():
+            self._send(*place, Kind.SHOW, payload)
         versions = self._echoes.equivocation()
         if versions is not None:
             raise self._equivocation(*versions)
         found = self._echoes.contradiction()
         if found is not None:
             fault, accused, show = found
-            fault.evidence = self._evidence(fault, accused, [show.signed]).encode()
+            own = [signed for signed in self._broadcasts() if signed.body.sender == accused]
+            fault.evidence = self._evidence(fault, accused, [*own, show.signed]).encode()
             raise fault
 
     def _equivocation(self, first: Signed, second: Signed) -> ProtocolError:
@@ -521,12 +556,10 @@ class Session:
 
     # -- decoding a round ----------------------------------------------------------------------------------------
 
-    def _collect(self, receive: Receive) -> dict[PartyId, Received]:
-        """Decode the messages of a round and check the echoes that travel inside."""
+    def _collect(self, receive: Receive, due: Place | None) -> dict[PartyId, Received]:
+        """Decode the messages of a round. Echoes of the round `due` travel inside; what can be read of them is equal."""
         sid = self.sid_or_fail()
         received: dict[PartyId, Received] = {}
-        echoes: dict[PartyId, EchoRecord] = {}
-        due = None if receive.broadcast is None else self._echo_to_check
         for party in self._from(receive):
             broadcast, p2p = None, None
             signed_b = self._mail.get(sid, receive.round, receive.kind, party)
@@ -540,14 +573,12 @@ class Session:
                             "an echo where none is due" if echo else "no echo where one is due"
                         )
                     if due is not None:
-                        echoes[party] = self._echoes.read(due, party, echo)
+                        self._echoes.read(due, party, echo)
                 if receive.p2p is not None and signed_p is not None:
                     p2p = decode(signed_p.body.payload, receive.p2p)
             received[party] = Received(broadcast, p2p, signed_b, signed_p)
         if due is not None:
             self._echo_to_check = None
-            if not self._echoes.equal(due, echoes):
-                self._show_and_judge(due)
         return received
 
     # -- ending --------------------------------------------------------------------------------------------------
@@ -575,7 +606,10 @@ class Session:
 
     def _complain(self, scope: bytes, accused: PartyId, error: PeerFault) -> None:
         if error.evidence is None:
-            error.evidence = self._evidence(error, accused, ()).encode()
+            opened = [
+                s for slot, s in self._mail.slots.items() if (slot.sender, slot.to) == (accused, self.me)
+            ]
+            error.evidence = self._evidence(error, accused, [*self._broadcasts(), *opened]).encode()
         claim = [accused.as_list(), _clip(error.check, MAX_CHECK)]
         room = MAX_ENVELOPE_BYTES - _COMPLAINT_OVERHEAD
         self._send(
@@ -594,16 +628,13 @@ class Session:
         if self._generator is not None:
             self._generator.close()
 
-    def _evidence(self, error: PeerFault, accused: PartyId, extra: Sequence[Signed]) -> Evidence:
-        """All that a third party needs to look at this fault again."""
-        relevant = [
-            signed
-            for slot, signed in self._mail.slots.items()
-            if slot.to is None or (slot.sender == accused and slot.to == self.me)
-        ]
+    def _broadcasts(self) -> list[Signed]:
+        return [signed for slot, signed in self._mail.slots.items() if slot.to is None]
+
+    def _evidence(self, error: PeerFault, accused: PartyId, messages: Sequence[Signed]) -> Evidence:
+        """What a third party needs to look at this fault again."""
         return Evidence.collect(
-            proto=self.suite.proto, sid_preimage=self.sid_preimage, accused=accused, check=error.check,
-            messages=[*relevant, *extra],
+            proto=self.suite.proto, sid_preimage=self.sid_preimage, accused=accused, check=error.check, messages=messages
         )  # fmt: skip
 
 

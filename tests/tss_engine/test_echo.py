@@ -9,18 +9,32 @@ import pytest
 from session_testing import Anything, identity_of
 from tss_testing import TINY
 
+import tss.echo
 from tss.echo import (
     ECHO_SCHEMA,
     EchoRecord,
     contradicts_shown,
     echo_from_value,
     echo_of,
+    peek_echo,
+    show_payloads,
     show_value,
     two_versions,
 )
 from tss.echo_rounds import EchoRounds
 from tss.encoding import decode, encode
-from tss.envelope import Body, Kind, PartyId, Signed, holder, sign
+from tss.envelope import (
+    MAX_BROADCAST_BYTES,
+    MAX_ENVELOPE_BYTES,
+    Body,
+    Kind,
+    PartyId,
+    Signed,
+    decode_body,
+    holder,
+    pack,
+    sign,
+)
 from tss.errors import EchoMismatch, SchemaViolation
 from tss.mailbox import Mailbox
 from tss.params import MAX_SIGNERS
@@ -144,6 +158,65 @@ def test_an_echos_digest_is_the_hash_of_its_own_list(proto, sid, round_):
             echo_from_value(PROTO, SID, 1, [other, listed], PARTIES)
 
 
+@pytest.mark.parametrize("rest", [None, 5, [1, "x"], b"x" * 1000], ids=repr)
+def test_the_echo_that_a_broadcast_begins_with(rest):
+    assert peek_echo(encode([ECHO.as_value(), rest])) == value_of(ECHO)
+    assert peek_echo(encode([None, rest])) is None
+    assert peek_echo(encode([ECHO.digest, rest])) is None
+    assert peek_echo(encode([[ECHO.digest[:31], ECHO.as_value()[1]], rest])) is None
+
+
+@pytest.mark.parametrize(
+    "payload", [b"", b"\x06", encode([]), encode(None), encode([ECHO.as_value()])[:-1]], ids=repr
+)
+def test_what_begins_with_no_echo(payload):
+    assert peek_echo(payload) is None
+
+
+# -- shows -------------------------------------------------------------------------------------------------------
+
+
+def sizes(payloads: list[bytes]) -> list[list[int]]:
+    """The sizes of the payloads of all messages, show by show."""
+    shows = [decode(payload, Anything(TINY.group)) for payload in payloads]
+    return [[len(decode_body(encoded).payload) for encoded, _ in show] for show in shows]
+
+
+def test_a_round_is_one_show_when_it_fits():
+    shown = [message(party, bytes(size)) for party, size in zip(PARTIES, (30, 10, 20, 5), strict=True)]
+    assert sizes(show_payloads(shown)) == [[30, 10, 20, 5]]
+    assert show_payloads(shown) == [show_value(shown)]
+
+
+def test_a_round_is_one_show_up_to_the_last_byte(monkeypatch):
+    shown = [message(party, bytes(30)) for party in PARTIES]
+    monkeypatch.setattr(tss.echo, "MAX_SHOW_BYTES", len(show_value(shown)))
+    assert len(show_payloads(shown)) == 1
+    monkeypatch.setattr(tss.echo, "MAX_SHOW_BYTES", len(show_value(shown)) - 1)
+    assert len(show_payloads(shown)) == 2
+
+
+def test_else_it_is_several_the_smallest_messages_first(monkeypatch):
+    shown = [
+        message(party, bytes(size)) for party, size in zip(PARTIES, (3000, 1000, 2000, 500), strict=True)
+    ]
+    room = len(show_value([shown[1], shown[3]]))
+    monkeypatch.setattr(tss.echo, "MAX_SHOW_BYTES", max(room, len(show_value([shown[0]]))))
+    assert sizes(show_payloads(shown)) == [[500, 1000], [2000], [3000]]
+    monkeypatch.setattr(tss.echo, "MAX_SHOWS", 2)
+    assert sizes(show_payloads(shown)) == [[500, 1000], [2000]]
+
+
+def test_any_message_that_a_peer_takes_can_be_shown():
+    body = Body("p" * 64, SID, 15, Kind.MSG, PartyId("r" * 16, 1), None, b"")
+    body = replace(body, payload=bytes(MAX_BROADCAST_BYTES - len(body.encode())))
+    signed = sign(body, identity_of(A).sign)
+    assert len(signed.encoded) == MAX_BROADCAST_BYTES
+    (payload,) = show_payloads([signed])
+    show = replace(body, kind=Kind.COMPLAINT, payload=payload)
+    assert len(pack(sign(show, identity_of(A).sign))) <= MAX_ENVELOPE_BYTES
+
+
 # -- what two messages and a show prove --------------------------------------------------------------------------
 
 
@@ -182,14 +255,15 @@ def test_which_kinds_are_said_once(kind):
     assert two_versions({}, [first, second]) == ((first, second) if said_once else None)
 
 
-def test_a_show_contradicts_an_echo_of_anything_else():
+def test_a_show_of_another_message_contradicts_an_echo():
     shown = list(MESSAGES.values())
     assert not contradicts_shown(ECHO, shown)
     assert not contradicts_shown(ECHO, [*reversed(shown), shown[0]])
-    assert contradicts_shown(ECHO, shown[1:])
+    assert not contradicts_shown(ECHO, shown[1:]), "the rest may come in another show"
+    assert not contradicts_shown(ECHO, [])
     assert contradicts_shown(ECHO, [*shown, message(holder(11))])
     assert contradicts_shown(ECHO, [*shown[:3], message(C, b"other")])
-    assert contradicts_shown(ECHO, [])
+    assert contradicts_shown(ECHO, [message(C, b"other")])
 
 
 def test_who_said_what_is_part_of_an_echo():
@@ -250,14 +324,38 @@ def test_echoes_are_compared_when_all_are_in():
     assert rounds.lacking() == ()
 
 
+@pytest.mark.parametrize("missing", [None, A, B, C], ids=str)
 @pytest.mark.parametrize("different", [A, B, C], ids=str)
-def test_one_different_echo_is_enough(different):
-    echoes = [echo_message(party, OTHER if party == different else ECHO) for party in (A, B, C)]
+def test_one_different_echo_is_enough(different, missing):
+    """Also while others are missing: who told different things must not get away by silence."""
+    if different == missing:
+        return
+    echoes = [
+        echo_message(party, OTHER if party == different else ECHO) for party in (A, B, C) if party != missing
+    ]
     rounds, _ = echo_rounds(*MESSAGES.values(), *echoes)
     rounds.own((SID, 1), PARTIES)
     assert rounds.envelopes_equal((SID, 1)) is False
     assert rounds.showing == (SID, 1)
     assert rounds.lacking() == (different,)
+
+
+def test_travelling_echoes_are_compared_as_they_come():
+    rounds, _ = echo_rounds(*MESSAGES.values())
+    rounds.own((SID, 1), PARTIES)
+    equal, other = encode([ECHO.as_value(), 1]), encode([OTHER.as_value(), "any"])
+    foreign = encode([echo_of(PROTO, SID, 2, BODIES).as_value(), 1])
+    unread = [
+        message(A, b"", round_=2),
+        message(B, foreign, round_=2),
+        message(C, encode([None, 1]), round_=2),
+    ]
+    assert rounds.travelling_differ((SID, 1), []) is False
+    assert rounds.travelling_differ((SID, 1), [message(A, equal, round_=2), *unread]) is False
+    assert rounds.showing is None
+    assert rounds.travelling_differ((SID, 1), [*unread[:2], message(C, other, round_=2)]) is True
+    assert rounds.showing == (SID, 1)
+    assert rounds.lacking() == (C,)
 
 
 def test_equal_echoes_stay_equal():
@@ -296,16 +394,16 @@ def shown(sender: PartyId, *messages: Signed, round_: int = 1) -> Signed:
     return message(sender, show_value(messages), kind=Kind.SHOW, round_=round_)
 
 
-def test_whoever_echoed_something_else_has_to_show():
+def test_whoever_echoed_something_else_is_waited_for():
+    """What it shows ends the session, or proves nothing."""
     rounds, mail = echo_rounds(*MESSAGES.values())
     rounds.own((SID, 1), PARTIES)
-    assert rounds.equal((SID, 1), {A: OTHER, B: ECHO, C: OTHER}) is False
+    assert rounds.differ((SID, 1), {A: OTHER, B: ECHO, C: OTHER}) is True
+    assert rounds.showing == (SID, 1)
     assert rounds.lacking() == (A, C)
-    mail.keep_show(shown(B, *MESSAGES.values()))
-    mail.keep_show(shown(C, *MESSAGES.values(), round_=2))
+    mail.keep_show(shown(A, MESSAGES[A]))
     assert rounds.lacking() == (A, C)
-    mail.keep_show(shown(A, *MESSAGES.values()))
-    assert rounds.lacking() == (C,)
+    assert (rounds.equivocation(), rounds.contradiction()) == (None, None)
 
 
 def test_two_versions_in_shows_or_between_a_show_and_ours():
@@ -326,11 +424,13 @@ def test_two_versions_in_shows_or_between_a_show_and_ours():
 def test_a_party_that_shows_something_else_than_it_echoed_is_blamed(echo):
     rounds, mail = echo_rounds(*MESSAGES.values())
     rounds.own((SID, 1), PARTIES)
-    rounds.equal((SID, 1), {A: OTHER, B: echo, C: ECHO})
+    rounds.differ((SID, 1), {A: OTHER, B: echo, C: ECHO})
     assert rounds.contradiction() is None
     mail.keep_show(shown(C, *MESSAGES.values()))
     assert rounds.contradiction() is None
-    lie = shown(B, *(MESSAGES[party] for party in (ME, A, B)))
+    mail.keep_show(shown(B, MESSAGES[ME]))
+    assert rounds.contradiction() is None
+    lie = shown(B, MESSAGES[A], message(C, b"other") if echo is ECHO else MESSAGES[B])
     mail.keep_show(lie)
     found = rounds.contradiction()
     assert found is not None
@@ -342,9 +442,9 @@ def test_a_party_that_shows_something_else_than_it_echoed_is_blamed(echo):
 def test_a_show_of_another_round_contradicts_nothing():
     rounds, mail = echo_rounds(*MESSAGES.values())
     rounds.own((SID, 1), PARTIES)
-    mail.keep_show(shown(A, message(A, round_=2), round_=2))
+    mail.keep_show(shown(A, message(A, b"other", round_=2), round_=2))
     assert rounds.contradiction() is None
-    rounds.equal((SID, 1), {A: OTHER, B: ECHO, C: ECHO})
+    rounds.differ((SID, 1), {A: OTHER, B: ECHO, C: ECHO})
     assert rounds.contradiction() is None
 
 
@@ -352,9 +452,9 @@ def test_of_two_contradictions_the_first_party_is_named():
     """All honest parties see the same shows sooner or later; the order makes the outcome one."""
     rounds, mail = echo_rounds(*MESSAGES.values())
     rounds.own((SID, 1), PARTIES)
-    rounds.equal((SID, 1), {C: OTHER, B: OTHER, A: ECHO})
+    rounds.differ((SID, 1), {C: OTHER, B: OTHER, A: ECHO})
     for party in (C, B):
-        mail.keep_show(shown(party, MESSAGES[A]))
+        mail.keep_show(shown(party, MESSAGES[B]))
     found = rounds.contradiction()
     assert found is not None
     assert found[1] == B

@@ -95,7 +95,7 @@ WRONG = [
     (0, "x" * 65), (0, b"suite/v1"),
     (1, SID[:31]), (1, SID + b"x"), (1, b""),
     (2, 16), (2, -1), (2, LEADING_ZERO), (2, 1 << 64), (2, None),
-    (3, "shout"), (3, "MSG"), (3, ""), (3, "m" * 17), (3, None),
+    (3, "shout"), (3, "MSG"), (3, "complaints"), (3, ""), (3, "m" * 17), (3, None),
     (4, ["r" * 17, 2]), (4, ["holder", 1 << 32]), (4, ["holder", -2]), (4, ["holder"]), (4, ["holder", 2, 2]), (4, None),
     (5, ["r" * 17, 1]), (5, ["holder", 1 << 32]), (5, ["holder", -1]), (5, ["holder"]), (5, 1),
     (6, "payload"), (6, None), (6, ["payload"]),

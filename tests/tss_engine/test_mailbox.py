@@ -12,8 +12,9 @@ from session_testing import Identity, identity_of
 from tss_testing import SeededRng
 
 import tss.mailbox
+from tss.echo import MAX_SHOWS
 from tss.encoding import encode
-from tss.envelope import Body, Kind, PartyId, Signed, holder, pack, seal, sign
+from tss.envelope import MAX_BROADCAST_BYTES, Body, Kind, PartyId, Signed, holder, pack, seal, sign
 from tss.errors import SchemaViolation
 from tss.mailbox import MAX_EARLY_PER_PARTY, MAX_KEPT_BYTES_PER_PARTY, Mailbox, SessionKey
 from tss.params import MAX_SIGNERS
@@ -185,6 +186,22 @@ def test_inside_and_outside_of_a_seal_agree(change):
     assert_dropped(box(), sealed_under(header, signed(replace(header, **change))), "header")
 
 
+@pytest.mark.parametrize("kind", ["msg", "echo", "done"])
+def test_a_broadcast_that_no_show_holds_is_dropped(kind):
+    body = message(kind=Kind(kind))
+    body = replace(body, payload=bytes(MAX_BROADCAST_BYTES - len(replace(body, payload=b"").encode())))
+    assert box().open(pack(signed(body))) == signed(body)
+    assert_dropped(box(), pack(signed(replace(body, payload=body.payload + b"x"))), "size")
+
+
+@pytest.mark.parametrize("kind", ["show", "complaint", "abort"])
+def test_what_is_shown_to_nobody_may_fill_its_envelope(kind):
+    body = message(payload=bytes(MAX_BROADCAST_BYTES), kind=Kind(kind))
+    assert box().open(pack(signed(body))) == signed(body)
+    private = message(payload=bytes(MAX_BROADCAST_BYTES), to=ME)
+    assert box().open(sealed(private)) == signed(private)
+
+
 # -- messages that come early ------------------------------------------------------------------------------------
 
 
@@ -330,7 +347,7 @@ def test_a_show_holds_the_broadcasts_of_its_round():
     assert kept is not None
     assert kept.signed == show(message(A), message(ME))
     assert kept.messages == (signed(message(A)), signed(message(ME)))
-    assert mailbox.shows == {(SID, 1, A): kept}
+    assert mailbox.shows == {(SID, 1, A): [kept]}
 
 
 @pytest.mark.parametrize(
@@ -341,10 +358,11 @@ def test_a_show_holds_the_broadcasts_of_its_round():
     ],
     ids=str,
 )  # fmt: skip
-def test_what_a_show_holds_of_elsewhere_is_not_shown(shown):
-    kept = box().keep_show(show(message(B), shown))
-    assert kept is not None
-    assert kept.messages == (signed(message(B)),)
+def test_a_show_of_anything_else_is_a_violation(shown):
+    mailbox = box()
+    with pytest.raises(SchemaViolation, match="no broadcast of its round"):
+        mailbox.keep_show(show(message(B), shown))
+    assert mailbox.shows == {}
 
 
 def test_a_show_of_round_0_is_under_the_proposals_hash():
@@ -353,22 +371,31 @@ def test_a_show_of_round_0_is_under_the_proposals_hash():
     assert kept.messages == (signed(message(B, sid=PH, round_=0)),)
 
 
-def test_a_show_holds_only_what_is_signed():
+def test_a_show_of_what_nobody_signed_is_a_violation():
+    """It cannot frame the party whose message it pretends to be."""
     payload = encode([[message(B).encode(), signed(message(A)).signature]])
-    kept = box().keep_show(signed(message(payload=payload, kind=Kind.SHOW)))
-    assert kept is not None
-    assert kept.messages == ()
+    with pytest.raises(SchemaViolation, match="no broadcast of its round"):
+        box().keep_show(signed(message(payload=payload, kind=Kind.SHOW)))
 
 
-def test_the_first_show_of_a_member_and_round_is_kept():
+def test_a_copy_of_a_show_is_kept_once():
     mailbox = box()
     assert mailbox.keep_show(show(message(A))) is not None
-    assert mailbox.keep_show(show(message(B))) is None
+    assert mailbox.keep_show(show(message(A))) is None
+    assert len(mailbox.shows[SID, 1, A]) == 1
+    assert mailbox.dropped.total() == 0
+
+
+def test_shows_of_a_member_and_round_are_bounded():
+    mailbox = box()
+    for number in range(MAX_SHOWS + 1):
+        kept = mailbox.keep_show(show(message(A, bytes([number]))))
+        assert (kept is None) == (number == MAX_SHOWS)
+    assert mailbox.dropped == {"show": 1}
     assert mailbox.keep_show(show(message(A), sender=B)) is not None
     assert mailbox.keep_show(show(message(round_=2), round_=2)) is not None
     assert mailbox.keep_show(show(message(sid=PH), sid=PH)) is not None
-    assert mailbox.shows[SID, 1, A].messages == (signed(message(A)),)
-    assert mailbox.dropped.total() == 0
+    assert [len(shows) for shows in mailbox.shows.values()] == [MAX_SHOWS, 1, 1, 1]
 
 
 def test_shows_count_to_what_is_kept_of_a_member(monkeypatch):

@@ -174,6 +174,21 @@ def test_the_largest_number_and_all_signers_are_taken():
     assert decode_proposal(TINY, proposal("presign", tail).body(TINY)).tail == tail
 
 
+def test_accounts_of_an_aux_run_are_bounded():
+    most = proposal("aux", [[ID] * 10_000])
+    assert decode_proposal(TINY, most.body(TINY)) == most
+    with pytest.raises(SchemaViolation, match="list of 10001 items"):
+        decode_proposal(TINY, proposal("aux", [[ID] * 10_001]).body(TINY))
+
+
+def test_a_tail_of_a_megabyte_is_read():
+    """And then found to be no tail of its kind."""
+    assert MAX_TAIL == 1024 * 1024
+    fields = [*PAYLOAD[:4], bytes(MAX_TAIL), *PAYLOAD[5:]]
+    with pytest.raises(SchemaViolation, match="tag 0 where"):
+        decode_proposal(TINY, body_of(encode(fields)))
+
+
 def test_a_tail_with_trailing_bytes_is_refused():
     fields = [*PAYLOAD[:4], encode([3, 2]) + b"\x00", *PAYLOAD[5:]]
     with pytest.raises(SchemaViolation, match="trailing"):

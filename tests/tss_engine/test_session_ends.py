@@ -127,6 +127,13 @@ def test_a_deadline_while_computing_names_nobody():
     assert (solo.session.error.silent, solo.session.error.phase) == ((), "test.computing")
 
 
+def test_a_session_that_ended_in_round_0_waits_for_nobody():
+    solo = Solo()
+    solo.start()
+    solo.expire()
+    assert state(solo) == ("ended", [])
+
+
 def test_a_deadline_may_pass_before_the_start():
     solo = Solo()
     solo.hear(solo.acceptance(3))

@@ -358,7 +358,7 @@ def test_a_second_version_is_an_equivocation(what):
     assert solo.session.error is None
     solo.hear(second)
     assert_blames(solo, 3, Equivocation, check)
-    assert holds(solo, first, second)
+    assert set(read_evidence(solo.session.error, solo.identities).messages) == {first, second}
     assert read_evidence(solo.session.error, solo.identities).equivocates()
 
 
@@ -476,8 +476,10 @@ WRONG_CONTROL = {
 )
 def test_a_wrong_abort_complaint_or_show_is_blamed(kind, value):
     solo = entered()
-    solo.hear(solo.body(3, 0, value, kind=kind))
+    wrong = solo.body(3, 0, value, kind=kind)
+    solo.hear(wrong)
     assert_blames(solo, 3, SchemaViolation, f"test.{kind}.schema")
+    assert read_evidence(solo.session.error, solo.identities).messages == (wrong,)
 
 
 # -- complaints --------------------------------------------------------------------------------------------------
