@@ -158,6 +158,7 @@ def test_parties_with_other_aux_sets_do_not_complete():
         assert certificate(outcomes, i) is None
 
 
+@pytest.mark.attack("C8")
 def test_who_says_another_done_to_one_party_is_not_blamed_and_that_party_does_not_activate():
     """It may be a fault of ours: the state stays pending, and the certificate of the others brings it up."""
     outcomes = run(tamper={3: [says(15, lambda _done: bytes(32), kind=Kind.DONE, only_to=1)]})
@@ -189,6 +190,7 @@ def test_a_party_that_withholds_its_done_is_named_and_the_state_stays():
         assert certificate(outcomes, i) is None
 
 
+@pytest.mark.attack("C8")
 def test_an_abort_after_done_undoes_nothing():
     """Party 3 cannot store its state and says so; whoever has said done keeps what it has."""
 

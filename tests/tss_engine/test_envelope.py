@@ -230,6 +230,7 @@ def test_a_sealed_message_opens():
     assert unseal(sealed, EPK) == (signed.encoded, signed.signature)
 
 
+@pytest.mark.attack("C10")
 def test_it_shows_nothing_of_its_payload():
     signed, sealed = sealed_message()
     assert b"payload" in signed.encoded
@@ -317,6 +318,7 @@ def test_routing_refuses_what_is_no_envelope(envelope):
 
 @DETERMINISTIC
 @given(st.binary(max_size=300))
+@pytest.mark.attack("E7")
 def test_any_bytes_are_an_envelope_or_a_schema_violation(data):
     with contextlib.suppress(SchemaViolation):
         routing(data)

@@ -142,6 +142,7 @@ def test_only_round_0_stands_under_the_proposals_hash(sid, to):
     assert_dropped(box(sid=sid), sealed(body) if to else pack(signed(body)), "round")
 
 
+@pytest.mark.attack("C10")
 @pytest.mark.parametrize("to", [None, ME], ids=["broadcast", "sealed"])
 @pytest.mark.parametrize("by", [Identity.of("mallory"), identity_of(B)], ids=["stranger", "member"])
 def test_a_signature_of_another_is_dropped(by, to):
@@ -172,6 +173,7 @@ def sealed_under(header: Body, inner: Signed) -> bytes:
     return encode([*fields, header.sender.as_list(), header.to.as_list(), ciphertext])
 
 
+@pytest.mark.attack("C10")
 @pytest.mark.parametrize(
     "change",
     [

@@ -112,6 +112,7 @@ def test_sid_of_signing_from_stock():
     assert solo.session.sid == sha([TINY.proto, "sid", "sign", TINY.group.name, PH])
 
 
+@pytest.mark.attack("A5")
 @pytest.mark.parametrize(
     "options",
     [
@@ -159,6 +160,7 @@ def test_nothing_is_said_under_an_id_that_is_not_stored():
     assert solo.records == [SessionStarted(PH, "test", PH), SessionStarted(sid, "test", PH)]
 
 
+@pytest.mark.attack("A5")
 @pytest.mark.parametrize("at", [0, 1])
 @pytest.mark.parametrize("error", [ShareCorrupt("spoken in before"), OSError("disk full")], ids=repr)
 def test_an_id_that_the_store_refuses_is_never_spoken_in(at, error):

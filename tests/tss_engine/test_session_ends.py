@@ -144,6 +144,23 @@ def test_a_deadline_may_pass_before_the_start():
         solo.start()
 
 
+@pytest.mark.attack("A5")
+@pytest.mark.parametrize("round0", BOTH, ids=str)
+@pytest.mark.parametrize(
+    ("options", "phase"),
+    [({"tails": {3: [b"other path"]}}, "test.r1"), ({"phs": {3: b"\x71" * 32}}, "test.r0")],
+    ids=["tail", "proposal"],
+)
+def test_parties_that_mean_different_things_never_meet(options, phase, round0):
+    """Their ids differ: what one says the other drops, and nobody is at fault."""
+    run = run_committee(dict.fromkeys((1, 2, 3), rounds), 1, round0=round0, **options)
+    run.assert_no_blame(Timeout)
+    for node in run.nodes.values():
+        assert isinstance(node.error, Timeout)
+        assert node.error.phase == phase
+        assert not [record for record in node.records if isinstance(record, Durable)]
+
+
 # -- ends --------------------------------------------------------------------------------------------------------
 
 

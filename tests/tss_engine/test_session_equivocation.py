@@ -60,6 +60,7 @@ def assert_proven(run: Outcomes, cheater: int, *, check: str) -> None:
 # -- two versions ------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.attack("C11")
 @pytest.mark.parametrize("round0", BOTH, ids=str)
 @pytest.mark.parametrize("round_", [0, 1, 2])
 def test_two_versions_of_a_broadcast(round_, round0):
@@ -401,6 +402,7 @@ def test_the_rest_of_a_round_may_come_in_another_show():
     assert isinstance(solo.session.error, Equivocation)
 
 
+@pytest.mark.attack("C11")
 @pytest.mark.parametrize("round_", [1, 2])
 @pytest.mark.parametrize("round0", BOTH, ids=str)
 def test_who_tells_different_things_and_falls_silent_is_found_out(round_, round0):

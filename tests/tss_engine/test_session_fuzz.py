@@ -175,6 +175,7 @@ def test_a_member_who_signs_twisted_messages_blames_himself(kind, only_to, round
     assert caught or kind in ("show", "done")
 
 
+@pytest.mark.attack("E7")
 @pytest.mark.parametrize("kind", [str(kind) for kind in Kind])
 @pytest.mark.parametrize("round0", list(Round0), ids=str)
 def test_a_member_who_signs_anything_at_any_time(kind, round0):
