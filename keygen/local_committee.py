@@ -95,7 +95,7 @@ class LocalCommittee:
         return self._run(aux_info.KIND, None, aux_info.tail(None), program, report)
 
     def make_key(self, account_id: str, aux_id: bytes, report: Report) -> list[KeyShare]:
-        """A key for the committee's threshold; its shares by index. Raises ProtocolError, AccountExists."""
+        """A key for the committee's threshold; its shares by index. Raises ProtocolError."""
         n, t = self._committee.n, self._committee.threshold
 
         def program(_: LocalMember) -> Callable[[SessionContext], Protocol[KeyShare]]:
