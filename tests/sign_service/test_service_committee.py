@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import json
 import os
 from collections.abc import Iterator
 from contextlib import AsyncExitStack
 
 import pytest
-from bip_utils import Bip32Slip10Secp256k1
+from bip_utils import Bip32KeyData, Bip32Slip10Secp256k1
 from coincurve import PublicKey
 from committee_processes import CommitteeProcesses, create_account, running_committee, sign_digest
 from ecdsa import SECP256k1, VerifyingKey
 from eth_account import Account as EthAccount
 from eth_account.messages import encode_defunct
+from gateway_testing import running_gateway
 
 from kit.pb import mpc_pb2 as mpc
 from kit.pb.wallet.v1 import common_pb2 as common
@@ -86,20 +88,22 @@ async def test_every_pair_signs_whoever_of_it_is_asked(committee, signers) -> No
 
 
 async def test_a_path_signs_with_the_key_that_bip_32_gives(committee) -> None:
+    async with committee.nodes[2].operator() as client:
+        request = operator.ExportSharesRequest(account_ids=["main"], plaintext=True)
+        exported = await client.call(client.operator.ExportShares, request)
+    core = json.loads(exported.file)["main"]["key_share"]
+    root = Bip32Slip10Secp256k1.FromPublicKey(
+        bytes.fromhex(core["shared_public_key"]), Bip32KeyData(chain_code=bytes.fromhex(core["chain_code"]))
+    )
+    expected = root.DerivePath("44/0/7").PublicKey().RawCompressed().ToBytes()
     async with committee.nodes[2].client() as client:
-        request = wallet.GetPublicKeyRequest(account_id="main", path="m/44/0")
-        parent = await client.call(client.wallet.GetPublicKey, request)
         request = wallet.GetPublicKeyRequest(account_id="main", path="m/44/0/7")
-        child = await client.call(client.wallet.GetPublicKey, request)
+        key = await client.call(client.wallet.GetPublicKey, request)
         answer = await sign_digest(client, "main", DIGEST, path="m/44/0/7")
         error = await failed(sign_digest(client, "main", DIGEST, path="m/44'/0"))
-    assert (answer.public_key, answer.path) == (child.public_key, "m/44/0/7")
-    assert parent.public_key != child.public_key
+    assert key.public_key == answer.public_key == expected
+    assert answer.path == "m/44/0/7"
     check(answer)
-    # The account's chain code is not public, so that a foreign library can check one step's consistency only.
-    assert (
-        Bip32Slip10Secp256k1.FromPublicKey(child.public_key).PublicKey().RawCompressed() == child.public_key
-    )
     assert (error.code, error.reason) == ("INVALID_ARGUMENT", "HARDENED_PATH")
 
 
@@ -167,7 +171,6 @@ def ask(**fields: object) -> mpc.SignMessage:
 
 async def test_the_old_way_of_asking_every_participant(committee) -> None:
     request = ask()
-    account_id, key = request.account_id, None
     async with AsyncExitStack() as stack:
         clients = [await stack.enter_async_context(node.client()) for node in committee.nodes]
         gateway = await stack.enter_async_context(ServiceClient(committee.gateway.grpc))
@@ -176,7 +179,7 @@ async def test_the_old_way_of_asking_every_participant(committee) -> None:
         )
         assert answers[0] == answers[1] == answers[2]
         found = await clients[0].call(
-            clients[0].wallet.GetAccount, wallet.GetAccountRequest(account_id=account_id)
+            clients[0].wallet.GetAccount, wallet.GetAccountRequest(account_id="main")
         )
         key = VerifyingKey.from_string(found.public_key, curve=SECP256k1)
         assert key.verify_digest(answers[0].r + answers[0].s, DIGEST)
@@ -188,6 +191,23 @@ async def test_the_old_way_of_asking_every_participant(committee) -> None:
         # The gateway has no sign-service to pass on to here; that it is not there is its own word.
         nobody = await failed(gateway.call(gateway.sign_gateway.SignTx, ask(), timeout=30))
         assert nobody.code == "UNAVAILABLE"
+
+
+async def test_an_unchanged_caller_comes_through_the_gateways_proxy(committee, tmp_path) -> None:
+    first, second, _ = committee.nodes
+    request = ask()
+    with running_gateway(tmp_path, {"sign_service": {"url": f"http://{first.target}"}}) as gateway:
+        async with ServiceClient(gateway.grpc) as through, second.client() as local:
+            answers = await asyncio.gather(
+                through.call(through.sign_gateway.SignTx, request, timeout=60),
+                local.call(local.participant.SignTx, request, timeout=60),
+            )
+            assert answers[0] == answers[1]
+            # The sign-service's own code, reason and words arrive.
+            unknown = await failed(through.call(through.sign_gateway.SignTx, ask(account_id="nobody")))
+            assert (unknown.code, unknown.reason) == ("NOT_FOUND", "KEY_SHARE_NOT_FOUND")
+            empty = await failed(through.call(through.sign_gateway.SignTx, ask(account_id="")))
+            assert (empty.code, empty.reason) == ("INVALID_ARGUMENT", "INVALID_REQUEST")
 
 
 async def test_the_operators_view(committee) -> None:
