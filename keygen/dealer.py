@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+import click
+
 from keygen.errors import Exit, KeygenError
 from participant.files import read_private
 from participant.payloads.addresses import base58check_decode
@@ -54,7 +56,10 @@ def read_key(source: Path, suite: Suite) -> ExistingKey:
 
     Raises BadKey, SecretFileError.
     """
-    if str(source) == STDIN:
+    if str(source) == STDIN and sys.stdin.isatty():
+        # Typed or pasted: the terminal would show it.
+        data = str(click.prompt("Private key", hide_input=True, err=True)).encode("utf-8", "replace")
+    elif str(source) == STDIN:
         data = sys.stdin.buffer.read(MAX_KEY_TEXT + 1)
         if len(data) > MAX_KEY_TEXT:
             raise BadKey(f"standard input holds more than the {MAX_KEY_TEXT} bytes that a key may have")

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from keygen.console import grouped, json_option, output
-from keygen.development import Development, Ports, write_development
+from keygen.development import CLIENT_DIRECTORY, Development, Ports, write_development
 from keygen.errors import EXIT_CODES_HELP, Misuse
 from keygen.node_files import CARD, COMMITTEE, NodeFiles, password_option
 from participant.committee import Committee, write_committee
@@ -112,6 +112,9 @@ Start it, each in a terminal of its own:
   mpc-keygen create main --node DIR/node-0
   mpc-client --config DIR/client.yaml
 
+With --client the client's participant (DIR/client) runs as long as mpc-client does. All members have to run while a key is
+made: keep an mpc-client session open, or run `sign-service DIR/client/sign-service.yaml` for that time.
+
 FOR DEVELOPMENT: this process makes the identities of all nodes, and the policy that it writes allows everything. In
 production each node runs `mpc-keygen identity` on its own machine, and gets a policy of its own.
 
@@ -195,9 +198,10 @@ def init(
             f"  sign-gateway {directory}/sign-gateway.yaml",
             *(
                 f"  sign-service {directory}/{place}/sign-service.yaml"
-                for index, place, _ in places
-                if not (client and index == 1)
+                + ("   (while a key is made; else mpc-client runs it)" if place == CLIENT_DIRECTORY else "")
+                for _, place, _ in places
             ),
+            f"  mpc-keygen create main --node {directory}/node-0",
             f"  mpc-client --config {directory}/client.yaml",
         ],
     )

@@ -240,12 +240,13 @@ def _import_by_daemon(node: Daemon, entries: Sequence[ShareEntry]) -> list[tuple
 DEAL_HELP = """Split an existing private key: a TRUSTED DEALER, the opposite of a distributed key generation.
 
 KEY is a file of mode 0600, or - for standard input, with the key as 64 hexadecimal digits or as an extended key (xprv...,
-which keeps its chain code; without one the account gets a random chain code). The key is never printed.
+which keeps its chain code; without one the account gets a random chain code). The key is never printed; on a terminal it is
+asked for and not shown.
 
 Writes index-0.json, index-1.json, ... into the new directory given by --output, one share file for each member of the
 committee, by index. Give each member its own and have it run `import`; if the committee has no auxiliary data yet, run
-`aux` once among all of them. Encrypt
-with --recipient once for each member, in the order of their indices, or with one password.
+`aux` once among all of them. Encrypt with --recipient once for each member, in the order of their indices, or with one
+password.
 
 This process has the whole key while it runs, so run it on a machine that may have it, and destroy the original afterwards.
 """

@@ -18,6 +18,7 @@ from keygen import quickstart
 from keygen.development import make_node
 from keygen.local_committee import LocalCommittee, arithmetic
 from keygen.node_files import NodeFiles
+from participant.committee import write_committee
 from participant.sharefile import ShareEntry, encode_share_file, write_share_file
 from tss.errors import NotStored, SharedPrime
 from tss.vss import lagrange
@@ -191,7 +192,8 @@ def on_terminal(argv, answers=()):
                 if left and left[0][0].encode() in shown:
                     os.write(parent, left.pop(0)[1].encode() + b"\n")
         finally:
-            process.kill() if process.poll() is None and time.monotonic() >= deadline else None
+            if process.poll() is None and time.monotonic() >= deadline:
+                process.kill()
             code = process.wait(60)
             os.close(parent)
     return code, shown.decode("utf-8", "replace")
@@ -220,6 +222,26 @@ def test_the_password_is_asked_for_and_not_shown(tmp_path):
     assert code == 3, shown
     assert "wrong password" in shown
     assert "wrong one" not in shown
+
+
+def test_a_key_that_is_typed_in_is_not_shown(tmp_path):
+    write_committee(tmp_path / "c.yaml", committee_of())
+    key = f"{0x123456789ABCDEF << 128:064x}"
+    argv = keygen_argv(
+        "deal",
+        "-",
+        "--account",
+        "old",
+        "--committee",
+        tmp_path / "c.yaml",
+        "-o",
+        tmp_path / "out",
+        "--plaintext",
+    )
+    code, shown = on_terminal(argv, [("Private key", key)])
+    assert code == 0, shown
+    assert key not in shown
+    assert (tmp_path / "out" / "index-2.json").exists()
 
 
 def test_several_files_at_once(tmp_path):
