@@ -69,7 +69,9 @@ def environment() -> dict[str, str]:
     """Ours without settings of the daemons, which would win over the demo's files."""
     ours = ("SIGN_GATEWAY__", "SIGN_SERVICE_", "MPC_CLIENT__", "MPC_KEYGEN__")
     found = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
-    return found | {"PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"}
+    # Nothing is made for later, neither primes for a second key nor presignatures: it would be at the cost of what is shown.
+    more = {"SIGN_SERVICE__PRIMES__TARGET": "0", "SIGN_SERVICE__STOCK__TARGET": "0"}
+    return found | more | {"PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"}
 
 
 def free_block() -> int:
