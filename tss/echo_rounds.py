@@ -107,9 +107,9 @@ class EchoRounds:
         return [self._mail.slots[_broadcast(place, party)] for party in own.parties]
 
     def lacking(self) -> tuple[PartyId, ...]:
-        """Parties whose echo of the round in `showing` differs from ours: nothing that they have shown proves anything.
+        """Parties whose echo of the round in `showing` differs from ours.
 
-        What would is a message with the hash that they echoed, or any other in its place.
+        None of them has shown a message yet that we do not have: that would have ended the session.
         """
         if self.showing is None:
             return ()

@@ -302,7 +302,7 @@ class Session:
             signed = self._mail.slots[Slot(self.setup.ph, 0, Kind.MSG, party, None)]
             with blaming(party.index, f"{self.setup.kind}.r0.schema"):
                 nonce, epk = decode(signed.body.payload, _ACCEPTANCE_SCHEMA)
-                if party != self.me and key is not None:
+                if key is not None:
                     key.check_peer(epk)
             self._epks[party] = epk
             listed.append([party.role, party.index, self._identities[party], nonce, epk])
@@ -482,13 +482,14 @@ class Session:
     ) -> bytes:
         signed = self._sign(Body(self.suite.proto, sid, round_, kind, self.me, to, payload))
         envelope = pack(signed) if to is None else seal(signed, self._epks[to])
-        shown_later = to is None and kind in SAID_ONCE
-        if len(envelope) > MAX_ENVELOPE_BYTES or (shown_later and len(signed.encoded) > MAX_BROADCAST_BYTES):
+        in_slot = to is None and kind in SAID_ONCE
+        if len(envelope) > MAX_ENVELOPE_BYTES or (in_slot and len(signed.encoded) > MAX_BROADCAST_BYTES):
             raise InternalError(f"a {kind} message of {len(envelope)} bytes, which no peer takes")
         if durably is not None:
             self._persist(Durable(durably.record, envelope))
-            self._committed = self._committed or kind is Kind.DONE
-        if to is None and kind not in (Kind.SHOW, Kind.COMPLAINT):
+            if kind is Kind.DONE:
+                self._committed = True
+        if in_slot:
             self._mail.slots[signed.body.slot] = signed
         self._out.append(Outgoing(envelope, sid, self.me, to))
         return envelope

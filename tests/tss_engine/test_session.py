@@ -6,7 +6,7 @@ import hashlib
 from dataclasses import replace
 
 import pytest
-from engine_testing import PH, PRIVATE, Solo, rounds, waits
+from engine_testing import PH, PRIVATE, Solo, outgoing_body, rounds, waits
 from session_testing import Anything, identity_of, run_committee
 from tss_testing import SMALL_SECP, TINY, SeededRng
 
@@ -395,6 +395,26 @@ def test_a_message_that_no_peer_takes_is_a_bug_of_ours(monkeypatch):
     assert isinstance(solo.session.error, InternalError)
     assert "no peer takes" in str(solo.session.error)
     assert [body.kind for body in solo.sent()] == [Kind.ABORT]
+
+
+def test_a_broadcast_that_no_show_would_hold_is_a_bug_of_ours(monkeypatch):
+    size = len(outgoing_body(Solo(waits(sends=[Send(1, b"x")]), round0=Round0.NONE).start()[0]).encode())
+    for spare, error in ((0, type(None)), (-1, InternalError)):
+        monkeypatch.setattr(tss.session, "MAX_BROADCAST_BYTES", size + spare)
+        solo = Solo(waits(sends=[Send(1, b"x")]), round0=Round0.NONE)
+        solo.start()
+        assert type(solo.session.error) is error
+
+
+def test_a_private_message_is_shown_to_nobody_and_may_be_larger(monkeypatch):
+    def program(ctx):
+        yield Send(1, p2p={j: bytes(1000) for j in ctx.others})
+        yield Receive(1, p2p=Bytes(1))
+
+    monkeypatch.setattr(tss.session, "MAX_BROADCAST_BYTES", 900)
+    solo = Solo(program)
+    solo.enter()
+    assert solo.session.error is None
 
 
 def test_the_largest_message_leaves(monkeypatch):

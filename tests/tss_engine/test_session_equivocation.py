@@ -210,6 +210,7 @@ def test_a_lying_echo_is_convicted_by_what_its_sender_shows(round_, inside, roun
                 assert case.accused == holder(3)
                 assert case.contradicts_itself()
                 assert not case.equivocates()
+                assert {body.sender for body in case.messages} == {holder(3)}
 
 
 @pytest.mark.parametrize(("round_", "inside", "round0"), ECHOES, ids=str)
