@@ -15,7 +15,7 @@ from functools import lru_cache
 from typing import Any
 
 from session_testing import Anything, Committee, Node, Outcomes, Posted, Program, Round0, Tamper, holder
-from tss_testing import TINY, SeededRng, paillier_key, pedersen_key, safe_primes
+from tss_testing import TINY, SeededRng, safe_primes
 
 from tss.cggmp24 import aux_info, keygen, presign, sign
 from tss.cggmp24.presignature import Presignature, PresignaturePublic
@@ -26,9 +26,11 @@ from tss.envelope import Body, Kind, PartyId, SignFunction, decode_body
 from tss.errors import AbortedByPeer, PeerFault, ProtocolError, Timeout
 from tss.groups import Group
 from tss.hd import derive
+from tss.paillier import PaillierSecret
 from tss.params import Suite
 from tss.rand import Rng, scalar
 from tss.records import AuxPublic, AuxSet, KeyShare
+from tss.ring_pedersen import RingPedersenSecret
 from tss.transcript import Context
 from tss.vss import Polynomial, lagrange
 
@@ -68,17 +70,23 @@ def secret_of(shares: Mapping[int, KeyShare], signers: Iterable[int] | None = No
 
 
 @lru_cache(maxsize=64)
-def dealt_aux(suite: Suite, n: int, seed: object = 0) -> dict[int, AuxSet]:
+def dealt_aux(suite: Suite, n: int) -> dict[int, AuxSet]:
     """Aux sets {I_j: set} of a committee, made without the protocol."""
-    keys = {
-        j: (paillier_key(suite.level, j - 1, seed), pedersen_key(suite.level, j - 1, seed))
-        for j in _points(n)
-    }
+    return aux_of(suite, primes_of(suite, n))
+
+
+def aux_of(suite: Suite, primes: Mapping[int, Sequence[int]]) -> dict[int, AuxSet]:
+    """Aux sets made of four safe primes for each party."""
+    level, keys = suite.level, {}
+    for j, (p, q_, p_hat, q_hat) in primes.items():
+        rng = SeededRng(("aux", j))
+        ring = RingPedersenSecret.generate(level, rng, (p_hat, q_hat))
+        keys[j] = PaillierSecret.generate(level, rng, (p, q_)), ring
     public = {
         j: AuxPublic(key.public.N, ring.public.N_hat, ring.public.s, ring.public.t)
         for j, (key, ring) in keys.items()
     }
-    aux_id = SeededRng(("aux", suite.proto, n, seed))(32)
+    aux_id = SeededRng(("aux", suite.proto, len(primes)))(32)
     return {j: AuxSet(suite, aux_id, j, public, *keys[j]) for j in keys}
 
 
