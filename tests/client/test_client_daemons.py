@@ -53,9 +53,8 @@ def committee(tmp_path_factory: pytest.TempPathFactory):
 
 def own_config(committee: CommitteeProcesses, path: Path, **more: object) -> Path:
     """client.yaml of the client that holds the share of index 1."""
-    assert committee.gateway is not None
     content = {
-        "gateway": {"url": committee.gateway.url},
+        "gateway": {"url": former_url(committee)},
         "local_participant": {"port": 0, "index": OWN, "settings": str(committee.nodes[OWN].config)},
         "mpc": {"threshold": 2, "total_participants": 3},
         **more,
@@ -165,6 +164,30 @@ async def test_nobody_else_is_there(committee: CommitteeProcesses, tmp_path: Pat
         for index in (0, 2):
             committee.nodes[index].start()
         committee.wait_ready()
+
+
+async def test_the_gateway_is_not_up_and_then_it_is(
+    committee: CommitteeProcesses, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+):
+    committee.kill_gateway()
+    try:
+        async with await own_client(committee, tmp_path) as signer:
+            with pytest.raises(
+                RequestFailed, match=r"Connection refused.*start sign-gateway first"
+            ) as caught:
+                await signer.sign_tx(DIGEST, "main")
+            assert caught.value.reason == "GATEWAY_UNREACHABLE"
+            committee.start_gateway()
+            committee.wait_ready()
+            verified(await signer.sign_tx(DIGEST, "main"))
+    finally:
+        if committee.gateway is None:
+            committee.start_gateway()
+    assert "Connection refused" in capfd.readouterr().err
+
+
+def former_url(committee: CommitteeProcesses) -> str:
+    return f"http://127.0.0.1:{committee.gateway_settings['server']['port']}"
 
 
 async def test_what_keeps_our_own_participant_from_starting(committee: CommitteeProcesses, tmp_path: Path):
