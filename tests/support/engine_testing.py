@@ -341,3 +341,29 @@ def read_evidence(error: object, identities: Mapping[PartyId, bytes]) -> Case:
         assert sid is None or body.sid in (sid, ph)
         bodies.append(body)
     return Case(PartyId(*accused), check, sid, tuple(bodies))
+
+
+def entered(program: Program = rounds, **options: Any) -> Solo:
+    """A session after an honest round 0."""
+    solo = Solo(program, **options)
+    solo.enter()
+    return solo
+
+
+def assert_blames(solo: Solo, peer: int, error: type[PeerFault], check: str) -> None:
+    """The session ended with this fault, told it to all as a complaint, and its evidence holds."""
+    fault = solo.session.error
+    assert type(fault) is error, fault
+    assert (fault.peer, fault.check) == (peer, check)
+    complaint = solo.sent()[-1]
+    assert (complaint.kind, complaint.round, complaint.to) == (Kind.COMPLAINT, 0, None)
+    assert complaint.sid == solo.scope
+    accused, told_check, evidence = decode(complaint.payload, Anything(TINY.group))
+    assert (accused, told_check, evidence) == (["holder", peer], check, fault.evidence)
+    assert len([body for body in solo.sent() if body.kind in (Kind.ABORT, Kind.COMPLAINT)]) == 1
+    read_evidence(fault, solo.identities)
+
+
+def holds(solo: Solo, *bodies: Body) -> bool:
+    """Whether all these messages are in the evidence."""
+    return set(bodies) <= set(read_evidence(solo.session.error, solo.identities).messages)
