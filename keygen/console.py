@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import contextlib
 import json
+import signal
+import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeVar
@@ -101,7 +103,8 @@ class Commands(click.Group):
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command; what it raises on purpose becomes its end."""
         try:
-            return super().invoke(ctx)
+            with _ended_by_signals():
+                return super().invoke(ctx)
         except KeyboardInterrupt:
             complain("INTERRUPTED", Exit.INTERRUPTED, "interrupted; what was not finished was not kept")
             ctx.exit(Exit.INTERRUPTED)
@@ -113,6 +116,25 @@ class Commands(click.Group):
         except EXPECTED as error:
             complain(reason_of(error), exit_code_of(error), text_of(error))
             ctx.exit(exit_code_of(error))
+
+
+@contextlib.contextmanager
+def _ended_by_signals() -> Iterator[None]:
+    """SIGTERM and a closed terminal end a command as Ctrl-C does: with everything half-made removed."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    numbers = (signal.SIGTERM, signal.SIGHUP)
+    former = [signal.signal(number, interrupt) for number in numbers]
+    try:
+        yield
+    finally:
+        for number, handler in zip(numbers, former, strict=True):
+            signal.signal(number, handler)
 
 
 def complain(reason: str, exit_code: Exit, text: str) -> None:

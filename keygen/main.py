@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import resource
+
 import click
 
 from keygen import ceremony_commands, node_commands, quickstart_command, setup_commands, share_commands
@@ -22,6 +24,8 @@ def main(ctx: click.Context) -> None:
 
     Without a command: the quick start, see `mpc-keygen quickstart --help`.
     """
+    # A crash leaves no image of a memory that may hold whole keys (`deal`) or all shares of one (the quick start).
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     if ctx.invoked_subcommand is None:
         ctx.invoke(quickstart_command.quickstart)
 

@@ -218,11 +218,25 @@ def test_keeps_settings_that_are_there(quick, tmp_path):
     assert (tmp_path / "config" / "sign-service.yaml").read_text() == "mine"
 
 
-@pytest.mark.parametrize("moment", ["safe primes: 1 of 12", "auxiliary information: round"])
-def test_an_interrupted_run_leaves_nothing_behind(tmp_path, moment):
+@pytest.mark.parametrize(
+    ("moment", "number"),
+    [
+        ("safe primes: 0 of 12", signal.SIGINT),
+        ("safe primes: 1 of 12", signal.SIGTERM),
+        ("auxiliary information: round", signal.SIGHUP),
+    ],
+    ids=["SIGINT", "SIGTERM", "SIGHUP"],
+)
+def test_an_interrupted_run_leaves_nothing_behind(tmp_path, moment, number):
     with Process(keygen_argv(), env=clean_environment(), cwd=tmp_path) as process:
         process.wait_for(moment, timeout=120)
-        process.send_signal(signal.SIGINT)
+        (core,) = (
+            line
+            for line in Path(f"/proc/{process.pid}/limits").read_text().splitlines()
+            if "core file" in line
+        )
+        assert core.split()[4:6] == ["0", "0"], "a crash would leave an image of all shares"
+        process.send_signal(number)
         code = process.wait(60)
         output = process.output
     assert code == 130, output
