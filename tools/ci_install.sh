@@ -9,4 +9,4 @@ done
 [ -n "$packages" ] || exit 0
 apt-get update -qq
 # shellcheck disable=SC2086
-apt-get install -y -qq --no-install-recommends $packages iptables ca-certificates
+apt-get install -y -qq --no-install-recommends $packages
