@@ -83,6 +83,13 @@ def fails(code: int, *arguments: str | os.PathLike[str], stdin: bytes = b"") -> 
     return ran
 
 
+def secret_file(path: Path, text: str) -> Path:
+    """A file of mode 0600."""
+    path.write_text(text)
+    path.chmod(0o600)
+    return path
+
+
 def spellings(secret: int | bytes, size: int = 32) -> list[str]:
     """How a secret number might show itself: hexadecimal with and without leading zeros, decimal, as a list of bytes."""
     number = secret if isinstance(secret, int) else int.from_bytes(secret, "big")
