@@ -82,9 +82,10 @@ def failure_of_session(error: BaseException) -> NodeFailure:
             code, text = refusal_of(error)
             if code in POLICY_CODES:
                 return PolicyRefused(f"index {error.by - 1} refuses: {text}", by=error.by - 1, rule=code)
-            return CeremonyFailed(
-                f"index {error.by - 1} refuses: {text} ({code})", by=error.by - 1, code=code
-            )
+            told = f"index {error.by - 1} refuses: {text} ({code})"
+            if code == Decline.ACCOUNT_EXISTS:
+                return AccountAlreadyExists(told, by=error.by - 1)
+            return CeremonyFailed(told, by=error.by - 1, code=code)
         case AbortedByPeer():
             code, text = refusal_of(error)
             return CeremonyFailed(f"index {error.by - 1} ended the session: {text} ({code})", by=error.by - 1)
