@@ -18,9 +18,11 @@ from tss_testing import SMALL_SECP
 
 from kit.daemon import EXIT_FAILED, EXIT_SETTINGS, CannotStart, StopSignal
 from kit.net import ListenError
+from kit.pb.wallet.v1 import operator_pb2 as operator
 from kit.settings import SettingsError
 from participant.callers import write_token_file
 from participant.files import create_private
+from participant.grpc_client import CallFailed
 from participant.sealing import Argon2Parameters, KeyFileWrapper, PasswordWrapper
 from participant.sharefile import ShareEntry, write_share_file
 from participant.store import Store
@@ -328,3 +330,18 @@ def test_help_version_and_check(node) -> None:
     code, process = run_process(command("sign-service", node.config, "--check"))
     assert code == 2
     assert "nothing.key: cannot read the TLS private key" in process.output
+
+
+async def test_a_ceremony_that_outlasts_the_drain_is_cut_off(node) -> None:
+    node.write_settings({"server": {"drain_seconds": 0.5}})
+    node.start()
+    async with node.operator() as client:
+        request = operator.FillPrimesRequest(count=1000)
+        steps = client.stream(client.operator.FillPrimes, request)
+        await anext(steps)
+        node.running.send_signal(signal.SIGTERM)
+        with pytest.raises(CallFailed) as caught:
+            [step async for step in steps]
+    assert not caught.value.from_service
+    assert await asyncio.to_thread(node.running.wait) == 0
+    assert "stopped" in [entry["event"] for entry in node.log()]
