@@ -51,16 +51,20 @@ class SessionKey:
         """epk, 32 bytes."""
         return self._secret.public_key().public_bytes_raw()
 
-    def check_peer(self, epk: bytes) -> None:
-        """Refuse a key of small order, to which nothing can be sealed. Raises SchemaViolation."""
-        try:
-            self._secret.exchange(X25519PublicKey.from_public_bytes(epk))
-        except ValueError as error:
-            raise SchemaViolation("session key of small order") from error
-
     def open(self, sealed: Sealed) -> tuple[bytes, bytes]:
         """(encoded body, signature) inside a sealed envelope. Raises SchemaViolation."""
         return unseal(sealed, self._secret)
+
+
+_ANY_SECRET: Final = X25519PrivateKey.from_private_bytes(bytes(32))
+
+
+def check_session_key(epk: bytes) -> None:
+    """Refuse a peer's key (32 bytes) of small order, to which nothing can be sealed. Raises SchemaViolation."""
+    try:
+        _ANY_SECRET.exchange(X25519PublicKey.from_public_bytes(epk))
+    except ValueError as error:
+        raise SchemaViolation("session key of small order") from error
 
 
 @dataclass(frozen=True)

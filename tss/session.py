@@ -71,7 +71,7 @@ from tss.errors import (
     blaming,
 )
 from tss.evidence import Evidence, messages_in
-from tss.mailbox import Mailbox, SessionKey
+from tss.mailbox import Mailbox, SessionKey, check_session_key
 from tss.setting import Member, Outgoing, Round0, Runtime, SessionStarted, Setup
 from tss.transcript import hash_commit
 
@@ -296,14 +296,12 @@ class Session:
 
     def _acceptances(self) -> list[Value]:
         """[[role, I_j, idkey_j, nonce_j, epk_j] sorted]; takes the epks."""
-        key = self._mail.key
         listed: list[Value] = []
         for party in self.parties:
             signed = self._mail.slots[Slot(self.setup.ph, 0, Kind.MSG, party, None)]
             with blaming(party.index, f"{self.setup.kind}.r0.schema"):
                 nonce, epk = decode(signed.body.payload, _ACCEPTANCE_SCHEMA)
-                if key is not None:
-                    key.check_peer(epk)
+                check_session_key(epk)
             self._epks[party] = epk
             listed.append([party.role, party.index, self._identities[party], nonce, epk])
         return listed
