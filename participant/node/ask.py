@@ -1,9 +1,8 @@
 """One request that a caller gave to every participant, as one of them sees it.
 
-Who else was asked, whose turn it is to propose, and the signature, whoever made it.
-A caller's word counts for this node alone: it takes part only in what it was asked itself, and in one proposal of it at
-a time. What else stands in the room - strangers, other requests under the same tx_id, what a former session left - is
-passed over.
+Who else was asked, whose turn it is to propose, and the signature, whoever made it. A caller's word counts for this node
+alone: it takes part only in what it was asked itself, and in one proposal of it at a time. What else stands in the room
+- strangers, other requests under the same tx_id, what a former session left - is passed over.
 """
 
 from __future__ import annotations
@@ -16,17 +15,11 @@ from typing import Final
 
 from participant.node.api import SignedDigest
 from participant.node.ask_notes import ASKED, FINISHED, AskNote, decode_finished, encode_finished
+from participant.node.ask_standing import Standing
 from participant.node.config import AskSettings
 from participant.node.driver import SessionDriver
-from participant.node.errors import (
-    Busy,
-    GatewayUnreachable,
-    NodeFailure,
-    PolicyRefused,
-    ThresholdNotMet,
-    TimedOut,
-)
-from participant.node.outcomes import POLICY_CODES, failure_of_session, refusal_of
+from participant.node.errors import Busy, GatewayUnreachable, NodeFailure, TimedOut
+from participant.node.outcomes import OperatorAbort, failure_of_session
 from participant.node.plan import Decline, Declined
 from participant.node.planner import SIGNING
 from participant.node.room import Room
@@ -35,18 +28,8 @@ from participant.node.stock import Points
 from participant.node.tasks import Changes
 from tss.cggmp24 import sign
 from tss.cggmp24.sign import Signature, SignRequest
-from tss.envelope import Kind, Signed, holder
-from tss.errors import (
-    AbortedByPeer,
-    CallerError,
-    LocalFault,
-    PeerFault,
-    PresignatureSpent,
-    ProtocolError,
-    Refused,
-    SchemaViolation,
-    Timeout,
-)
+from tss.envelope import Kind, Signed
+from tss.errors import ProtocolError, SchemaViolation
 from tss.hd import format_path
 from tss.proposal import Proposal
 
@@ -64,9 +47,6 @@ MAX_ROUNDS: Final = 3
 MAX_ATTEMPTS: Final = 32
 """Proposals of one node for one request."""
 
-_PASSING: Final = frozenset({Decline.BUSY, Decline.STOPPING})
-"""Refusals that may be gone a moment later."""
-
 Attempt = Callable[[Points], Awaitable[SignedDigest]]
 """Propose to these evaluation points, in the request's room, and see it through. Raises what `Signing.attempt` does."""
 
@@ -80,12 +60,7 @@ class Ask:
         self.scope = note.scope(request.account.suite.proto)
         self._settings = settings
         self._me = request.membership.me.index
-        self._threshold = request.account.record.threshold
-        self._asked: set[int] = set()
-        self._differing: dict[int, str] = {}
-        self._refused: dict[int, tuple[str, str]] = {}
-        self._passed: dict[int, str] = {}
-        self._said: dict[int, str] = {}
+        self._standing = Standing(request.membership, request.account.record.threshold)
         self._engaged: bytes | None = None
         self._made: SignedDigest | None = None
         self._attempts = 0
@@ -93,21 +68,21 @@ class Ask:
         self._version = 0
         self.finished: SignedDigest | None = None
         """The first signature in the room."""
-        self.refused: NodeFailure | None = None
-        """Why the gateway does not let this node into the room."""
+        self._failure: NodeFailure | None = None
         self.changes = Changes()
         self.dropped: Counter[str] = Counter()
         self.over = False
         """Whether this node's caller has got an answer, or none is to be had any more."""
 
-    def enter(self, room: Room, attempt: Attempt) -> None:
-        """The room of the request, and how to propose in it."""
+    def enter(self, room: Room, attempt: Attempt, marked: Callable[[], set[bytes]]) -> None:
+        """The room of the request, how to propose in it, and the identities that are in quarantine."""
         self.room = room
         self._attempt = attempt
+        self._marked = marked
 
-    def refuse(self, failure: NodeFailure) -> None:
-        """The gateway does not let this node into the room."""
-        self.refused = failure
+    def fail(self, failure: NodeFailure) -> None:
+        """End the request at this node: the gateway does not let it into the room, or an operator has enough."""
+        self._failure = self._failure or failure
         self._moved()
 
     def _moved(self) -> None:
@@ -150,12 +125,7 @@ class Ask:
         ):
             self.dropped["other"] += 1
             return
-        difference = self.note.difference(note)
-        if difference:
-            self._differing[point] = difference
-        else:
-            self._asked.add(point)
-            self._differing.pop(point, None)
+        self._standing.heard(point, self.note.difference(note))
         self._moved()
 
     def _take_finished(self, payload: bytes) -> None:
@@ -198,7 +168,10 @@ class Ask:
     def _ended(self, ph: bytes, driver: SessionDriver) -> None:
         if self._engaged == ph:
             self._engaged = None
-        if not driver.outcome.cancelled() and driver.outcome.exception() is None:
+        error = None if driver.outcome.cancelled() else driver.outcome.exception()
+        if isinstance(error, OperatorAbort):
+            self.fail(failure_of_session(error))
+        elif error is None and not driver.outcome.cancelled():
             signature: Signature = driver.outcome.result()
             self._sign(
                 SignedDigest(
@@ -236,22 +209,20 @@ class Ask:
 
     async def _gather(self) -> None:
         """Wait until enough were asked the same; this node's own note counts when it is back from the room."""
-        await self.changes.wait_for(lambda: self._enough() or self._answered(), self._settings.gather)
-        if not self._enough():
+        standing = self._standing
+        await self.changes.wait_for(lambda: standing.enough or self._answered(), self._settings.gather)
+        if not standing.enough:
             self._check()
             if self.finished is None and self._made is None:
                 raise self._too_few()
         self._began = asyncio.get_running_loop().time()
 
-    def _enough(self) -> bool:
-        return self._me in self._asked and len(self._asked) >= self._threshold
-
     def _answered(self) -> bool:
-        return self.finished is not None or self._made is not None or self.refused is not None
+        return self.finished is not None or self._made is not None or self._failure is not None
 
     def _check(self) -> None:
-        if self.refused is not None:
-            raise self.refused
+        if self._failure is not None:
+            raise self._failure
 
     async def _take_turn(self) -> None:
         """Propose while it is this node's turn and it is free; else wait until something happens."""
@@ -260,43 +231,26 @@ class Ask:
             await self.changes.wait_for(lambda: self.finished is not None, ECHO_SECONDS)
             self.finished = self.finished or self._made
             return
-        elapsed = asyncio.get_running_loop().time() - self._began
+        standing, elapsed = self._standing, asyncio.get_running_loop().time() - self._began
         turn, spent = divmod(elapsed, self._settings.turn)
-        order = sorted(self._asked)
-        mine = order[int(turn) % len(order)] == self._me
         version, wait = self._version, self._settings.turn - spent
-        if mine and self._engaged is None:
-            points = self._choose(order)
+        if standing.whose_turn(int(turn)) == self._me and self._engaged is None:
+            standing.leave_out(self._marked())
+            points = standing.choose()
             if points is not None:
                 await self._propose(points)
                 return
-            if self._hopeless() and elapsed >= self._settings.gather:
-                raise self._nobody_left()
+            if standing.hopeless() and elapsed >= self._settings.gather:
+                raise standing.failure()
             wait = min(wait, RETRY_SECONDS * 2**self._rounds)
-            if self._passed:
-                self._passed.clear()
+            if standing.come_back():
                 self._rounds = min(self._rounds + 1, MAX_ROUNDS)
         await self.changes.wait_for(lambda: self._version != version, wait)
-
-    def _choose(self, order: list[int]) -> Points | None:
-        """This node and those who follow it in the order, as far as nothing speaks against them."""
-        at = order.index(self._me)
-        fit = [
-            point
-            for point in (*order[at + 1 :], *order[:at])
-            if point not in self._refused and point not in self._passed
-        ]
-        if len(fit) < self._threshold - 1:
-            return None
-        return tuple(sorted((self._me, *fit[: self._threshold - 1])))
-
-    def _hopeless(self) -> bool:
-        return len(self._asked - set(self._refused)) < self._threshold
 
     async def _propose(self, points: Points) -> None:
         self._attempts += 1
         if self._attempts > MAX_ATTEMPTS:
-            raise self._nobody_left()
+            raise self._standing.failure()
         self._engaged = b""
         attempt = asyncio.ensure_future(self._attempt(points))
         attempt.add_done_callback(self._attempted)
@@ -308,9 +262,12 @@ class Ask:
                 self._sign(attempt.result())
         except Busy as error:
             log.info("request %s waits: %s", self.note.execution_id.hex(), error)
-            self._passed.update(dict.fromkeys(self._others(points), "busy"))
+            self._standing.pass_over(points, "waits until this node is free")
         except (Declined, ProtocolError) as error:
-            self._after(points, error)
+            log.info("a proposal for request %s failed: %s", self.note.execution_id.hex(), error)
+            if isinstance(error, OperatorAbort):
+                raise failure_of_session(error) from None
+            self._standing.after(points, error, self.request.membership.presence.mark_silent)
         finally:
             attempt.cancel()
             self._engaged = None
@@ -321,98 +278,22 @@ class Ask:
             attempt.exception()
         self._moved()
 
-    def _others(self, points: Points) -> list[int]:
-        return [point for point in points if point != self._me]
-
-    def _after(self, points: Points, error: Declined | ProtocolError) -> None:
-        """Leave out whom the failure is due to; raise what ends the request at this node."""
-        log.info("a proposal for request %s failed: %s", self.note.execution_id.hex(), error)
-        match error:
-            case PresignatureSpent():
-                return
-            case Declined() if error.code == Decline.BUSY:
-                self._passed.update(dict.fromkeys(self._others(points), "waits until this node is free"))
-            case Declined() | LocalFault() | CallerError():
-                raise failure_of_session(error) from None
-            case Refused():
-                self._after_refusal(error)
-            case AbortedByPeer():
-                self._passed[error.by] = f"ended the session: {error.reason}"
-            case Timeout() if error.silent:
-                for point in error.silent:
-                    self.request.membership.presence.mark_silent(holder(point))
-                    self._passed[point] = "did not answer the proposal in time"
-            case PeerFault() if error.peer is not None:
-                self._refused[error.peer] = ("PEER_FAULT", f"sent what fails a check [{error.check}]")
-            case _:
-                self._passed.update(dict.fromkeys(self._others(points), f"an attempt failed: {error}"))
-        self._said = dict(self._passed)
-
-    def _after_refusal(self, error: Refused) -> None:
-        code, text = refusal_of(error)
-        if code == Decline.NOT_ASKED:
-            # Its note is from before it started anew, or it has given up.
-            self._asked.discard(error.by)
-        elif code in _PASSING:
-            self._passed[error.by] = text
-        elif code != Decline.PRESIGNATURE_UNKNOWN:
-            self._refused[error.by] = (code, text)
-
     # What the caller is told
 
     def _too_few(self) -> NodeFailure:
         seconds = f"{self._settings.gather:.0f} s"
-        if self._me not in self._asked:
+        if not self._standing.own_came_back:
             return GatewayUnreachable(
                 f"Connection refused: nothing came back from room {self.room.topic.name} within {seconds}. Is the gateway "
                 "up? This node goes on trying to reach it"
             )
-        return self._threshold_not_met(
-            f"within {seconds} only {self._names(self._asked)} were asked the same"
-        )
-
-    def _nobody_left(self) -> NodeFailure:
-        codes = {code for code, _ in self._refused.values()}
-        if codes and codes <= POLICY_CODES:
-            by = min(self._refused)
-            code, text = self._refused[by]
-            return PolicyRefused(f"index {by - 1} refuses: {text}", by=by - 1, rule=code)
-        return self._threshold_not_met("too few of those who were asked take part")
+        names = ", ".join(f"index {point - 1}" for point in sorted(self._standing.asked))
+        return self._standing.threshold_not_met(f"within {seconds} only {names} were asked the same")
 
     def _too_late(self) -> NodeFailure:
-        why = self._reasons()
+        why = self._standing.reasons()
+        silent = ",".join(str(point - 1) for point in sorted(self._standing.said))
         return TimedOut(
-            f"no signature within {self._settings.total:.0f} s"
-            + (f" ({why})" if why else "")
-            + "; ask again",
-            silent=",".join(str(point - 1) for point in sorted(self._said)),
+            f"no signature within {self._settings.total:.0f} s{f' ({why})' if why else ''}; ask again",
+            silent=silent,
         )
-
-    def _threshold_not_met(self, what: str) -> ThresholdNotMet:
-        missing = self._missing()
-        return ThresholdNotMet(
-            f"{self._threshold} signers are needed and {what} ({self._reasons()}). Ask the others too, with the same tx_id, "
-            "execution_id and data",
-            needed=self._threshold,
-            missing=[point - 1 for point in missing],
-        )
-
-    def _missing(self) -> list[int]:
-        points = [party.index for party in self.request.membership.others]
-        return [point for point in points if point not in self._asked or point in self._refused]
-
-    def _reasons(self) -> str:
-        presence, said = self.request.membership.presence, {}
-        for point in {*self._missing(), *self._said}:
-            if point in self._refused:
-                said[point] = f"refuses: {self._refused[point][1]}"
-            elif point in self._differing:
-                said[point] = self._differing[point]
-            elif point in self._said:
-                said[point] = self._said[point]
-            else:
-                said[point] = presence.problem(holder(point)) or "was not asked"
-        return "; ".join(f"index {point - 1}: {why}" for point, why in sorted(said.items()))
-
-    def _names(self, points: set[int]) -> str:
-        return ", ".join(f"index {point - 1}" for point in sorted(points))

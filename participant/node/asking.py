@@ -170,7 +170,12 @@ class Asking:
             receive=lambda envelope: self._receive(ask, room, envelope),
             restarted=lambda: self._restarted(ask, room),
         )
-        ask.enter(room, partial(self._attempt, request, room))
+        committee_id, aux_id = request.membership.committee_id, note.aux_id
+        ask.enter(
+            room,
+            partial(self._attempt, request, room),
+            lambda: self._store.quarantine.peers(committee_id, aux_id),
+        )
         if finished is not None:
             ask.finished = finished
             watched.outcome.set_result(finished)
@@ -214,7 +219,7 @@ class Asking:
 
     async def _stay(self, ask: Ask, room: Room) -> None:
         await room.run()
-        ask.refuse(GatewayUnreachable(f"the gateway refuses room {room.topic.name}: {room.refused}"))
+        ask.fail(GatewayUnreachable(f"the gateway refuses room {room.topic.name}: {room.refused}"))
 
     async def _pursue(self, watched: _Watched) -> None:
         """Get the signature and keep it; the request is open again when there is none."""

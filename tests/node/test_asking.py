@@ -22,6 +22,7 @@ from node_network import (
     everything,
     last,
     network,
+    poll,
     request_id_of,
     sign_call,
 )
@@ -40,6 +41,7 @@ from participant.node.ask_notes import (
 )
 from participant.node.config import AskSettings
 from participant.node.errors import (
+    Aborted,
     AccountIsFrozen,
     AccountUnknown,
     BadDigestGiven,
@@ -423,6 +425,48 @@ async def test_a_refusal_of_the_own_policy_is_told_at_once(tmp_path, gateway):
         assert [entry.record.decision for entry in net[0].store.audit.export()][-1] == "refuse"
         results = await all_of(net, ask("refused"), 1, 2)
         assert results[0].signers == (1, 2)
+
+
+async def test_the_only_other_one_refuses(tmp_path, gateway):
+    own = PolicySettings(
+        rules=[AccountRule(accounts=["*"], callers=["*"], proposers=["*"], payloads=["message"])]
+    )
+    async with network(tmp_path, gateway.url, config=asking(gather=1.0, total=WAIT)) as net:
+        net.deal("alice")
+        call = ask("only one")
+        # Index 1 was asked, and then its operator changed the policy.
+        from participant.policy import RulePolicy
+
+        waiting = asyncio.create_task(net[1].node.sign_tx(call))
+        await _asked(net[1], call)
+        net[1].node._proposals._policy = RulePolicy(own)
+        with pytest.raises(PolicyRefused, match="raw digests") as caught:
+            await net[0].node.sign_tx(call)
+        assert caught.value.metadata["by"] == "1"
+        waiting.cancel()
+
+
+async def test_a_quarantined_one_is_left_out(tmp_path, gateway):
+    async with network(tmp_path, gateway.url, config=CONFIG) as net:
+        net.deal("alice")
+        net[0].store.quarantine.add(net.committee.identities[1], net.committee.committee_id, "a failed proof")
+        results = await all_of(net, ask("marked"), 0, 1, 2)
+        assert {result.signers for result in results} <= {(0, 2), (1, 2)}
+        assert len({result.r for result in results}) == 1
+
+
+async def test_an_operator_ends_a_request(tmp_path, gateway):
+    async with network(tmp_path, gateway.url, config=CONFIG) as net:
+        net.deal("alice")
+        net[1].channel.mute = lambda envelope: routing(envelope)[1] is not Kind.ASK
+        call = ask("enough")
+        waiting = [asyncio.create_task(net[index].node.sign_tx(call)) for index in (0, 1)]
+        for member in net.members[:2]:
+            await poll(lambda member=member: bool(member.node.sessions()))  # type: ignore[misc]
+        for member in net.members[:2]:
+            await member.node.abort_session(request_id=call.execution_id, reason="enough")
+        for answer in await asyncio.gather(*waiting, return_exceptions=True):
+            assert isinstance(answer, Aborted)
 
 
 async def test_too_few_are_asked(tmp_path, gateway):
