@@ -6,7 +6,7 @@ import os
 import signal
 
 import pytest
-from keygen_testing import Ran, fails, keygen_argv, succeeds
+from keygen_testing import Ran, assert_absent, fails, keygen_argv, succeeds
 from node_testing import committee_of, deal, node_keys
 from processes import Process, clean_environment, command
 from scripted_node import ACCOUNT, ScriptedNode, caller, operated, served
@@ -47,17 +47,17 @@ async def beside(*arguments, full_size=False):
 
 
 def test_primes_fills_the_pool_and_shows_progress(tmp_path):
+    """Each process may find one more than was asked for before it is stopped."""
     directory = node(tmp_path / "node")
-    ran = succeeds("primes", directory, "--count", "2", "--json")
-    assert ran.json == {"available": 2}
-    again = succeeds("primes", directory, "--count", "3")
-    assert "safe primes: 3 of 3" in again.err
+    ran = succeeds("primes", directory, "--count", "2", "--processes", "1", "--json")
+    available = ran.json["available"]
+    assert 2 <= available <= 3
+    again = succeeds("primes", directory, "--count", "4", "--processes", "1")
+    assert "safe primes: 4 of 4" in again.err
     with NodeFiles.of(directory).open() as store:
-        found = store.primes.take(4, BITS)
-    assert len(set(found)) == 3
-    for prime in found:
-        assert str(prime) not in ran.out + ran.err + again.out + again.err
-        assert f"{prime:x}" not in ran.out + ran.err + again.out + again.err
+        found = store.primes.take(64, BITS)
+    assert 4 <= len(set(found)) == len(found) <= 5
+    assert_absent(found, ran.out, ran.err, again.out, again.err)
 
 
 def test_primes_that_are_there_already_are_enough(tmp_path):

@@ -91,7 +91,9 @@ def test_each_store_holds_its_own_share_with_a_certificate_of_all(quick, tmp_pat
                 pending = Pending(found.sid, found.kind, found.committee_id, None, found.public, {}, False, 0)
                 check_pending(pending, identities, list(found.envelopes))
             assert store.check() == []
-            assert store.primes.count(SMALL_SECP.level.pb) == 0
+            # A process may find one more than was asked for before it is stopped; it is nobody's yet.
+            own = {entry.aux.paillier.p, entry.aux.paillier.q_, entry.aux.pedersen.p, entry.aux.pedersen.q_}
+            assert own.isdisjoint(store.primes.take(64, SMALL_SECP.level.pb))
             assert store.sessions.pending_sids() == []
 
 
