@@ -1,0 +1,314 @@
+"""What a node answers to the others' proposals: index 0 alone with its store, policy and rooms; index 1 speaks by its key."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from gateway_testing import GatewayProcess, running_gateway
+from node_network import PATIENT, Member, Network, network
+from node_testing import aux_sets, deal, sid_of
+from tss_testing import SMALL_SECP
+
+from participant.node.driver import SessionDriver
+from participant.node.plan import Decline, Declined
+from participant.payloads import Digest, to_value
+from participant.policy import AccountRule, CeremonyRule, PolicySettings, RulePolicy
+from participant.store import NewAux, NewShare, NewState, Origin, StoreUnavailable
+from tss.cggmp24 import aux_info, keygen, presign
+from tss.cggmp24.sign import SignRequest
+from tss.encoding import Text, Tuple, decode, encode
+from tss.envelope import Body, Kind, Signed, decode_body, holder, routing, sign, unpack
+from tss.proposal import Proposal
+
+SUITE = SMALL_SECP
+DIGEST = b"d" * 32
+
+
+@pytest.fixture(scope="module")
+def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GatewayProcess]:
+    with running_gateway(tmp_path_factory.mktemp("gateway")) as process:
+        yield process
+
+
+class Stage:
+    """Index 0 at work, index 1's mouth, and what index 0 answers."""
+
+    def __init__(self, net: Network) -> None:
+        self.member: Member = net[0]
+        self.node = net[0].node
+        self.store = net[0].store
+        self.speaker = net[1].keys
+        self.committee_id = net.committee.committee_id
+        self.share = deal(SUITE, 2, 3, "alice")[0]
+        self.aux = aux_sets(SUITE)[0]
+        self.store.accounts.put_aux(self.committee_id, NewAux.of(self.aux))
+        self.store.accounts.add(NewShare.of("alice", self.share), self.committee_id, Origin.KEYGEN)
+        self.membership = self.node._memberships[self.committee_id]
+        self.proposals = self.node._proposals
+        self.number = 0
+
+    def propose(self, kind: str = presign.FULL_KIND, **fields: Any) -> Proposal:
+        self.number += 1
+        tails: dict[str, Callable[[], list[Any]]] = {
+            presign.FULL_KIND: lambda: presign.full_tail(
+                self.share, self.aux, (1, 2), 2, SignRequest(DIGEST, ())
+            ),
+            presign.KIND: lambda: presign.tail(self.share, self.aux, (1, 2), 2, 1),
+            keygen.KIND: lambda: keygen.tail(3, 2),
+            aux_info.KIND: lambda: aux_info.tail(None),
+        }
+        values: dict[str, Any] = {
+            "initiator": holder(2),
+            "committee_id": self.committee_id,
+            "account_id": {keygen.KIND: "new", aux_info.KIND: None}.get(kind, "alice"),
+            "kind": kind,
+            "request_id": self.number.to_bytes(16, "big"),
+            "tail": tails[kind](),
+            "message": encode(to_value(Digest(DIGEST))) if kind == presign.FULL_KIND else None,
+            "expiry": self.proposals.expiry(),
+        }
+        return Proposal(**(values | fields))
+
+    def signed(self, proposal: Proposal) -> Signed:
+        return sign(proposal.body(SUITE), self.speaker.sign)
+
+    async def take(self, proposal: Proposal | Signed, **options: Any) -> SessionDriver | None:
+        signed = self.signed(proposal) if isinstance(proposal, Proposal) else proposal
+        return await self.proposals.take(self.membership, signed, self.membership.room, **options)
+
+    async def answer(self, scope: bytes) -> tuple[str, str] | None:
+        """The (code, text) of the refusal that was posted under a proposal's hash."""
+        await self.membership.room.flushed()
+        for envelope in self.posted:
+            found, kind, _ = routing(envelope)
+            if found == scope and kind is Kind.ABORT:
+                code, text = decode(decode_body(unpack(envelope)[0]).payload, Tuple(Text(64), Text(512)))  # type: ignore[index]
+                return code, text
+        return None
+
+    async def declined(self, proposal: Proposal, **options: Any) -> str:
+        """Take it, and see it declined in the room; the code."""
+        assert await self.take(proposal, **options) is None
+        answer = await self.answer(proposal.hash(SUITE))
+        assert answer is not None
+        assert self.node._sessions.is_known(proposal.hash(SUITE))
+        return answer[0]
+
+    def audit(self) -> list[tuple[str, str]]:
+        return [(entry.record.kind, entry.record.decision) for entry in self.store.audit.export()]
+
+    posted: list[bytes]
+
+
+@pytest.fixture
+async def stage(tmp_path: Path, gateway: GatewayProcess) -> AsyncIterator[Stage]:
+    config = replace(PATIENT, max_sessions=2)
+    async with network(tmp_path, gateway.url, config=config, start=[0]) as net:
+        made = Stage(net)
+        made.posted = []
+
+        async def watch(envelope: bytes) -> None:
+            made.posted.append(envelope)
+
+        net[0].channel.on_post = watch
+        yield made
+
+
+async def test_a_good_one_becomes_a_session(stage):
+    proposal = stage.propose()
+    driver = await stage.take(proposal)
+    assert driver is not None
+    assert driver.plan.ph == proposal.hash(SUITE)
+    assert driver.home is stage.membership.room
+    assert await stage.answer(driver.plan.ph) is None
+    assert stage.audit() == [], "a signature's record is written with the answer"
+
+
+async def test_ceremonies_and_presigning_are_recorded_before_they_begin(stage):
+    assert await stage.take(stage.propose(presign.KIND)) is not None
+    assert await stage.take(stage.propose(keygen.KIND)) is not None
+    assert stage.audit() == [("presign", "allow"), ("keygen", "allow")]
+
+
+async def test_the_same_one_again_is_passed_over(stage):
+    proposal = stage.propose()
+    taken = await asyncio.gather(*(stage.take(proposal) for _ in range(4)))
+    assert sum(driver is not None for driver in taken) == 1
+    assert await stage.take(proposal) is None
+    assert await stage.answer(proposal.hash(SUITE)) is None
+
+
+async def test_one_that_a_former_process_accepted_is_never_spoken_in_again(stage):
+    proposal = stage.propose()
+    ph = proposal.hash(SUITE)
+    stage.store.sessions.remember(ph, proposal.kind, stage.committee_id, ph)
+    assert await stage.take(proposal) is None
+    assert await stage.answer(ph) is None
+
+
+async def test_one_for_others_is_none_of_our_business(stage):
+    tail = list(stage.propose().tail)
+    tail[4] = [2, 3]
+    proposal = stage.propose(tail=tail)
+    assert await stage.take(proposal) is None
+    assert await stage.answer(proposal.hash(SUITE)) is None
+    assert stage.audit() == []
+
+
+async def test_an_old_one_is_history(stage):
+    proposal = stage.propose(expiry=1_600_000_000)
+    assert await stage.take(proposal) is None
+    assert await stage.answer(proposal.hash(SUITE)) is None
+    assert stage.proposals.dropped["expired"] == 1
+
+
+async def test_one_from_the_future_is_told_about_the_clocks(stage):
+    proposal = stage.propose(expiry=stage.proposals.expiry() + 1000)
+    assert await stage.declined(proposal) == Decline.EXPIRED
+    answer = await stage.answer(proposal.hash(SUITE))
+    assert answer is not None
+    assert "clocks is wrong" in answer[1]
+    assert stage.audit() == []
+
+
+async def test_one_that_cannot_be_read_is_declined_as_such(stage):
+    body = replace(stage.propose().body(SUITE), payload=b"")
+    assert await stage.take(sign(body, stage.speaker.sign)) is None
+    answer = await stage.answer(body.sid)
+    assert answer is not None
+    assert answer[0] == Decline.UNREADABLE
+    other = replace(stage.propose().body(SUITE), sid=bytes(32))
+    assert await stage.take(sign(other, stage.speaker.sign)) is None
+    assert await stage.answer(bytes(32)) is not None
+    assert stage.proposals.dropped["proposal"] == 2
+
+
+async def test_one_that_differs_from_our_records_is_declined_and_recorded(stage):
+    tail = list(stage.propose().tail)
+    tail[2] = bytes(32)
+    assert await stage.declined(stage.propose(tail=tail)) == Decline.RECORDS_DIFFER
+    assert stage.audit() == [("full-sign", "decline")]
+    (entry,) = stage.store.audit.export()
+    assert entry.record.reason is not None
+    assert entry.record.reason.startswith("RECORDS_DIFFER: ")
+    assert entry.record.caller == stage.speaker.identity.hex()
+
+
+async def test_the_policy_is_asked_about_the_proposer_and_about_who_asked_us(stage):
+    def rules(**fields: Any) -> RulePolicy:
+        values = {"accounts": ["*"], "callers": ["carol"], "proposers": ["*"], "raw_digests": True}
+        return RulePolicy(PolicySettings(rules=[AccountRule(**(values | fields))]))
+
+    stage.proposals._policy = rules(proposers=["self"])
+    assert await stage.declined(stage.propose()) == "PROPOSER_NOT_ALLOWED"
+    stage.proposals._policy = rules(raw_digests=False)
+    assert await stage.declined(stage.propose()) == "RAW_DIGEST_NOT_ALLOWED"
+    stage.proposals._policy = rules()
+    assert await stage.declined(stage.propose(), caller="eve") == "CALLER_NOT_ALLOWED"
+    assert stage.audit() == [("sign", "refuse")] * 3
+    assert await stage.take(stage.propose(), caller="carol") is not None
+    assert await stage.take(stage.propose()) is not None
+    stage.proposals._policy = RulePolicy(
+        PolicySettings(ceremonies=[CeremonyRule(kinds=["aux"], callers=["*"], proposers=["*"])])
+    )
+    assert await stage.declined(stage.propose(keygen.KIND)) == "CEREMONY_NOT_ALLOWED"
+
+
+async def test_a_further_condition_may_decline(stage):
+    def gate(proposal: Proposal) -> None:
+        raise Declined(Decline.NOT_ASKED, f"nobody asked for {proposal.kind}")
+
+    assert await stage.declined(stage.propose(), gate=gate) == Decline.NOT_ASKED
+
+
+async def test_one_ceremony_at_a_time(stage):
+    assert await stage.take(stage.propose(keygen.KIND)) is not None
+    assert await stage.declined(stage.propose(aux_info.KIND)) == Decline.BUSY
+    assert await stage.take(stage.propose()) is not None, "signing goes on beside it"
+
+
+async def test_sessions_are_bounded(stage):
+    for _ in range(2):
+        assert await stage.take(stage.propose()) is not None
+    assert await stage.declined(stage.propose()) == Decline.BUSY
+
+
+async def test_a_peer_fills_our_memory_with_so_many_presignatures_only(stage):
+    stage.proposals._config = replace(
+        stage.proposals._config, stock=replace(stage.proposals._config.stock, cap=0)
+    )
+    assert await stage.declined(stage.propose(presign.KIND)) == Decline.BUSY
+
+
+async def test_a_node_that_stops_or_has_a_twin_takes_nothing_up(stage):
+    stage.proposals.stopping = True
+    assert await stage.declined(stage.propose()) == Decline.STOPPING
+    stage.proposals.stopping = False
+    stage.membership.presence.twin_at = stage.membership.presence._clock()
+    assert await stage.declined(stage.propose()) == Decline.STOPPING
+
+
+async def test_a_store_that_takes_no_record_means_no(stage, monkeypatch):
+    def full(*_: object) -> int:
+        raise StoreUnavailable("the disk is full")
+
+    monkeypatch.setattr(stage.store.audit, "append", full)
+    proposal = stage.propose(presign.KIND)
+    assert await stage.declined(proposal) == Decline.STORE_FAILED
+    answer = await stage.answer(proposal.hash(SUITE))
+    assert answer is not None
+    assert "disk" not in answer[1], "what is wrong here is not the others' business"
+
+
+async def test_a_new_run_gives_up_what_a_former_one_left(stage):
+    def waiting(number: int, account_id: str) -> None:
+        state = NewState(shares=(NewShare.of(account_id, deal(SUITE, 2, 3, account_id)[0]),))
+        ph = sid_of(number + 100)
+        stage.store.sessions.remember(sid_of(number), keygen.KIND, stage.committee_id, ph)
+        public = encode(["proto", bytes(32)])
+        stage.store.sessions.put_pending(
+            sid_of(number), keygen.KIND, stage.committee_id, state, public, b"done", party=1
+        )
+
+    waiting(1, "new")
+    waiting(2, "another")
+    assert await stage.take(stage.propose(keygen.KIND)) is not None
+    voided = {p.state.account_ids[0]: p.voided for p in stage.store.sessions.pendings()}
+    assert voided.get("another") is False
+    assert voided.get("new", True), "its acceptance irrevocably voids it"
+
+
+async def test_our_own_pass_the_same_checks(stage):
+    own = {
+        "initiator": holder(1),
+        "tail": presign.full_tail(stage.share, stage.aux, (1, 2), 1, SignRequest(DIGEST, ())),
+    }
+    room = stage.membership.room
+    proposal = stage.propose(**own)
+    driver = await stage.proposals.make(stage.membership, SUITE, proposal, room, caller="carol")
+    assert driver.plan.audit.caller == "carol"
+    await room.flushed()
+    assert next(routing(e)[1] for e in stage.posted if routing(e)[0] == driver.plan.ph) is Kind.PROPOSE
+    stage.proposals._policy = RulePolicy(PolicySettings())
+    with pytest.raises(Declined) as caught:
+        await stage.proposals.make(stage.membership, SUITE, stage.propose(**own), room, caller="carol")
+    assert caught.value.code == "NO_RULE"
+    stage.proposals.stopping = True
+    with pytest.raises(Declined) as caught:
+        await stage.proposals.make(stage.membership, SUITE, stage.propose(**own), room, caller=None)
+    assert caught.value.code == Decline.STOPPING
+
+
+async def test_one_of_another_members_name_is_no_proposal(stage):
+    """Through the room: the signature decides who proposes."""
+    forged = Body(SUITE.proto, bytes(32), 0, Kind.PROPOSE, holder(3), None, stage.propose().encode())
+    from tss.envelope import pack
+
+    stage.node._receive(stage.membership, pack(sign(forged, stage.speaker.sign)))
+    assert stage.membership.dropped["stranger"] == 1
+    assert stage.node.sessions() == []
