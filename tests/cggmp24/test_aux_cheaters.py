@@ -10,19 +10,8 @@ from typing import Any
 
 import gmpy2
 import pytest
-from cggmp24_testing import (
-    MISPLACED,
-    Cheat,
-    assert_caught,
-    aux_program,
-    changed,
-    durable,
-    lying,
-    meddling,
-    primes_of,
-    reports,
-    run_aux,
-)
+from cggmp24_cheating import MISPLACED, Cheat, assert_caught, changed, durable, lying, meddling, reports
+from cggmp24_testing import aux_program, primes_of, run_aux
 from session_testing import LEADING_ZERO, NEGATIVE_ZERO, says, tells
 from tss_testing import TESTING_TINY, TINY
 from zk_cases import Case, forge

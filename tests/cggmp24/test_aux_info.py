@@ -7,7 +7,8 @@ from typing import Any
 
 import gmpy2
 import pytest
-from cggmp24_testing import durable, primes_of, reports, run_aux, said
+from cggmp24_cheating import durable, reports
+from cggmp24_testing import primes_of, run_aux, said
 from session_testing import identity_of
 from tss_testing import SMALL_SECP, TINY
 from zk_cases import RELATIONS

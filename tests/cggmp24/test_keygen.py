@@ -9,7 +9,8 @@ from typing import Any
 import coincurve
 import ecdsa
 import pytest
-from cggmp24_testing import durable, reports, run_keygen, said
+from cggmp24_cheating import durable, reports
+from cggmp24_testing import run_keygen, said
 from session_testing import identity_of, silent
 from tss_testing import SMALL_SECP, TINY
 from zk_cases import RELATIONS

@@ -8,7 +8,7 @@ from functools import partial
 from typing import Any
 
 import pytest
-from cggmp24_testing import (
+from cggmp24_cheating import (
     MISPLACED,
     Cheat,
     assert_caught,
@@ -18,8 +18,8 @@ from cggmp24_testing import (
     lying,
     meddling,
     reports,
-    run_keygen,
 )
+from cggmp24_testing import run_keygen
 from session_testing import LEADING_ZERO, NEGATIVE_ZERO, Raw, says, tells
 from tss_testing import TINY
 

@@ -8,7 +8,8 @@ from itertools import combinations
 from typing import Any
 
 import pytest
-from cggmp24_testing import X_ZERO_LOG, Signers, changed, dealt_aux, dealt_key, reports, said, secret_of
+from cggmp24_cheating import changed, reports
+from cggmp24_testing import X_ZERO_LOG, Signers, dealt_aux, dealt_key, said, secret_of
 from session_testing import silent
 from tss_testing import SMALL_SECP, TINY
 from zk_cases import RELATIONS

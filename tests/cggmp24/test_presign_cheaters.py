@@ -1,123 +1,68 @@
-"""Presigning with one malicious signer (protocol.md 3.2, 7): a lie for every check, and who sees it."""
+"""Presigning with one malicious signer (protocol.md 3.2, 7): a lie for every check of round 1 and every message, and who sees it."""
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
 import pytest
-from cggmp24_testing import (
-    MISPLACED,
-    Cheat,
-    LyingContext,
-    Signers,
-    assert_caught,
-    changed,
-    durable,
-    reports,
+from cggmp24_cheating import MISPLACED, Cheat, assert_caught, changed, reports
+from presign_cheating import (
+    A1,
+    ALL,
+    B1,
+    CHEATER,
+    DELTA,
+    DELTA_POINT,
+    EE_S,
+    EE_T,
+    EE_W,
+    EE_Z2,
+    EE_Z3,
+    G_I,
+    GAMMA,
+    KEY,
+    LEVEL,
+    N_HAT,
+    OFF_CURVE,
+    S_I,
+    SIGNERS,
+    D,
+    G,
+    H,
+    K,
+    N,
+    O,
+    Q,
+    Y,
+    cheating,
+    elsewhere,
+    fields,
+    run,
+    says1,
+    says2,
+    says3,
+    tells1,
+    tells2,
 )
-from session_testing import LEADING_ZERO, NEGATIVE_ZERO, Program, Raw, Tamper, says, tells
-from tss_testing import TESTING_TINY, TINY
+from session_testing import LEADING_ZERO, NEGATIVE_ZERO, Program, Tamper, says, tells
+from tss_testing import TINY
 from zk_cases import Case, forge
 
 from tss.cggmp24 import presign
-from tss.cggmp24.presign import Item, Mask, Presigning
-from tss.cggmp24.sign import SignRequest
+from tss.cggmp24.presign import Item, Presigning
 from tss.effects import SessionContext
 from tss.envelope import PartyId, holder
 from tss.errors import (
     BadDecommit,
     BadPoint,
     Equivocation,
-    InternalError,
     OutOfDomain,
     ProofInvalid,
     SchemaViolation,
-    Unattributable,
 )
-from tss.paillier import PaillierPublic
-from tss.params import SecurityLevel
-from tss.transcript import Context
-from tss.zk import aff_g, elog, enc_elg
-
-SIGNERS, CHEATER = Signers((1, 2, 3), 4), 2
-ALL = (1, 3)
-GROUP, Q, G = TINY.group, TINY.group.q, TINY.group.G
-O = GROUP.identity  # noqa: E741 - the paper's symbol
-LEVEL: SecurityLevel = TESTING_TINY
-KEY = SIGNERS.aux[CHEATER].paillier
-N = {j: int(SIGNERS.aux[1].parties[j].N) for j in (1, 2, 3)}
-N_HAT = {j: int(SIGNERS.aux[1].parties[j].N_hat) for j in (1, 2, 3)}
-REQUEST = SignRequest(hashlib.sha256(b"message").digest())
-OFF_CURVE = Raw(bytes([4]) + (5).to_bytes(4, "big") + b"\x02\xff\xff\xff\xff")
-
-# Round 1 to all; round 2 to all and to one; round 3 to all.
-(K, G_I, Y, A1, A2, B1, B2), (GAMMA, ELOG, H), (D, F, D_HAT, F_HAT, PSI, PSI_HAT) = (
-    range(7),
-    range(3),
-    range(6),
-)
-DELTA, DELTA_POINT, S_I, PSI3 = range(4)
-# Fields of the proofs on the wire.
-EE_S, EE_D, EE_Y, EE_Z, EE_T, EE_Z1, EE_W, EE_Z2, EE_Z3 = range(9)
-AG_Z1, AG_W_Y = 7, 12
-
-
-def run(**options: Any) -> Any:
-    return SIGNERS.presign(**options)
-
-
-def says1(place: int, new: Any) -> Tamper:
-    return says(1, lambda items: [changed(items[0], place, new)])
-
-
-def says2(place: int, new: Any) -> Tamper:
-    return says(2, lambda items: [changed(items[0], place, new)])
-
-
-def says3(place: int, new: Any) -> Tamper:
-    return says(3, lambda value: [[changed(value[0][0], place, new)], value[1]])
-
-
-def tells1(proof: int, place: int, new: Any) -> Tamper:
-    return tells(1, lambda items: [changed(items[0], proof, lambda psi: changed(psi, place, new))], to=1)
-
-
-def tells2(place: int, new: Any) -> Tamper:
-    return tells(2, lambda items: [changed(items[0], place, new)], to=1)
-
-
-def cheating(kind: type[Presigning], batch: int = 1) -> Program:
-    """A party whose steps are those of `kind`."""
-    return lambda ctx: presign._rounds(SIGNERS.presigning(ctx, kind), batch, None)
-
-
-def elsewhere(step: str, label: str, change: Callable[[Context], Context]) -> type[Presigning]:
-    """A party whose proofs of this label, made in this step, are bound to another place."""
-
-    class Elsewhere(Presigning):
-        pass
-
-    def lie(self: Any, *args: Any) -> Any:
-        ctx: SessionContext = self.ctx
-        self.ctx = LyingContext(ctx.suite, ctx.sid, ctx.me, ctx.identities, ctx.rng, proofs={label: change})
-        try:
-            return getattr(super(Elsewhere, self), step)(*args)
-        finally:
-            self.ctx = ctx
-
-    setattr(Elsewhere, step, lie)
-    return Elsewhere
-
-
-def fields(item: Item, **new: Any) -> Item:
-    return replace(item, **new)
-
-
-# -- round 1 -----------------------------------------------------------------------------------------------------
+from tss.zk import enc_elg
 
 
 class Drawing(Presigning):
@@ -253,268 +198,6 @@ ROUND_1 = [
 ]  # fmt: skip
 
 
-# -- round 2 -----------------------------------------------------------------------------------------------------
-
-
-class Masking(Presigning):
-    """Makes the masks and changes them; the hashes are those of what it sends."""
-
-    change: Callable[[Any, Item, PartyId, Mask], Mask]
-
-    def mask(self, item: Item, j: PartyId) -> Mask:
-        return type(self).change(self, item, j, super().mask(item, j))
-
-
-def masking(change: Callable[[Any, Item, PartyId, Mask], Mask]) -> Program:
-    return cheating(type("Masked", (Masking,), {"change": staticmethod(change)}))
-
-
-def with_ciphertext(name: str, new: Callable[[PartyId, int], int]) -> Program:
-    return masking(lambda _self, _item, j, mask: replace(mask, **{name: new(j, int(getattr(mask, name)))}))
-
-
-def affine(
-    self: Any,
-    item: Item,
-    j: PartyId,
-    label: str,
-    D_: Any,
-    F_: Any,
-    wit: Mapping[str, Any],
-    *,
-    forged: bool = False,
-) -> list[Any]:
-    """A proof about D_ and F_ by a prover who claims this witness."""
-    X = item.Gamma_j[self.ctx.me] if label == "gamma" else self.X_eff[CHEATER]
-    place = self.ctx.proof(label, self.ctx.me, j, sid=item.isid)
-    statement = aff_g.Statement(self.keys[j], KEY.public, item.round1[j].K, D_, F_, X, self.rings[j])
-    if forged:
-        return forge(Case("aff-g", TINY, statement, dict(wit), ctx=place))
-    return aff_g.prove(TINY, place, statement, aff_g.Witness(**wit), self.ctx.rng).to_value()
-
-
-def false_affine(label: str, lie: str) -> Program:
-    """D, F and the proof of one kind made anew, with one lie in them."""
-
-    def change(self: Any, item: Item, j: PartyId, mask: Mask) -> Mask:
-        key: PaillierPublic = self.keys[j]
-        x = item.gamma if label == "gamma" else self.x
-        y, rho, rho_y = 12345, 7, 11
-        wit = {"x": x, "y": y, "rho": rho, "rho_y": rho_y}
-        y_F, enc_F = y, KEY.enc
-        if lie == "x + 1":
-            wit["x"] = x = x + 1
-        elif lie == "another share":
-            wit["x"] = x = self.share.x
-        elif lie == "y of F":
-            y_F = y + 1
-        elif lie == "large y":
-            y = y_F = wit["y"] = 1 << LEVEL.l_prime + LEVEL.eps + 2
-        elif lie == "modulus of F":
-            enc_F = key.enc
-        D_ = key.oplus(key.otimes(x, item.round1[j].K), key.enc(y, rho))
-        F_ = enc_F(y_F, rho_y)
-        while lie == "modulus of F" and not F_ < KEY.public.N2:
-            wit["rho_y"] = rho_y = rho_y + 1
-            F_ = enc_F(y_F, rho_y)
-        psi = affine(self, item, j, label, D_, F_, wit, forged=lie == "large y")
-        if label == "gamma":
-            return replace(mask, D=D_, F=F_, psi=psi)
-        return replace(mask, D_hat=D_, F_hat=F_, psi_hat=psi)
-
-    return masking(change)
-
-
-def masks_for_another_verifier(label: str) -> Program:
-    """The right place, the wrong ring-Pedersen parameters."""
-
-    def change(self: Any, item: Item, j: PartyId, mask: Mask) -> Mask:
-        rings = self.rings
-        self.rings = {j: rings[holder(4 - j.index)]}
-        try:
-            other = Presigning.mask(self, item, j)
-        finally:
-            self.rings = rings
-        if label == "gamma":
-            return replace(mask, D=other.D, F=other.F, psi=other.psi)
-        return replace(mask, D_hat=other.D_hat, F_hat=other.F_hat, psi_hat=other.psi_hat)
-
-    return masking(change)
-
-
-class AnotherGamma(Presigning):
-    """Gamma_i of gamma + 1, with a proof that tries to say that B2 holds it."""
-
-    def gamma_proof(self, item: Item) -> Any:
-        other = (item.gamma + 1) % Q
-        Gamma = other * G
-        statement = elog.Statement(L=item.B1, M=item.B2, X=item.Y, Y=Gamma, h=G)
-        place = self.ctx.proof("gamma", self.ctx.me, sid=item.isid)
-        psi = elog.prove(TINY, place, statement, elog.Witness(y=other, lam=item.b), self.ctx.rng)
-        return Gamma, psi.to_value()
-
-
-def committing(change: Callable[[Sequence[Any]], Sequence[Any]]) -> Program:
-    """Hashes of its own masks that are of something else."""
-
-    class Committing(Presigning):
-        def commit_mask(
-            self, item: Item, sender: PartyId, recipient: PartyId, ciphertexts: list[Any]
-        ) -> bytes:
-            values = (item.isid, sender.index, recipient.index, *ciphertexts)
-            return self.ctx.hc("mta-commit", *(change(values) if sender == self.ctx.me else values))
-
-    return cheating(Committing)
-
-
-H_CHECK, GAMMA_CHECK, X_CHECK = (f"presign.r2.item0.{name}" for name in ("h", "gamma.aff-g:", "x.aff-g:"))
-FIRST_EQUATION = "C^z1*enc0(z2; w) = A*D^e"
-
-ROUND_2 = [
-    # 1
-    Cheat("Gamma_i is O", BadPoint, "presign.r2.item0.Gamma", ALL, (says2(GAMMA, O),)),
-    # 2
-    Cheat(
-        "Gamma_i is not in B2", ProofInvalid, "presign.r2.item0.elog:u*G + z*X = N + e*M", ALL,
-        program=cheating(AnotherGamma),
-    ),
-    Cheat(
-        "elog with z + 1", ProofInvalid, "presign.r2.item0.elog:z*G = A + e*L", ALL,
-        (says2(ELOG, lambda psi: changed(psi, 3, lambda z: (z + 1) % Q)),),
-    ),
-    Cheat(
-        "elog with u + q", OutOfDomain, "presign.r2.item0.elog:u range", ALL,
-        (says2(ELOG, lambda psi: changed(psi, 4, lambda u: u + Q)),),
-    ),
-    *(
-        Cheat(
-            f"elog of {name}", ProofInvalid, "presign.r2.item0.elog:z*G = A + e*L", ALL,
-            program=cheating(elsewhere("gamma_proof", "gamma", change)),
-        )
-        for name, change in MISPLACED.items()
-    ),
-    # 3
-    Cheat("another h for one", BadDecommit, H_CHECK, (1,), (says2(H, lambda h: [b"h" * 32, h[1]]),)),
-    Cheat("another h for the other", BadDecommit, H_CHECK, (3,), (says2(H, lambda h: [h[0], b"h" * 32]),)),
-    Cheat("the hashes exchanged", BadDecommit, H_CHECK, ALL, (says2(H, lambda h: h[::-1]),)),
-    *(
-        Cheat(f"{name} is not the one in h", BadDecommit, H_CHECK, (1,), (tells2(place, lambda C: C + 1),))
-        for name, place in (("D", D), ("F", F), ("D^", D_HAT), ("F^", F_HAT))
-    ),
-    Cheat("h of another item", BadDecommit, H_CHECK, ALL, program=committing(lambda v: (b"\0" * 32, *v[1:]))),
-    Cheat("h of another sender", BadDecommit, H_CHECK, ALL, program=committing(lambda v: (v[0], 9, *v[2:]))),
-    Cheat("h for another recipient", BadDecommit, H_CHECK, ALL, program=committing(lambda v: (*v[:2], 9, *v[3:]))),
-    # 4
-    *(
-        Cheat(
-            f"{name} is {what}", OutOfDomain, f"presign.r2.item0.{name}", ALL,
-            program=with_ciphertext(field, new),
-        )
-        for name, field, owner in (
-            ("D", "D", lambda j: j.index),
-            ("F", "F", lambda _j: CHEATER),
-            ("D^", "D_hat", lambda j: j.index),
-            ("F^", "F_hat", lambda _j: CHEATER),
-        )
-        for what, new in (
-            ("0", lambda _j, _C: 0),
-            ("not reduced", lambda j, C, owner=owner: C + N[owner(j)] ** 2),
-            ("no unit", lambda j, _C, owner=owner: 5 * N[owner(j)]),
-        )
-    ),
-    # 5
-    Cheat(
-        "D with gamma + 1", ProofInvalid, GAMMA_CHECK + "z1*G = Bx + e*X", ALL, program=false_affine("gamma", "x + 1")
-    ),
-    Cheat(
-        "D and F with different y", ProofInvalid, GAMMA_CHECK + "enc1(z2; w_y) = By*Y^e", ALL,
-        program=false_affine("gamma", "y of F"),
-    ),
-    Cheat("y out of range", ProofInvalid, GAMMA_CHECK + "z2 range", ALL, program=false_affine("gamma", "large y")),
-    Cheat(
-        "F under the recipient's modulus", ProofInvalid, GAMMA_CHECK + "enc1(z2; w_y) = By*Y^e", ALL,
-        program=false_affine("gamma", "modulus of F"),
-    ),
-    Cheat(
-        "another w_y", ProofInvalid, GAMMA_CHECK + "enc1(z2; w_y) = By*Y^e", (1,),
-        (tells2(PSI, lambda psi: changed(psi, AG_W_Y, lambda w: 2 * w % N[2])),),
-    ),
-    # 6
-    Cheat(
-        "the share itself instead of its Lagrange multiple", ProofInvalid, X_CHECK + "z1*G = Bx + e*X", ALL,
-        program=false_affine("x", "another share"),
-    ),
-    Cheat(
-        "D^ and F^ with different y", ProofInvalid, X_CHECK + "enc1(z2; w_y) = By*Y^e", ALL,
-        program=false_affine("x", "y of F"),
-    ),
-    Cheat("y^ out of range", ProofInvalid, X_CHECK + "z2 range", ALL, program=false_affine("x", "large y")),
-    Cheat(
-        "F^ under the recipient's modulus", ProofInvalid, X_CHECK + "enc1(z2; w_y) = By*Y^e", ALL,
-        program=false_affine("x", "modulus of F"),
-    ),
-    Cheat(
-        "another w_y in psi^", ProofInvalid, X_CHECK + "enc1(z2; w_y) = By*Y^e", (1,),
-        (tells2(PSI_HAT, lambda psi: changed(psi, AG_W_Y, lambda w: 2 * w % N[2])),),
-    ),
-    Cheat(
-        "psi and psi^ exchanged", ProofInvalid, GAMMA_CHECK + FIRST_EQUATION, (1,),
-        (tells(2, lambda items: [[*items[0][:4], items[0][5], items[0][4]]], to=1),),
-    ),
-    *(
-        Cheat(
-            f"affine proof of {label} of {name}", ProofInvalid, f"presign.r2.item0.{label}.aff-g:{FIRST_EQUATION}",
-            ALL, program=cheating(elsewhere("mask", label, change)),
-        )
-        for label in ("gamma", "x")
-        for name, change in MISPLACED.items()
-    ),
-]  # fmt: skip
-
-
-# -- round 3 -----------------------------------------------------------------------------------------------------
-
-
-class AnotherDelta(Presigning):
-    """Delta_i of k + 1, with a proof that tries to say that A2 holds it."""
-
-    def open_masks(self, item: Item, received: Any) -> list[Any]:
-        delta, Delta, S, _ = super().open_masks(item, received)
-        Delta = Delta + item.Gamma
-        statement = elog.Statement(L=item.A1, M=item.A2, X=item.Y, Y=Delta, h=item.Gamma)
-        place = self.ctx.proof("delta", self.ctx.me, sid=item.isid)
-        psi = elog.prove(TINY, place, statement, elog.Witness(y=item.k + 1, lam=item.a), self.ctx.rng)
-        return [delta, Delta, S, psi.to_value()]
-
-
-ROUND_3 = [
-    # 1
-    Cheat("delta is q", OutOfDomain, "presign.r3.item0.delta", ALL, (says3(DELTA, Q),)),
-    Cheat("delta past q", OutOfDomain, "presign.r3.item0.delta", ALL, (says3(DELTA, (1 << 32) - 1),)),
-    Cheat("Delta_i is O", BadPoint, "presign.r3.item0.Delta", ALL, (says3(DELTA_POINT, O),)),
-    # 2
-    Cheat(
-        "Delta_i with another k", ProofInvalid, "presign.r3.item0.elog:u*G + z*X = N + e*M", ALL,
-        program=cheating(AnotherDelta),
-    ),
-    Cheat(
-        "elog with z + 1 in round 3", ProofInvalid, "presign.r3.item0.elog:z*G = A + e*L", ALL,
-        (says3(PSI3, lambda psi: changed(psi, 3, lambda z: (z + 1) % Q)),),
-    ),
-    Cheat(
-        "elog with z + q in round 3", OutOfDomain, "presign.r3.item0.elog:z range", ALL,
-        (says3(PSI3, lambda psi: changed(psi, 3, lambda z: z + Q)),),
-    ),
-    *(
-        Cheat(
-            f"elog of {name} in round 3", ProofInvalid, "presign.r3.item0.elog:z*G = A + e*L", ALL,
-            program=cheating(elsewhere("open_masks", "delta", change)),
-        )
-        for name, change in MISPLACED.items()
-    ),
-]  # fmt: skip
-
-
 def schema(
     what: str, round_: int, *tamper: Tamper, by: tuple[int, ...] = ALL, error: Any = SchemaViolation
 ) -> Cheat:
@@ -546,28 +229,17 @@ MESSAGES = [
 ]
 
 
-@pytest.mark.parametrize("cheat", [*MESSAGES, *ROUND_1, *ROUND_2, *ROUND_3], ids=lambda cheat: cheat.id)
+@pytest.mark.parametrize("cheat", [*MESSAGES, *ROUND_1], ids=lambda cheat: cheat.id)
 def test_every_lie_is_caught(cheat: Cheat) -> None:
     assert_caught(cheat, CHEATER, run)
 
 
 @pytest.mark.attack("B5")
-@pytest.mark.parametrize(
-    ("program", "check"),
-    [
-        pytest.param(
-            drawing(lambda item: item, for_another_verifier), "presign.r1.item0.k.enc-elg:", id="enc-elg"
-        ),
-        pytest.param(
-            masks_for_another_verifier("gamma"), "presign.r2.item0.gamma.aff-g:", id="aff-g of gamma"
-        ),
-        pytest.param(masks_for_another_verifier("x"), "presign.r2.item0.x.aff-g:", id="aff-g of x"),
-    ],
-)
-def test_a_proof_under_the_parameters_of_another_verifier(program: Program, check: str) -> None:
+def test_a_proof_under_the_parameters_of_another_verifier() -> None:
     """Each verifies under its own, never under what the prover names. Which check fails first depends on the moduli."""
-    outcomes = run(seed=check, programs={CHEATER: program}, drop=reports)
-    outcomes.assert_blamed(CHEATER, (ProofInvalid, OutOfDomain), check=check, by=ALL)  # type: ignore[arg-type]
+    program = drawing(lambda item: item, for_another_verifier)
+    outcomes = run(programs={CHEATER: program}, drop=reports)
+    outcomes.assert_blamed(CHEATER, (ProofInvalid, OutOfDomain), check="presign.r1.item0.k.enc-elg:", by=ALL)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -625,93 +297,3 @@ def test_two_versions_of_round_1_with_valid_proofs() -> None:
     outcomes.assert_blamed(CHEATER, Equivocation, check="presign.r1.msg", by=ALL)
     for index in ALL:
         assert not [body for body in outcomes[index].bodies() if body.round == 3]
-
-
-@pytest.mark.attack("C11")
-@pytest.mark.parametrize(
-    ("round_", "change"),
-    [
-        # h of party 1 is nobody else's business: only the echo shows that party 3 got another one.
-        pytest.param(2, lambda items: [changed(items[0], H, lambda h: [b"h" * 32, h[1]])], id="h"),
-        pytest.param(3, lambda value: [[changed(value[0][0], S_I, lambda S: S + G)], value[1]], id="S"),
-        pytest.param(
-            3, lambda value: [[changed(value[0][0], DELTA, lambda d: (d + 1) % Q)], value[1]], id="delta"
-        ),
-    ],
-)
-def test_two_versions_of_rounds_2_and_3(round_: int, change: Any) -> None:
-    outcomes = run(seed=round_, tamper={CHEATER: [says(round_, change, only_to=3)]}, drop=reports)
-    outcomes.assert_blamed(CHEATER, Equivocation, check=f"presign.r{round_}.msg", by=ALL)
-
-
-@pytest.mark.attack("C11")
-def test_two_entropies_in_full_signing() -> None:
-    """The blocking echo of round 3 fixes all e_j before any sigma is made (protocol.md 3.4)."""
-    rule = says(3, lambda value: [value[0], b"e" * 32], only_to=3)
-    outcomes = SIGNERS.full_sign(REQUEST, tamper={CHEATER: [rule]}, drop=reports)
-    outcomes.assert_blamed(CHEATER, Equivocation, check="full-sign.r3.msg", by=ALL)
-    assert not any(durable(node) for node in outcomes.honest)
-
-
-class TestOutput:
-    """Conditions (a) and (b) are nobody's fault until the identification rounds: no result, no blame."""
-
-    def ends(self, rule: Tamper, what: str) -> None:
-        outcomes = run(seed=what, tamper={CHEATER: [rule]}, drop=reports)
-        outcomes.assert_no_blame(Unattributable)
-        assert all(str(error).startswith(what) for error in outcomes.errors().values())
-
-    def test_failed_nonce(self) -> None:
-        self.ends(says3(DELTA, lambda delta: (delta + 1) % Q), "failed nonce")
-
-    def test_failed_chi(self) -> None:
-        self.ends(says3(S_I, lambda S: S + G), "failed chi")
-
-    def test_chi_is_looked_at_only_if_delta_holds(self) -> None:
-        self.ends(
-            says(3, lambda v: [[[v[0][0][0] ^ 1, v[0][0][1], v[0][0][2] + G, v[0][0][3]]], v[1]]),
-            "failed nonce",
-        )
-
-    def test_in_the_second_item_of_a_batch(self) -> None:
-        rule = says(3, lambda v: [[v[0][0], changed(v[0][1], S_I, O)], v[1]])
-        outcomes = SIGNERS.presign(batch=2, tamper={CHEATER: [rule]}, drop=reports)
-        outcomes.assert_no_blame(Unattributable)
-
-    def test_in_full_signing_no_sigma_is_made(self) -> None:
-        outcomes = SIGNERS.full_sign(REQUEST, tamper={CHEATER: [says3(S_I, lambda S: S + G)]}, drop=reports)
-        outcomes.assert_no_blame(Unattributable)
-        for node in outcomes.honest:
-            assert not durable(node)
-            assert not [body for body in node.bodies() if body.round == 4]
-
-
-class TestBugsOfOurs:
-    """Identities that honest values always satisfy are checked all the same; nobody is blamed for them."""
-
-    def test_k_that_changes_on_the_way(self) -> None:
-        class Forgetful(Presigning):
-            def finish(self, item: Item, *rest: Any) -> Any:
-                item.k += 1
-                return super().finish(item, *rest)
-
-        outcomes = run(programs={CHEATER: cheating(Forgetful)})
-        assert isinstance(outcomes[CHEATER].error, InternalError)
-        assert "Delta" in str(outcomes[CHEATER].error)
-
-    def test_rounds_out_of_order(self) -> None:
-        seen: list[InternalError] = []
-
-        class Hasty(Presigning):
-            def open_masks(self, item: Item, received: Any) -> Any:
-                for step in (
-                    lambda: self.check_round3(item, 0, holder(1), [1, G, G, [G, G, G, 1, 1]]),
-                    lambda: self.finish(item, [1], ()),
-                ):
-                    with pytest.raises(InternalError) as caught:
-                        step()
-                    seen.append(caught.value)
-                return super().open_masks(item, received)
-
-        run(programs={CHEATER: cheating(Hasty)}).results()
-        assert len(seen) == 2

@@ -9,7 +9,8 @@ from functools import partial
 from typing import Any
 
 import pytest
-from cggmp24_testing import Cheat, Signers, assert_caught, driven, durable, reports
+from cggmp24_cheating import Cheat, assert_caught, driven, durable, reports
+from cggmp24_testing import Signers
 from session_testing import LEADING_ZERO, Committee, Raw, Round0, identity_of, says
 from tss_testing import TINY
 

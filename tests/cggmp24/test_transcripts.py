@@ -18,7 +18,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cggmp24_testing import PH, Signers, aux_of, aux_program, primes_of
+from cggmp24_cheating import PH
+from cggmp24_testing import Signers, aux_of, aux_program, primes_of
 from session_testing import Member, Program, Round0, Runtime, Session, Setup, holder, identity_of
 from tss_testing import SMALL_SECP, TINY, SeededRng
 

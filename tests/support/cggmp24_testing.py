@@ -1,37 +1,32 @@
-"""Committees for the tests of tss/cggmp24: keys, aux sets and presignatures at once, runs, parties that cheat inside.
+"""Committees for the tests of tss/cggmp24: keys, aux sets and presignatures at once, and runs of every protocol.
 
 Keys and presignatures come from a trusted dealer, so a test knows the secrets, and what it needs costs milliseconds.
-A cheater is one of three: a rule on its messages (`says`, `tells` of session_testing), a context that lies to its own
-protocol (`lying`: what it hashes, what its proofs are bound to, what its dice show), or a hand in the protocol between
-two effects (`meddling`, `Presigning` subclassed).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-from session_testing import Anything, Committee, Node, Outcomes, Posted, Program, Round0, Tamper, holder
+from cggmp24_cheating import loaded, lying
+from session_testing import Anything, Committee, Outcomes, Program, Round0, holder
 from tss_testing import TINY, SeededRng, safe_primes
 
 from tss.cggmp24 import aux_info, keygen, presign, sign
 from tss.cggmp24.presignature import Presignature, PresignaturePublic
-from tss.cggmp24.sign import SignRequest
-from tss.effects import Durable, Effect, Protocol, SessionContext
+from tss.cggmp24.sign import Signature, SignRequest
+from tss.effects import SessionContext
 from tss.encoding import decode
 from tss.envelope import Body, Kind, PartyId, SignFunction, decode_body
-from tss.errors import AbortedByPeer, PeerFault, ProtocolError, Timeout
 from tss.groups import Group
 from tss.hd import derive
 from tss.paillier import PaillierSecret
 from tss.params import Suite
-from tss.rand import Rng, scalar
+from tss.rand import scalar
 from tss.records import AuxPublic, AuxSet, KeyShare
 from tss.ring_pedersen import RingPedersenSecret
-from tss.transcript import Context
 from tss.vss import Polynomial, lagrange
 
 # -- what a committee has ----------------------------------------------------------------------------------------
@@ -327,182 +322,7 @@ def said(
     return value[1] if to is None and round_ > 0 else value
 
 
-# -- cheating ----------------------------------------------------------------------------------------------------
-
-
-Values = tuple[Any, ...]
-
-
-@dataclass(frozen=True)
-class LyingContext(SessionContext):
-    """A context whose hashes and proof contexts are not what the protocol asked for."""
-
-    hashes: Mapping[str, Callable[[Values], Sequence[Any]]] = field(default_factory=dict)
-    proofs: Mapping[str, Callable[[Context], Context]] = field(default_factory=dict)
-
-    def hc(self, tag: str, *values: Any) -> bytes:
-        return super().hc(tag, *self.hashes.get(tag, lambda same: same)(values))
-
-    def proof(self, label: str, prover: PartyId, *rest: Any, **more: Any) -> Context:
-        context = super().proof(label, prover, *rest, **more)
-        return self.proofs[label](context) if label in self.proofs and prover == self.me else context
-
-
-def lying(
-    program: Program,
-    *,
-    hashes: Mapping[str, Callable[[Values], Sequence[Any]]] | None = None,
-    proofs: Mapping[str, Callable[[Context], Context]] | None = None,
-    rng: Callable[[Rng], Rng] = lambda same: same,
-) -> Program:
-    """`program` in a context that lies: hashes by tag, its own proofs' contexts by label, its dice."""
-
-    def start(ctx: SessionContext) -> Protocol[Any]:
-        return program(
-            LyingContext(
-                ctx.suite,
-                ctx.sid,
-                ctx.me,
-                ctx.identities,
-                rng(ctx.rng),
-                hashes=hashes or {},
-                proofs=proofs or {},
-            )
-        )
-
-    return start
-
-
-def loaded(draws: Mapping[int, bytes]) -> Callable[[Rng], Rng]:
-    """Dice that show `draws` at these calls (counted from 0) of a party's randomness."""
-
-    def load(rng: Rng) -> Rng:
-        calls = iter(range(1 << 30))
-
-        def roll(size: int) -> bytes:
-            honest, call = rng(size), next(calls)
-            drawn = draws.get(call, honest)
-            assert len(drawn) == size, f"draw {call} is of {size} bytes"
-            return drawn
-
-        return roll
-
-    return load
-
-
-def meddling(program: Program, change: Callable[[Effect, Mapping[str, Any]], Effect]) -> Program:
-    """`program` whose effects pass through `change`, which also sees the protocol's own variables."""
-
-    def start(ctx: SessionContext) -> Protocol[Any]:
-        generator = program(ctx)
-        result: Any = None
-        while True:
-            try:
-                effect = generator.send(result)
-            except StopIteration as stop:
-                return stop.value
-            result = yield change(effect, dict(generator.gi_frame.f_locals))
-
-    return start
-
-
-# -- verdicts ----------------------------------------------------------------------------------------------------
-
-
-def reports(posted: Posted) -> bool:
-    """Complaints and aborts: dropped, so that everybody goes on for as long as it sees no fault itself."""
-    return posted.kind in (Kind.COMPLAINT, Kind.ABORT)
-
-
-@dataclass(frozen=True)
-class Cheat:
-    """One lie, and what is to come of it. `by` are exactly those who can see it."""
-
-    id: str
-    error: type[PeerFault]
-    check: str
-    by: tuple[int, ...]
-    tamper: tuple[Tamper, ...] = ()
-    program: Program | None = None
-
-
-def assert_caught(cheat: Cheat, cheater: int, run: Callable[..., Outcomes]) -> Outcomes:
-    """The lie is seen by exactly `cheat.by`, who blame `cheater` for exactly this check, with evidence; nobody else is.
-
-    Run twice: deaf to complaints, so that everybody has to see for itself, and as it is. Returns the deaf run.
-    """
-    options: dict[str, Any] = {"tamper": {cheater: list(cheat.tamper)}}
-    if cheat.program is not None:
-        options["programs"] = {cheater: cheat.program}
-    deaf = run(seed=(cheat.id, "deaf"), drop=reports, **options)
-    assert _accusers(deaf, cheat, cheater) == set(cheat.by), errors_of(deaf)
-    for node in deaf.honest:
-        assert node.blamed or node.error is None or type(node.error) is Timeout, errors_of(deaf)
-    told = run(seed=(cheat.id, "told"), **options)
-    accusers = _accusers(told, cheat, cheater)
-    assert accusers, errors_of(told)
-    assert accusers <= set(cheat.by), errors_of(told)
-    for node in told.honest:
-        # After its own `done` nobody listens to complaints any more (protocol.md 0.8).
-        late = type(node.error) is Timeout and node.error.phase.endswith(".done")
-        assert node.blamed or isinstance(node.error, AbortedByPeer) or late, errors_of(told)
-    return deaf
-
-
-def _accusers(outcomes: Outcomes, cheat: Cheat, cheater: int) -> set[int]:
-    """Who blames, after a look at whom, for what, and with which evidence."""
-    accusers = set()
-    for node in outcomes.honest:
-        if node.blamed is not None:
-            assert isinstance(node.error, PeerFault)
-            found = (type(node.error), node.error.peer, node.error.check)
-            assert found == (cheat.error, cheater, cheat.check), errors_of(outcomes)
-            assert any(body.sender.index == cheater for body in outcomes.evidence(node.party.index))
-            accusers.add(node.party.index)
-    return accusers
-
-
-def errors_of(outcomes: Outcomes) -> dict[int, ProtocolError | None]:
-    return {node.party.index: node.error for node in outcomes.honest}
-
-
-def durable(node: Node) -> list[Any]:
-    """What a party made durable together with an envelope, in order."""
-    return [record.record for record in node.records if isinstance(record, Durable)]
-
-
-PH = b"\x70" * 32
-"""The proposal's hash of every committee made here."""
-
-
-@contextmanager
-def driven(committee: Committee) -> Iterator[Committee]:
-    """A committee that a test drives by hand; its invariants are checked in the end."""
-    yield committee
-    committee.settle()
-    committee.expire()
-    committee.settle()
-    committee.check()
-
-
-def changed(value: Sequence[Any], place: int, new: Any) -> list[Any]:
-    """A copy of a list with another item; a function gets the old one."""
-    copied = list(value)
-    copied[place] = new(copied[place]) if callable(new) else new
-    return copied
-
-
-def relabelled(**fields: Any) -> Callable[[Context], Context]:
-    """A proof bound to another place."""
-    return lambda context: replace(context, **fields)
-
-
-MISPLACED: Mapping[str, Callable[[Context], Context]] = {
-    "another session": relabelled(sid=b"\x11" * 32),
-    "another prover": relabelled(prover=["holder", 9]),
-    "another role": relabelled(prover=["dealer", 2]),
-    "another verifier": relabelled(verifier=["holder", 9]),
-    "another rid": relabelled(rid=b"\x11" * 32),
-    "another label": relabelled(label="other"),
-}
-"""Where a replayed proof may come from (protocol.md 7, security.md A4)."""
+def one_signature(results: Mapping[int, Signature]) -> Signature:
+    """The signature that everybody holds."""
+    (signature,) = set(results.values())
+    return signature

@@ -78,6 +78,7 @@ class Presignature:
         self.me = me
         self.public = public
         self.transcript = transcript
+        # What a state does not have is None: fresh has no promise, answered no secrets, destroyed nothing at all.
         self._secrets: tuple[int, int] | None = (k, chi)
         self._state = State.FRESH
         self._promise: Promise | None = None
@@ -107,8 +108,7 @@ class Presignature:
                 self._promise = Promise(digest, path, tau, rng(ENTROPY_BYTES))
                 self._state = State.PROMISED
             promise = self._promise
-            same = promise is not None and (promise.digest, promise.path, promise.tau) == (digest, path, tau)
-            if promise is None or not same or self._state is State.DESTROYED:
+            if promise is None or (promise.digest, promise.path, promise.tau) != (digest, path, tau):
                 raise PresignatureSpent(f"the presignature is {self._state.value}, and not for this request")
             return promise.e
 
@@ -127,9 +127,9 @@ class Presignature:
         PresignatureSpent for any other request, and for entropy that was never promised.
         """
         with self._lock:
-            if self._state is State.ANSWERED and self._answer is not None and self._answer[0] == request:
+            if self._answer is not None and self._answer[0] == request:
                 return self._answer[1]
-            if self._state is not State.PROMISED or self._promise is None or self._secrets is None:
+            if self._promise is None or self._secrets is None:
                 raise PresignatureSpent(f"the presignature is {self._state.value}")
             if e != self._promise.e:
                 raise PresignatureSpent("the request holds entropy that this party did not promise")
