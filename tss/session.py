@@ -177,7 +177,7 @@ class Session:
     @property
     def waiting_for(self) -> tuple[PartyId, ...]:
         """Parties whose messages the present phase lacks."""
-        if self.finished:
+        if self.finished or self.jobs:
             return ()
         if self._echoes.showing is not None:
             return self._echoes.lacking()
@@ -261,9 +261,8 @@ class Session:
     def _take_show(self, signed: Signed) -> None:
         """A peer found echoes that differ: show ours of that round too, and judge what can be judged."""
         with self._decoding(signed):
-            show = self._mail.keep_show(signed)
-        if show is not None:
-            self._show_and_judge((signed.body.sid, signed.body.round))
+            self._mail.keep_show(signed)
+        self._show_and_judge((signed.body.sid, signed.body.round))
 
     # -- round 0 -------------------------------------------------------------------------------------------------
 
@@ -318,7 +317,7 @@ class Session:
             self._advance_rounds()
 
     def _advance_round0(self) -> None:
-        if self._echoes.showing is not None or self._missing_messages():
+        if self._missing_messages():
             return
         place = (self.setup.ph, 0)
         if self.setup.round0 is Round0.WITH_ROUND_1:
@@ -338,7 +337,7 @@ class Session:
         return self._echo_passed((self.setup.ph, 0), self.parties)
 
     def _advance_rounds(self) -> None:
-        while self._waiting is not None and self._echoes.showing is None:
+        while self._waiting is not None:
             receive = self._waiting
             due = None if receive.broadcast is None else self._echo_to_check
             if due is not None and self._travelling_echo_differs(due, receive):

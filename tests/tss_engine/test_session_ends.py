@@ -77,6 +77,32 @@ def test_with_round_1_the_echo_of_round_0_is_waited_for_as_well():
     assert state(solo) == ("test.computing", [])
 
 
+def test_acceptances_that_came_before_the_start_count():
+    solo = Solo()
+    solo.hear(solo.acceptance(2), solo.acceptance(3))
+    assert solo.sent() == []
+    assert state(solo) == ("test.r0", [])
+    solo.start()
+    assert [body.kind for body in solo.sent()] == [Kind.MSG, Kind.ECHO]
+    solo.hear(solo.echo0(2), solo.echo0(3))
+    assert state(solo) == ("test.r1", [2, 3])
+
+
+def test_the_echo_that_goes_with_round_1_does_not_wait_for_it():
+    """And while this party computes it waits for nobody."""
+
+    def program(_ctx):
+        yield Compute([lambda: 1])
+
+    solo = Solo(program, round0=Round0.WITH_ROUND_1)
+    solo.start()
+    solo.hear(solo.acceptance(2), solo.acceptance(3))
+    assert state(solo) == ("test.computing", [])
+    solo.completed()
+    assert solo.session.finished
+    assert [body.kind for body in solo.sent()] == [Kind.MSG, Kind.ECHO]
+
+
 def test_only_the_senders_of_a_round_are_waited_for():
     solo = Solo(waits(Receive(1, broadcast=Bytes(1), senders=[holder(3)], echo=Echo.NONE)), n=4)
     solo.enter()
