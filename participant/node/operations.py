@@ -184,7 +184,7 @@ class Operations:
         account: Account = await self._step(self._records.account, account_id)
         _typed_call(account.check_active)
         membership = self._membership(account.record.committee_id)
-        points = await self._step(self._signing.signer_set, membership, account, signers)
+        points = await _typed_await(self._signing.signer_set(membership, account, signers))
         wanted = count or max(0, self._config.stock.target - self._stock.fresh(account.record)[points])
         async for progress in _typed(self._stocking.fill(membership, account, points, wanted)):
             yield progress
@@ -234,7 +234,9 @@ class Operations:
             driver.abort(error)
         for driver in drivers:
             await asyncio.wait([driver.outcome])
-        return None if not drivers else self._sessions.view(drivers[0])
+        if drivers:
+            return self._sessions.view(drivers[0])
+        return _before_a_session(request_id or b"") if asked else None
 
     def committees(self) -> Sequence[CommitteeView]:
         """See NodeApi."""
@@ -380,6 +382,24 @@ class Operations:
 
     async def _step(self, function: Callable[..., T], *arguments: Any) -> T:
         return await _typed_await(self._workers.step(function, *arguments))
+
+
+def _before_a_session(request_id: bytes) -> SessionView:
+    """What is said of a request that was ended while it waited."""
+    return SessionView(
+        session_id=None,
+        proposal=b"",
+        kind="request",
+        committee_id=b"",
+        account_id=None,
+        request_id=request_id,
+        initiator=0,
+        parties=(),
+        phase="ended",
+        waiting_for=(),
+        started_at=0.0,
+        outcome="Aborted: it had not reached a session yet",
+    )
 
 
 def _typed_call(function: Callable[..., T], *arguments: Any) -> T:

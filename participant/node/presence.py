@@ -98,6 +98,8 @@ class Presence:
         self._said: Facts | None = None
         self.connected_at: float | None = None
         """When this node's first hello came back through the gateway since the last restart of it."""
+        self._lost_at = float("-inf")
+        """When the gateway last lost what it had."""
         self.twin_at: float | None = None
         """When another process last spoke with this node's identity."""
         self.changes = Changes()
@@ -126,8 +128,9 @@ class Presence:
         self._due.set()
 
     def restarted(self) -> None:
-        """The gateway lost what was said."""
+        """The gateway lost what was said: who is there is who says so again."""
         self.connected_at = None
+        self._lost_at = self._clock()
         self.refresh(full=True)
 
     async def _say(self) -> None:
@@ -222,9 +225,11 @@ class Presence:
     # Asking
 
     def is_present(self, party: PartyId) -> bool:
-        """Whether a member has said hello lately."""
+        """Whether a member has said hello lately, and through the gateway as it is now."""
         peer = self.peers.get(party)
-        return party == self._me if peer is None else self._recent(peer.last_live)
+        if peer is None:
+            return party == self._me
+        return self._recent(peer.last_live) and (peer.last_live or 0.0) >= self._lost_at
 
     def is_quiet(self, party: PartyId) -> bool:
         """Whether a member has left a proposal unanswered and said no hello since."""

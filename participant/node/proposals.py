@@ -6,6 +6,7 @@ take part. What is declined is told to the proposer with a code and a text (prot
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import time
 from collections import Counter
@@ -26,9 +27,10 @@ from participant.node.stock import Stock
 from participant.node.workers import Workers
 from participant.policy import SELF, Policy, PolicyRequest, Refuse
 from participant.store import AuditRecord, Store, StoreError
-from tss.cggmp24 import presign
+from tss.cggmp24 import presign, sign
 from tss.encoding import encode
-from tss.envelope import Kind, Signed, pack, sign
+from tss.envelope import Kind, Signed, pack
+from tss.envelope import sign as sign_body
 from tss.errors import SchemaViolation
 from tss.params import Suite
 from tss.proposal import Proposal, decode_proposal
@@ -99,7 +101,7 @@ class Proposals:
         )
         self._check_free(membership, proposal)
         driver = self._sessions.open(plan, home)
-        driver.post_home(pack(sign(proposal.body(suite), membership.sign_function)))
+        driver.post_home(pack(sign_body(proposal.body(suite), membership.sign_function)))
         return driver
 
     # The others'
@@ -150,6 +152,7 @@ class Proposals:
             self._check_expiry(proposal)
             gate(proposal)
             self._check_free(membership, proposal)
+            await self._until_presigned(membership, proposal)
             plan = await self._workers.step(
                 self._accept, membership, suite, proposal, identity, proposer=identity, caller=caller
             )
@@ -167,6 +170,18 @@ class Proposals:
             text = "this node's store does not take its part"
             self._refuse(membership, suite, ph, home, Declined(Decline.STORE_FAILED, text))
         return None
+
+    async def _until_presigned(self, membership: Membership, proposal: Proposal) -> None:
+        """The owner of a presignature may have its half, and use it, a moment before this node has its own."""
+        if proposal.kind != sign.KIND or self._stock.find(proposal.tail[0]) is not None:
+            return
+        making = [
+            driver.outcome
+            for driver in self._sessions.active(membership.committee_id)
+            if driver.plan.kind == presign.KIND and driver.plan.proposal.initiator == proposal.initiator
+        ]
+        if making:
+            await asyncio.wait(making, timeout=self._config.deadlines.for_phase("sign.r0") / 2)
 
     def _check_expiry(self, proposal: Proposal) -> None:
         latest = self._wall() + self._config.proposal_lifetime + self._config.max_clock_skew

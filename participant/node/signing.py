@@ -251,13 +251,11 @@ class Signing:
         """Whether a request is under way."""
         return bool(self._running)
 
-    def signer_set(self, membership: Membership, account: Account, wanted: tuple[int, ...] | None) -> Points:
-        """The evaluation points that can sign now, `wanted` (indices) or any. Blocking. Raises NodeFailure."""
-        candidates = Candidates(membership, account.record, self._store, self._stock, wanted)
-        points = candidates.choose()
-        if points is None:
-            raise candidates.failure(self._reachable(), self._config.gateway_url)
-        return points
+    async def signer_set(
+        self, membership: Membership, account: Account, wanted: tuple[int, ...] | None
+    ) -> Points:
+        """The evaluation points that can sign now, `wanted` (indices) or any. Raises NodeFailure."""
+        return await self._signers(Candidates(membership, account.record, self._store, self._stock, wanted))
 
     # One digest
 

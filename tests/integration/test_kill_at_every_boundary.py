@@ -17,6 +17,7 @@ import pytest
 from coincurve import PublicKey
 from committee_processes import (
     PATIENCE,
+    UNHURRIED,
     CommitteeProcesses,
     NodeProcess,
     create_account,
@@ -60,7 +61,7 @@ STOCK = [("responder", at) for at in moments(("msg.0",))] + [
 
 @pytest.fixture(scope="module")
 def committee(tmp_path_factory) -> Iterator[CommitteeProcesses]:
-    with running_committee(tmp_path_factory.mktemp("committee")) as committee:
+    with running_committee(tmp_path_factory.mktemp("committee"), settings=UNHURRIED) as committee:
 
         async def make() -> None:
             async with committee.nodes[0].client() as client:
