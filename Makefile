@@ -6,7 +6,7 @@ PIP    := $(BIN)/python -m pip --disable-pip-version-check --quiet
 WHEEL_SOURCES := $(shell git ls-files -co --exclude-standard -- '*.py' '*.sql' '*.pyi' 'pyproject.toml' 'README.md' 'LICENSE' ':!tests' ':!bench')
 export TSS_VECTORS ?= $(abspath ../shared/vectors)
 
-.PHONY: test test-full demo lint stubs docs clean lock
+.PHONY: test demo lint stubs docs clean lock
 
 # The suite on the installed wheel.
 test: $(VENV)/.installed
