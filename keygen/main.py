@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import resource
-
 import click
 
 from keygen import ceremony_commands, node_commands, quickstart_command, setup_commands, share_commands
 from keygen.console import NAME, Commands
 from keygen.errors import EXIT_CODES_HELP
+from kit.hardening import forbid_memory_dumps
 from kit.version import version
 
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
@@ -25,7 +24,7 @@ def main(ctx: click.Context) -> None:
     Without a command: the quick start, see `mpc-keygen quickstart --help`.
     """
     # A crash leaves no image of a memory that may hold whole keys (`deal`) or all shares of one (the quick start).
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    forbid_memory_dumps()
     if ctx.invoked_subcommand is None:
         ctx.invoke(quickstart_command.quickstart)
 

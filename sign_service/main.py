@@ -9,6 +9,7 @@ from pathlib import Path
 import click
 
 from kit.daemon import EXIT_OK, EXIT_SETTINGS, StopSignal, announce, complain, run_daemon
+from kit.hardening import forbid_memory_dumps
 from kit.logs import configure_logging, get_logger
 from kit.settings import SettingsError, settings_file
 from kit.tls import client_context, server_context
@@ -62,6 +63,7 @@ def main(config: Path | None, *, check: bool) -> None:
 
 def run(config: Path | None, *, check: bool = False, suites: Mapping[str, Suite] = SUITES) -> int:
     """What the command does; its exit code. `suites` are the signature schemes by curve."""
+    forbid_memory_dumps()
     try:
         settings = load(config)
         if check:

@@ -152,7 +152,7 @@ class SessionDriver:
         while not session.finished:
             if session.jobs and jobs is None:
                 jobs = self._workers.jobs(session.jobs, self.plan.urgency)
-                jobs.add_done_callback(lambda _: self._wake.set())
+                jobs.add_done_callback(self._computed)
             expired = not await self._awake(None if jobs is not None else deadline)
             results = jobs.result() if jobs is not None and jobs.done() else None
             if results is not None:
@@ -161,6 +161,12 @@ class SessionDriver:
             await self._turn(results=results, expired=expired)
             if self.phase != former or results is not None:
                 deadline = self._next_deadline()
+
+    def _computed(self, jobs: asyncio.Future[list[Any | BaseException]]) -> None:
+        # Looked at here: a session that was ended meanwhile does not ask for its results any more.
+        if not jobs.cancelled():
+            jobs.exception()
+        self._wake.set()
 
     def _next_deadline(self) -> float:
         return self._loop.time() + self._config.deadlines.for_phase(self.phase)

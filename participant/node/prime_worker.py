@@ -12,6 +12,7 @@ import sys
 import threading
 from collections.abc import Sequence
 
+from kit.hardening import forbid_memory_dumps
 from tss.primes import search_safe_prime
 
 
@@ -28,6 +29,7 @@ def _tested(count: int) -> None:
 
 def main(arguments: Sequence[str]) -> None:
     """Search for ever. `arguments`: the primes' size in bits, and the niceness to run with."""
+    forbid_memory_dumps()
     # A terminal's Ctrl-C is the parent's business.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     bits, niceness = (int(argument) for argument in arguments)
