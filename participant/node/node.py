@@ -22,6 +22,7 @@ from participant.node.errors import CommitteeNotFound
 from participant.node.hello import MAX_SIDS, Hello, account_tag
 from participant.node.membership import Membership
 from participant.node.operations import Operations
+from participant.node.persistence import erase_given_up
 from participant.node.planner import Planner
 from participant.node.presence import Facts, Presence
 from participant.node.primes import PrimeSearch, WorkerCommand, worker_command
@@ -308,6 +309,7 @@ class Node(Operations):
 
     def _activated(self, certificate: Certificate) -> None:
         """In a worker thread: new state is in force."""
+        erase_given_up(self._store, certificate)
         self._records.forget()
         self._stock.drop_outdated(self._store.accounts.accounts())
         if self._loop is not None:

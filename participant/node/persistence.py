@@ -48,6 +48,18 @@ def says_done(pending: Pending, envelope: bytes) -> bool:
     return bool(said == done)
 
 
+def erase_given_up(store: Store, certificate: StoredCertificate) -> None:
+    """Erase what its holders gave up for the run that is in force now.
+
+    Key generation and aux runs are all members' work, so everybody who holds the state has accepted the later run, and
+    nobody may bring it into force any more (protocol.md 0.8, completion).
+    """
+    for pending in store.sessions.pendings():
+        same = (pending.committee_id, pending.kind) == (certificate.committee_id, certificate.kind)
+        if pending.voided and same and set(pending.state.account_ids) <= set(certificate.accounts):
+            store.sessions.erase_voided(pending.sid)
+
+
 class Persistence:
     """`Runtime.persist` of one session. Runs in a worker thread; what it raises ends the session before anything leaves."""
 

@@ -18,6 +18,7 @@ from node_network import (
     digest_of,
     last,
     network,
+    nothing,
     poll,
     sign_call,
 )
@@ -178,6 +179,62 @@ async def test_nodes_that_all_stop_before_the_certificate_complete_it_together(t
         await everywhere(net, "alice")
         assert len({member.node.account("alice").public_key for member in net}) == 1
         await check_pairs(net, "alice")
+
+
+async def test_a_certificate_is_stronger_than_giving_up(tmp_path, gateway):
+    """Index 2 lacks the others' `done`, is asked for the same account again, and gives up what it has: too late."""
+    async with network(tmp_path, gateway.url) as net:
+        net.deal()
+        await net.ready()
+        net[2].channel.deaf = lambda envelope: routing(envelope)[1] is Kind.DONE
+        view = await create(net[0])
+        await poll(lambda: _status(net[2], "alice") == "pending")
+        for session in net[2].node.sessions():
+            await net[2].node.abort_session(session_id=session.session_id, reason="try again")
+        assert _status(net[2], "alice") == "pending", "no abort undoes what everybody may hold"
+        with pytest.raises(AccountAlreadyExists, match="refuses"):
+            await create(net[2])
+        assert [pending.voided for pending in net[2].store.sessions.pendings()] == [True]
+        await net[2].restart()
+        await everywhere(net, "alice")
+        assert net[2].node.account("alice").public_key == view.public_key
+        assert net[2].store.sessions.pendings() == []
+        await check_pairs(net, "alice")
+
+
+async def test_what_all_gave_up_is_gone_when_the_next_run_is_in_force(tmp_path, gateway):
+    """Nobody hears a `done` of the first run; the second is another key. What the relay kept of the first is no use."""
+    async with network(tmp_path, gateway.url) as net:
+        net.deal()
+        await net.ready()
+        kept: list[bytes] = []
+
+        async def keep(envelope: bytes) -> None:
+            if routing(envelope)[1] is Kind.DONE:
+                kept.append(envelope)
+
+        for member in net:
+            member.channel.on_post = keep
+            member.channel.mute = lambda envelope: routing(envelope)[1] is Kind.DONE
+        waiting = asyncio.create_task(create(net[0]))
+        await poll(lambda: len({routing(envelope)[2] for envelope in kept}) == 3)
+        for member in net:
+            for session in member.node.sessions():
+                await member.node.abort_session(session_id=session.session_id, reason="try again")
+        await asyncio.gather(waiting, return_exceptions=True)
+        for member in net:
+            await poll(lambda member=member: not member.node.sessions())  # type: ignore[misc]
+            member.channel.on_post = None
+            member.channel.mute = nothing
+        first = list(kept)
+        view = await create(net[1])
+        await everywhere(net, "alice")
+        for member in net:
+            assert member.store.sessions.pendings() == [], "the first run's shares are erased"
+            for envelope in first:
+                member.node._memberships[net.committee.committee_id].room._receive(envelope)
+        await check_pairs(net, "alice")
+        assert {member.node.account("alice").public_key for member in net} == {view.public_key}
 
 
 async def test_a_gateway_that_restarts_in_the_middle_of_a_ceremony_costs_time_only(tmp_path):
