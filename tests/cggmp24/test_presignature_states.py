@@ -231,6 +231,11 @@ class TestOneLock:
                 assert part.state is State.ANSWERED
 
 
+def test_the_states_by_name() -> None:
+    """As the specification and `repr` call them."""
+    assert [state.value for state in State] == ["fresh", "promised", "answered", "destroyed"]
+
+
 class TestSecrecy:
     def test_repr_shows_id_and_state_only(self, promised: Presignature) -> None:
         k, chi = secrets_of(promised)

@@ -42,7 +42,8 @@ def lockstep(
     """Run a session in one fixed order: jobs first, then the oldest envelope. What everybody signed, and the results."""
     members = tuple(Member(holder(j), identity_of(holder(j)).public) for j in programs)
     sessions: dict[int, Session] = {}
-    bodies = []
+    bodies: list[bytes] = []
+    stages: list[str] = []
 
     def signing(j: int) -> Callable[[bytes], bytes]:
         def sign_and_note(encoded: bytes) -> bytes:
@@ -53,7 +54,8 @@ def lockstep(
 
     for j, program in programs.items():
         setup = Setup(suite, kind, holder(j), members, PH, tail, round0)
-        runtime = Runtime(SeededRng(("golden", j)), signing(j), lambda _record: None)
+        progress = stages.append if j == min(programs) else lambda _stage: None
+        runtime = Runtime(SeededRng(("golden", j)), signing(j), lambda _record: None, progress)
         sessions[j] = Session(setup, program, runtime)
     queue: list[tuple[bytes, int]] = []
 
@@ -75,6 +77,7 @@ def lockstep(
     assert [session.error for session in sessions.values()] == [None] * len(sessions)
     return {
         "sid": sessions[min(sessions)].sid.hex(),  # type: ignore[union-attr]
+        "stages": stages,
         "messages": [line(encoded) for encoded in bodies],
         "results": {str(j): digest_of(session.result) for j, session in sessions.items()},
     }

@@ -39,7 +39,7 @@ OFF_CURVE = Raw(bytes([4]) + (5).to_bytes(4, "big") + b"\x02\xff\xff\xff\xff")
 DELTA, DELTA_POINT, S_I, PSI3 = range(4)
 # Fields of the proofs on the wire.
 EE_S, EE_D, EE_Y, EE_Z, EE_T, EE_Z1, EE_W, EE_Z2, EE_Z3 = range(9)
-AG_Z1, AG_W_Y = 7, 12
+AG_W_Y = 12
 
 
 def run(**options: Any) -> Any:
