@@ -45,6 +45,10 @@ def test_honest_parties_end_with_their_results(n, round0):
         expected = {i: sum(numbers) + sum(10 * i + j for j in numbers if j != i) for i in numbers}
         assert run.results() == expected
         assert len({node.session.sid for node in run.nodes.values()}) == 1
+        for node in run.nodes.values():
+            assert [(str(body.kind), body.round) for body in node.bodies()] == [
+                ("msg", 0), ("echo", 0), ("msg", 1), ("msg", 2), ("echo", 2), ("done", 15),
+            ]  # fmt: skip
 
 
 def test_sixteen_parties():

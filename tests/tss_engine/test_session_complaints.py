@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from engine_testing import (
     NUMBER,
+    PH,
     PRIVATE,
     Solo,
     assert_blames,
@@ -197,6 +198,24 @@ def test_the_evidence_of_a_fault_holds_what_a_third_party_needs():
 
 def solo_told(solo: Solo) -> Body:
     return Body(TINY.proto, solo.scope, 1, Kind.MSG, holder(3), holder(1), encode([3]))
+
+
+def test_the_evidence_of_a_fault_holds_messages_of_slots_only():
+    """What this party showed, or said to one peer, proves nothing about another."""
+
+    def program(ctx):
+        yield Send(1, 1, p2p={party: [party.index] for party in ctx.others})
+        yield Receive(1, broadcast=NUMBER, echo=Echo.BLOCKING)
+        raise BadShare("wrong").blame(3, "test.r1.share")
+
+    solo = entered(program)
+    solo.hear(solo.show(2, 0, solo.sent(Kind.MSG, 0), sid=PH))
+    assert len(solo.sent(Kind.SHOW)) == 1
+    for j in (2, 3):
+        solo.hear(solo.said(j, 1, j))
+    solo.hear(solo.echo(2, 1), solo.echo(3, 1))
+    case = read_evidence(solo.session.error, solo.identities)
+    assert {(body.kind, body.to) for body in case.messages} == {(Kind.MSG, None), (Kind.ECHO, None)}
 
 
 def test_evidence_that_a_fault_brings_is_told_as_it_is():
