@@ -163,3 +163,11 @@ def test_words_that_users_search_for_are_in_the_troubleshooting() -> None:
     text = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
     for words in ("Connection refused", "Key share not found", "Threshold not met"):
         assert f'**"{words}".**' in text
+
+
+def test_every_directory_of_tests_is_named() -> None:
+    named = set(re.findall(r"tests/(\w+)", (ROOT / "docs" / "testing.md").read_text(encoding="utf-8")))
+    directories = {
+        path.parent.relative_to(ROOT / "tests").parts[0] for path in ROOT.glob("tests/*/**/test_*.py")
+    }
+    assert directories <= named
