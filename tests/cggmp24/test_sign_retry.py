@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import random
 from typing import Any
 
 import pytest
+from cggmp24_cheating import durable
 from cggmp24_testing import (
     Signers,
     dealt_presignature,
@@ -13,8 +15,9 @@ from cggmp24_testing import (
     said,
 )
 from session_testing import silent
-from tss_testing import SMALL_SECP, TINY, SeededRng
+from tss_testing import SMALL_SECP, SeededRng
 
+from tss import ecdsa as our_ecdsa
 from tss.cggmp24 import sign
 from tss.cggmp24.presignature import State
 from tss.cggmp24.sign import SignRequest
@@ -22,14 +25,12 @@ from tss.envelope import Kind, holder
 from tss.errors import (
     AbortedByPeer,
     BadSignerSet,
+    NoBlame,
     PresignatureSpent,
     SessionMismatch,
     Timeout,
 )
-from tss.groups import SECP256K1
 
-Q = TINY.group.q
-ORDER = SECP256K1.q
 DIGEST = hashlib.sha256(b"message").digest()
 SECP = Signers((1, 3), 3, suite=SMALL_SECP)
 
@@ -153,3 +154,31 @@ class TestWhoTakesPart:
         )  # fmt: skip
         outcomes = SECP.stock_sign(SignRequest(DIGEST), SECP.stock(), programs={1: program})
         assert isinstance(outcomes[1].error, PresignatureSpent)
+
+
+class TestLossyRelay:
+    """Whatever the relay drops: one valid signature or none, nobody blamed, no presignature left half used."""
+
+    @pytest.mark.parametrize("signers", [Signers((1, 2), 2), Signers((1, 2, 3), 3)], ids=lambda s: str(s.S))
+    @pytest.mark.parametrize("seed", range(12))
+    def test_signing_from_stock(self, signers: Signers, seed: int) -> None:
+        dice, parts = random.Random(seed), signers.stock()
+        outcomes = signers.stock_sign(
+            SignRequest(DIGEST), parts, seed, drop=lambda _posted: dice.random() < 0.15
+        )
+        found = {node.result for node in outcomes.honest if node.result is not None}
+        assert len(found) <= 1
+        for signature in found:
+            assert our_ecdsa.verify(signers.share.X, DIGEST, signature.r, signature.s)
+        for node in outcomes.honest:
+            assert node.error is None or isinstance(node.error, NoBlame)
+            answered = bool(durable(node))
+            expected = State.ANSWERED if answered else State.DESTROYED
+            assert parts[node.party.index].state is expected
+
+    @pytest.mark.parametrize("seed", range(6))
+    def test_full_signing(self, seed: int) -> None:
+        signers, dice = Signers((1, 2), 2), random.Random(seed)
+        outcomes = signers.full_sign(SignRequest(DIGEST), seed, drop=lambda _posted: dice.random() < 0.05)
+        assert len({node.result for node in outcomes.honest} - {None}) <= 1
+        assert all(node.error is None or isinstance(node.error, NoBlame) for node in outcomes.honest)

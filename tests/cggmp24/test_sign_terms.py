@@ -12,7 +12,7 @@ from cggmp24_testing import (
     dealt_presignature,
     one_signature,
 )
-from tss_testing import SMALL_SECP, TINY, TOY_P
+from tss_testing import TINY, TOY_P
 
 from tss import ecdsa as our_ecdsa
 from tss.cggmp24 import sign
@@ -25,12 +25,9 @@ from tss.errors import (
     HardenedPath,
     InternalError,
 )
-from tss.groups import SECP256K1
 
 Q = TINY.group.q
-ORDER = SECP256K1.q
 DIGEST = hashlib.sha256(b"message").digest()
-SECP = Signers((1, 3), 3, suite=SMALL_SECP)
 
 
 class TestRequest:
