@@ -256,7 +256,8 @@ class Node(Operations):
                 self._tasks.spawn(self._proposals.take(membership, signed, membership.room), "a proposal")
         elif kind is Kind.DONE and not self._sessions.is_active(scope):
             self._tasks.spawn(self._catchup.take(membership, scope, envelope), "a certificate")
-        else:
+        elif membership.open(envelope) is not None:
+            # The session will verify it again: what is kept for sessions to come is not for strangers to fill.
             self._sessions.deliver(scope, envelope)
 
     def _take_hello(self, membership: Membership, envelope: bytes) -> None:

@@ -26,9 +26,12 @@ from node_network import (
     request_id_of,
     sign_call,
 )
+from node_testing import node_keys
 from session_testing import CheatingSession, Tamper, says
+from tss_testing import SMALL_SECP
 
 from participant.callers import Caller
+from participant.channel import committee_topic, write_body
 from participant.node import driver as driver_module
 from participant.node.api import SignCall, SignResult, StockView
 from participant.node.errors import (
@@ -47,7 +50,7 @@ from participant.node.errors import (
 )
 from participant.payloads import Digest, EthereumTx, Message
 from participant.policy import AccountRule, PolicySettings
-from tss.envelope import Kind, routing
+from tss.envelope import Body, Kind, holder, pack, routing, sign
 from tss.session import Session
 
 PAIRS = [(0, 1), (0, 2), (1, 2)]
@@ -416,6 +419,39 @@ async def test_a_cheater_is_left_out_and_quarantined_until_an_operator_clears_it
         assert net[0].node.quarantine() == []
         await net.ready("alice")
         assert (await signed(net[0], 4, signers=(0, 1))).signers == (0, 1)
+
+
+async def test_a_room_full_of_strangers_disturbs_nobody(tmp_path, gateway):
+    stranger = node_keys(seed="strangers")[0]
+    async with network(tmp_path, gateway.url) as net:
+        await dealt(net, "alice")
+        room = committee_topic(net.committee.committee_id).name
+        kinds = [
+            Kind.MSG,
+            Kind.ECHO,
+            Kind.ABORT,
+            Kind.DONE,
+            Kind.PROPOSE,
+            Kind.HELLO,
+            Kind.COMPLAINT,
+            Kind.ASK,
+        ]
+
+        def forged(number: int) -> str:
+            kind, point = kinds[number % len(kinds)], 1 + number % 4
+            body = Body(SMALL_SECP.proto, digest_of(number), 0, kind, holder(point), None, b"")
+            return write_body(pack(sign(body, stranger.sign)), point - 1, None)
+
+        for number in range(128):
+            gateway.post(room, forged(number))
+        for body in ("hello", "{}", '{"sender": 1, "receiver": null, "body": {"Round1": []}}', "{" * 10_000):
+            gateway.post(room, body)
+        results = await asyncio.gather(*(signed(net[index], ("crowd", index)) for index in range(3)))
+        assert len(results) == 3
+        for member in net:
+            await poll(lambda member=member: member.node.status().dropped.get("stranger", 0) >= 90)  # type: ignore[misc]
+            assert not member.node._sessions._early._by_scope, "nothing of it is kept"
+            assert member.node.quarantine() == []
 
 
 # -- the gateway, operators, callers ------------------------------------------------------------------------------------
