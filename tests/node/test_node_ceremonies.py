@@ -342,6 +342,16 @@ async def test_primes_are_searched_when_the_pool_is_empty(tmp_path, gateway):
         assert pool.available >= 1
 
 
+async def test_an_idle_node_fills_its_pool_by_itself(tmp_path, gateway):
+    config = replace(PATIENT, primes_target=1)
+    async with network(tmp_path, gateway.url, config=config, start=[0]) as net:
+        await poll(lambda: net[0].node.primes().available >= 1)
+        await poll(lambda: not net[0].node.primes().searching)
+        assert net[0].store.primes.count(SMALL_SECP.level.pb) == net[0].node.primes().available
+        await net[0].restart()
+        assert net[0].node.primes().available >= 1
+
+
 # -- shares in and out --------------------------------------------------------------------------------------------------
 
 
