@@ -536,7 +536,7 @@ class Session:
         found = self._echoes.contradiction()
         if found is not None:
             fault, accused, show = found
-            own = [signed for signed in self._broadcasts() if signed.body.sender == accused]
+            own = [signed for slot, signed in self._mail.slots.items() if slot.sender == accused]
             fault.evidence = self._evidence(fault, accused, [*own, show.signed]).encode()
             raise fault
 
@@ -604,10 +604,8 @@ class Session:
 
     def _complain(self, scope: bytes, accused: PartyId, error: PeerFault) -> None:
         if error.evidence is None:
-            opened = [
-                s for slot, s in self._mail.slots.items() if (slot.sender, slot.to) == (accused, self.me)
-            ]
-            error.evidence = self._evidence(error, accused, [*self._broadcasts(), *opened]).encode()
+            shown = [s for slot, s in self._mail.slots.items() if slot.to is None or slot.sender == accused]
+            error.evidence = self._evidence(error, accused, shown).encode()
         claim = [accused.as_list(), _clip(error.check, MAX_CHECK)]
         room = MAX_ENVELOPE_BYTES - _COMPLAINT_OVERHEAD
         self._send(
@@ -621,13 +619,9 @@ class Session:
     def _close(self) -> None:
         self.finished = True
         self.jobs = ()
-        self._waiting = None
         self._mail.close()
         if self._generator is not None:
             self._generator.close()
-
-    def _broadcasts(self) -> list[Signed]:
-        return [signed for slot, signed in self._mail.slots.items() if slot.to is None]
 
     def _evidence(self, error: PeerFault, accused: PartyId, messages: Sequence[Signed]) -> Evidence:
         """What a third party needs to look at this fault again."""

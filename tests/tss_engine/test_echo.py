@@ -207,6 +207,19 @@ def test_else_it_is_several_the_smallest_messages_first(monkeypatch):
     assert sizes(show_payloads(shown)) == [[500, 1000], [2000]]
 
 
+def test_the_largest_show_fits_into_an_envelope():
+    body = Body(
+        "p" * 64,
+        SID,
+        15,
+        Kind.COMPLAINT,
+        PartyId("r" * 16, (1 << 32) - 1),
+        None,
+        bytes(tss.echo.MAX_SHOW_BYTES),
+    )
+    assert MAX_ENVELOPE_BYTES - 1024 < len(pack(sign(body, identity_of(A).sign))) <= MAX_ENVELOPE_BYTES
+
+
 def test_any_message_that_a_peer_takes_can_be_shown():
     body = Body("p" * 64, SID, 15, Kind.MSG, PartyId("r" * 16, 1), None, b"")
     body = replace(body, payload=bytes(MAX_BROADCAST_BYTES - len(body.encode())))
