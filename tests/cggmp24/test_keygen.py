@@ -200,26 +200,33 @@ def word(value: int) -> bytes:
     return (value % Q).to_bytes(4, "big")
 
 
+def coefficients(*polynomials: tuple[int, ...]) -> dict[int, dict[int, bytes]]:
+    """Dice by which party j draws the j-th polynomial."""
+    return {j: {k: word(c) for k, c in enumerate(f)} for j, f in enumerate(polynomials, 1)}
+
+
 @pytest.mark.parametrize(
-    ("n", "dice"),
+    "dice",
     [
-        pytest.param(2, {1: {0: word(5), 1: word(9)}, 2: {0: word(-5), 1: word(4)}}, id="X = O"),
+        pytest.param(coefficients((5, 9), (-5, 4)), id="X = O"),
+        pytest.param(coefficients((2, -1), (4, -2), (6, -3)), id="X_2 = O: the second party's share is 0"),
+        pytest.param(coefficients((5, 9), (6, -9)), id="a line of degree 0: one could sign"),
         pytest.param(
-            3,
-            {j: {0: word(2 * j), 1: word(-j)} for j in (1, 2, 3)},
-            id="X_2 = O: the second party's share is 0",
-        ),
-        pytest.param(
-            2,
-            {1: {0: word(5), 1: word(9)}, 2: {0: word(6), 1: word(-9)}},
-            id="a line of degree 0: one could sign",
+            coefficients((5, 9, 4), (6, 8, 7), (1, 2, -11)), id="a parabola of degree 1: two could sign"
         ),
     ],
 )
-def test_degenerate_keys_end_without_blame(n: int, dice: dict[int, dict[int, bytes]]) -> None:
-    outcomes = run_keygen(n, 2, dice=dice, drop=reports)
+def test_degenerate_keys_end_without_blame(dice: dict[int, dict[int, bytes]]) -> None:
+    n, t = len(dice), len(dice[1])
+    outcomes = run_keygen(n, t, dice=dice, drop=reports)
     outcomes.assert_no_blame(Degenerate)
     assert all(type(error) is Degenerate for error in outcomes.errors().values())
     assert not any(durable(node) for node in outcomes.honest)
     del dice[1]
-    assert len(run_keygen(n, 2, dice=dice).results()) == n
+    assert len(run_keygen(n, t, dice=dice).results()) == n
+
+
+def test_a_middle_coefficient_may_be_0() -> None:
+    dice = coefficients((5, 9, 4), (6, 8, 7), (1, -17, 2))
+    shares = run_keygen(3, 3, dice=dice).results()
+    shares[1].check()
