@@ -189,22 +189,33 @@ def test_a_round_is_one_show_when_it_fits():
 
 
 def test_a_round_is_one_show_up_to_the_last_byte(monkeypatch):
-    shown = [message(party, bytes(30)) for party in PARTIES]
+    shown = [message(party, bytes(size)) for party, size in zip(PARTIES, (30, 10, 20, 5), strict=True)]
     monkeypatch.setattr(tss.echo, "MAX_SHOW_BYTES", len(show_value(shown)))
-    assert len(show_payloads(shown)) == 1
+    assert sizes(show_payloads(shown)) == [[30, 10, 20, 5]]
     monkeypatch.setattr(tss.echo, "MAX_SHOW_BYTES", len(show_value(shown)) - 1)
-    assert len(show_payloads(shown)) == 2
+    assert sizes(show_payloads(shown)) == [[5, 10, 20], [30]]
 
 
 def test_else_it_is_several_the_smallest_messages_first(monkeypatch):
     shown = [
-        message(party, bytes(size)) for party, size in zip(PARTIES, (3000, 1000, 2000, 500), strict=True)
+        message(party, bytes(size)) for party, size in zip(PARTIES, (1200, 1000, 1300, 500), strict=True)
     ]
-    room = len(show_value([shown[1], shown[3]]))
-    monkeypatch.setattr(tss.echo, "MAX_SHOW_BYTES", max(room, len(show_value([shown[0]]))))
-    assert sizes(show_payloads(shown)) == [[500, 1000], [2000], [3000]]
+    monkeypatch.setattr(tss.echo, "MAX_SHOW_BYTES", len(show_value([shown[1], shown[3]])))
+    assert sizes(show_payloads(shown)) == [[500, 1000], [1200], [1300]]
     monkeypatch.setattr(tss.echo, "MAX_SHOWS", 2)
-    assert sizes(show_payloads(shown)) == [[500, 1000], [2000]]
+    assert sizes(show_payloads(shown)) == [[500, 1000], [1200]]
+
+
+def test_every_show_is_filled(monkeypatch):
+    shown = [message(party, bytes(500)) for party in PARTIES]
+    monkeypatch.setattr(tss.echo, "MAX_SHOW_BYTES", len(show_value(shown[:2])))
+    assert sizes(show_payloads(shown)) == [[500, 500], [500, 500]]
+
+
+def test_as_many_shows_as_a_peer_keeps(monkeypatch):
+    shown = [message(holder(index), bytes(500)) for index in range(1, 7)]
+    monkeypatch.setattr(tss.echo, "MAX_SHOW_BYTES", len(show_value(shown[:1])))
+    assert len(show_payloads(shown)) == 4
 
 
 def test_the_largest_show_fits_into_an_envelope():
