@@ -132,6 +132,12 @@ class SessionDriver:
     async def run(self) -> None:
         """Drive the session to its end; then keep its messages for a while."""
         try:
+            await self._end()
+        finally:
+            await self._tasks.close()
+
+    async def _end(self) -> None:
+        try:
             await self._drive()
         except asyncio.CancelledError:
             self.outcome.cancel()
@@ -139,11 +145,8 @@ class SessionDriver:
         except Exception as error:  # noqa: BLE001 - whatever it was, the session is over and its caller learns why
             await self._fail(error)
         self._conclude()
-        try:
-            await self._note_end()
-            await self._linger()
-        finally:
-            await self._tasks.close()
+        await self._note_end()
+        await self._linger()
 
     async def _drive(self) -> None:
         session, jobs = self._session, None

@@ -237,12 +237,19 @@ async def test_progress_is_told_to_waiters(tmp_path):
         assert drivers[0].stage == "adding"
 
 
-async def test_a_session_that_is_cancelled_has_no_outcome(tmp_path):
-    async with seats(tmp_path) as all_:
-        driver = all_[0].open(1, adding(1))
-        assert await driver.changes.wait_for(lambda: driver.waiting_for == (2, 3), WAIT)
-        await all_[0].tasks.close()
-        assert driver.outcome.cancelled()
+async def test_a_session_that_is_cancelled_leaves_its_rooms_and_has_no_outcome(tmp_path):
+    hub = Hub()
+    async with seats(tmp_path, hub) as all_:
+        release = threading.Event()
+        drivers = [all_[0].open(1, adding(1, lambda: release.wait(WAIT)))]
+        drivers += [seat.open(1, adding(seat.point)) for seat in all_[1:]]
+        await hub.until(lambda: len([c for c in hub.joined if c.topic.name.startswith("session_")]) == 3)
+        assert await drivers[1].changes.wait_for(lambda: drivers[1].waiting_for == (1,), WAIT)
+        for seat in all_:
+            await seat.tasks.close()
+        release.set()
+        assert all(driver.outcome.cancelled() for driver in drivers)
+        assert hub.joined == []
 
 
 async def test_evidence_against_a_cheater_ends_the_session_with_a_fault(tmp_path):
