@@ -27,6 +27,8 @@ class Deadlines:
             "keygen.r0": 10.0, "aux.r0": 10.0,
             # Everybody may have to search four safe primes first.
             "aux.r1": 900.0, "aux": 120.0,
+            # Finding out who cheated: minutes of proofs among many signers.
+            "*.r5": 600.0,
         }
     )  # fmt: skip
 

@@ -24,7 +24,7 @@ from presign_cheating import (
     run,
     says3,
 )
-from session_testing import Tamper, says
+from session_testing import says
 from tss_testing import TINY
 
 from tss.cggmp24.presign import Item, Presigning
@@ -35,7 +35,6 @@ from tss.errors import (
     InternalError,
     OutOfDomain,
     ProofInvalid,
-    Unattributable,
 )
 from tss.zk import elog
 
@@ -109,39 +108,6 @@ def test_two_entropies_in_full_signing() -> None:
     outcomes = SIGNERS.full_sign(REQUEST, tamper={CHEATER: [rule]}, drop=reports)
     outcomes.assert_blamed(CHEATER, Equivocation, check="full-sign.r3.msg", by=ALL)
     assert not any(durable(node) for node in outcomes.honest)
-
-
-class TestOutput:
-    """Conditions (a) and (b) are nobody's fault until the identification rounds: no result, no blame."""
-
-    def ends(self, rule: Tamper, what: str) -> None:
-        outcomes = run(seed=what, tamper={CHEATER: [rule]}, drop=reports)
-        outcomes.assert_no_blame(Unattributable)
-        assert all(str(error).startswith(what) for error in outcomes.errors().values())
-
-    def test_failed_nonce(self) -> None:
-        self.ends(says3(DELTA, lambda delta: (delta + 1) % Q), "failed nonce")
-
-    def test_failed_chi(self) -> None:
-        self.ends(says3(S_I, lambda S: S + G), "failed chi")
-
-    def test_chi_is_looked_at_only_if_delta_holds(self) -> None:
-        self.ends(
-            says(3, lambda v: [[[v[0][0][0] ^ 1, v[0][0][1], v[0][0][2] + G, v[0][0][3]]], v[1]]),
-            "failed nonce",
-        )
-
-    def test_in_the_second_item_of_a_batch(self) -> None:
-        rule = says(3, lambda v: [[v[0][0], changed(v[0][1], S_I, O)], v[1]])
-        outcomes = SIGNERS.presign(batch=2, tamper={CHEATER: [rule]}, drop=reports)
-        outcomes.assert_no_blame(Unattributable)
-
-    def test_in_full_signing_no_sigma_is_made(self) -> None:
-        outcomes = SIGNERS.full_sign(REQUEST, tamper={CHEATER: [says3(S_I, lambda S: S + G)]}, drop=reports)
-        outcomes.assert_no_blame(Unattributable)
-        for node in outcomes.honest:
-            assert not durable(node)
-            assert not [body for body in node.bodies() if body.round == 4]
 
 
 class TestBugsOfOurs:

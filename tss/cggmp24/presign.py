@@ -13,6 +13,7 @@ from typing import Final
 
 from gmpy2 import mpz
 
+from tss.cggmp24 import identify
 from tss.cggmp24.presignature import ENTROPY_BYTES, Presignature, PresignaturePublic
 from tss.cggmp24.sign import Signature, SignRequest, exchange_sigmas, terms
 from tss.effects import Compute, Echo, Progress, Protocol, Receive, Received, Send, SessionContext
@@ -26,7 +27,6 @@ from tss.errors import (
     Degenerate,
     InternalError,
     OutOfDomain,
-    Unattributable,
     blaming,
 )
 from tss.groups import Point
@@ -80,6 +80,10 @@ class Mask:
 
     y: mpz = field(repr=False)
     y_hat: mpz = field(repr=False)
+    s: mpz = field(repr=False)
+    r: mpz = field(repr=False)
+    s_hat: mpz = field(repr=False)
+    r_hat: mpz = field(repr=False)
     D: mpz
     F: mpz
     D_hat: mpz
@@ -256,7 +260,7 @@ class Presigning:
             aff_g.Statement(key, self.own, K_j, D_hat, F_hat, self.X_eff[ctx.me.index], self.rings[j]),
             aff_g.Witness(self.x, y_hat, s_hat, r_hat), ctx.rng,
         )  # fmt: skip
-        return Mask(y, y_hat, D, F, D_hat, F_hat, psi.to_value(), psi_hat.to_value())
+        return Mask(y, y_hat, s, r, s_hat, r_hat, D, F, D_hat, F_hat, psi.to_value(), psi_hat.to_value())
 
     def commit_mask(self, item: Item, sender: PartyId, recipient: PartyId, ciphertexts: list[Value]) -> bytes:
         """h_{recipient,sender}: makes the later opening of D, F binding."""
@@ -352,16 +356,21 @@ class Presigning:
                 elog.Proof.from_value(psi),
             )  # fmt: skip
 
+    def failed(self, item: Item, deltas: list[int]) -> str | None:
+        """Which of the output conditions (a) and (b) does not hold; (b) is looked at only if (a) holds."""
+        group, delta = self.group, sum(deltas) % self.group.q
+        if delta * group.G != group.sum(list(item.Delta_j.values())):
+            return identify.DELTA
+        if delta * self.share.X != group.sum(list(item.S_j.values())):
+            return identify.CHI
+        return None
+
     def finish(self, item: Item, deltas: list[int], transcript: tuple[Received, ...]) -> Presignature:
-        """The output conditions (a)-(c) and the record."""
+        """The output condition (c) and the record, once (a) and (b) hold."""
         group, q, share = self.group, self.group.q, self.share
         if item.Gamma is None:
             raise InternalError("a presignature is finished before Gamma is known")
         delta = sum(deltas) % q
-        if delta * group.G != group.sum(list(item.Delta_j.values())):
-            raise Unattributable("failed nonce: delta*G is not the sum of the Delta_j")
-        if delta * share.X != group.sum(list(item.S_j.values())):
-            raise Unattributable("failed chi: delta*X is not the sum of the S_j")
         if delta == 0:
             raise Degenerate("delta is 0")
         inverse = pow(delta, -1, q)
@@ -476,13 +485,37 @@ def _rounds(
 
     # Output
     transcript = (*r2.values(), *r3.values())
-    presignatures = []
+    presignatures: list[Presignature] = []
     for k, item in enumerate(items):
         for j in others:
             item.Delta_j[j], item.S_j[j] = r3[j].broadcast[0][k][1:3]
         deltas = [opened[k][0], *(r3[j].broadcast[0][k][0] for j in others)]
+        failed = run.failed(item, deltas)
+        if failed is not None:
+            for made in presignatures:
+                made.destroy()
+            yield from identify.identify(_case(run, item, k, failed, opened[k], r2, r3), r2)
         presignatures.append(run.finish(item, deltas, transcript))
     return presignatures, {} if e is None else {j.index: r3[j].broadcast[1] for j in others}
+
+
+def _case(
+    run: Presigning,
+    item: Item,
+    k: int,
+    failed: str,
+    opened: list[Value],
+    r2: dict[PartyId, Received],
+    r3: dict[PartyId, Received],
+) -> identify.Case:
+    """What the identification of item `k` begins with."""
+    me, others = run.ctx.me, run.ctx.others
+    own_hashes = [run.commit_mask(item, me, j, item.masks[j].ciphertexts()) for j in others]
+    return identify.Case(
+        run, item, k, failed,
+        hashes={**{j: r2[j].broadcast[k][2] for j in others}, me: own_hashes},
+        round3={**{j: r3[j].broadcast[0][k] for j in others}, me: opened},
+    )  # fmt: skip
 
 
 def _round1(run: Presigning) -> Schema:
