@@ -8,9 +8,9 @@ export TSS_VECTORS ?= $(abspath ../shared/vectors)
 
 .PHONY: test demo lint stubs docs clean lock
 
-# The suite on the installed wheel.
+# The suite on the installed wheel, a process a core.
 test: $(VENV)/.installed
-	$(BIN)/pytest --installed -q $(PYTEST_ARGS)
+	$(BIN)/pytest --installed -q -n auto --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)
 
 # A key made by three sign-services, and every pair of them signing with it.
 demo: $(VENV)/.run
