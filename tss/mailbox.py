@@ -213,8 +213,9 @@ class Mailbox:
         )
         if len(messages) != len(items):
             raise SchemaViolation("a show of what is no broadcast of its round")
-        self.shows[key] = [*known, Show(signed, messages)]
-        return self.shows[key][-1]
+        show = Show(signed, messages)
+        self.shows[key] = [*known, show]
+        return show
 
     def authentic(self, items: Iterable[Sequence[bytes]]) -> list[Signed]:
         """Those [body, signature] that members of this session signed in it. Raises SchemaViolation."""
