@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from participant.committee import Committee
@@ -37,6 +37,8 @@ class Membership:
     protos: frozenset[str]
     """The suites that this node speaks."""
     dropped: Counter[str] = field(default_factory=Counter)
+    on_foreign: Callable[[PartyId, str], None] = field(default=lambda _, __: None, repr=False)
+    """Called when a member speaks a protocol that this node does not."""
     room: Room = field(init=False, repr=False)
     presence: Presence = field(init=False, repr=False)
     identities: Mapping[PartyId, bytes] = field(init=False)
@@ -78,11 +80,12 @@ class Membership:
             self.dropped["malformed"] += 1
             return None
         identity = self.identities.get(body.sender)
-        if body.proto not in self.protos:
-            self.dropped["version"] += 1
-            return None
         if identity is None or body.to is not None or not verify_signature(identity, *parts):
             self.dropped["stranger"] += 1
+            return None
+        if body.proto not in self.protos:
+            self.dropped["version"] += 1
+            self.on_foreign(body.sender, body.proto)
             return None
         return Signed(body, *parts)
 

@@ -211,6 +211,7 @@ class Node(Operations):
             post=membership.room.send,
             clock=time.monotonic,
         )
+        membership.on_foreign = membership.presence.take_foreign
         membership.presence.on_boot = lambda party: self._member_restarted(membership, party)
         membership.presence.on_hello = lambda party, hello: self._heard(membership, party, hello)
         self._memberships[committee_id] = membership

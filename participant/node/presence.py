@@ -57,6 +57,8 @@ class Peer:
     hello: Hello | None = None
     tags: frozenset[bytes] = frozenset()
     skew: float = 0.0
+    foreign_proto: str = ""
+    """The protocol that it speaks, where this release does not."""
     twin_at: float | None = None
     """When two processes were last heard to speak as this member."""
 
@@ -170,6 +172,18 @@ class Presence:
         if (self._me.index, self.boot) in hello.seen and hello.number > peer.numbers.get(hello.boot, 0):
             self._take_live(signed.body.sender, peer, hello)
 
+    def take_foreign(self, party: PartyId, proto: str) -> None:
+        """A member's release speaks another protocol: its operator and ours have to know."""
+        peer = self.peers.get(party)
+        if peer is not None and peer.foreign_proto != proto:
+            peer.foreign_proto = proto
+            log.warning(
+                "index %d speaks %r, this node %r: bring all nodes to one release",
+                peer.point - 1,
+                proto,
+                self._proto,
+            )
+
     def _heard(self, peer: Peer, boot: bytes) -> bool:
         """Remember a boot number; whether it is one that our hellos did not name yet."""
         if boot in peer.heard:
@@ -261,6 +275,10 @@ class Presence:
             return "another process speaks with this node's identity" if self.has_twin() else ""
         if self._recent(peer.twin_at):
             return f"two nodes speak as index {peer.point - 1}: stop one of them"
+        if peer.foreign_proto and not self.is_present(party):
+            return (
+                f"speaks {peer.foreign_proto!r}, which this release does not: bring all nodes to one release"
+            )
         if peer.last_live is None:
             return "no hello of it was ever heard: is it up, and does its committee file have the same id?"
         if not self.is_present(party):

@@ -65,6 +65,15 @@ def test_everything_else_is_dropped_and_counted(envelope, reason):
     assert dict(mine.dropped) == {reason: 1}
 
 
+def test_a_member_of_another_release_is_reported_and_a_stranger_is_not():
+    mine, seen = membership(), []
+    mine.on_foreign = lambda party, proto: seen.append((party, proto))
+    mine.open(pack(signed(proto="cggmp24-secp256k1/v9", by=3)))
+    assert not seen
+    mine.open(pack(signed(proto="cggmp24-secp256k1/v9")))
+    assert seen == [(holder(2), "cggmp24-secp256k1/v9")]
+
+
 def test_no_bit_of_an_envelope_can_be_changed():
     envelope = pack(signed())
     for position in range(len(envelope)):

@@ -223,6 +223,27 @@ async def test_problems_are_told_in_words():
     assert a.presence.problem(holder(2)) == "away"
 
 
+async def test_a_member_of_another_release_is_named_once_until_it_speaks_ours(caplog):
+    a, b = speaker(1), speaker(2)
+    for _ in range(2):
+        a.presence.take_foreign(holder(2), "cggmp24-secp256k1/v9")
+        a.presence.take_foreign(holder(1), "ourselves, which cannot be")
+    assert [record.levelname for record in caplog.records] == ["WARNING"]
+    assert "speaks 'cggmp24-secp256k1/v9'" in a.presence.problem(holder(2))
+    await meet(a, b)
+    assert a.presence.problem(holder(2)) == ""
+
+
+async def test_who_is_there_is_who_says_so_through_the_gateway_as_it_is_now():
+    a, b = speaker(1), speaker(2)
+    await meet(a, b)
+    a.clock.now += 1
+    a.presence.restarted()
+    assert not a.presence.is_present(holder(2))
+    a.presence.take(await b.say())
+    assert a.presence.is_present(holder(2))
+
+
 async def test_hellos_count_and_name_what_was_heard():
     a, b = speaker(1), speaker(2)
     await meet(a, b)
