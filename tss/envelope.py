@@ -197,7 +197,7 @@ def seal(signed: Signed, epk: bytes) -> bytes:
     if body.to is None:
         raise ValueError("a broadcast is not sealed")
     public = X25519PublicKey.from_public_bytes(epk)
-    ciphertext = _HPKE.encrypt(pack(signed), public, info=_hpke_info(body))
+    ciphertext = _HPKE.encrypt(pack(signed), public, info=_hpke_info(body, body.to))
     return encode(
         [
             body.proto,
@@ -214,18 +214,16 @@ def seal(signed: Signed, epk: bytes) -> bytes:
 def unseal(sealed: Sealed, epk_secret: X25519PrivateKey) -> tuple[bytes, bytes]:
     """Open a sealed envelope: (encoded body, signature), the signature not yet checked. Raises SchemaViolation."""
     try:
-        inner = _HPKE.decrypt(sealed.ciphertext, epk_secret, info=_hpke_info(sealed))
+        inner = _HPKE.decrypt(sealed.ciphertext, epk_secret, info=_hpke_info(sealed, sealed.to))
     except (InvalidTag, ValueError) as error:
         raise SchemaViolation("sealed payload does not open with this session's key") from error
     encoded, signature = decode(inner, SIGNED_SCHEMA)
     return encoded, signature
 
 
-def _hpke_info(header: Body | Sealed) -> bytes:
-    to = None if header.to is None else header.to.as_list()
-    return encode(
-        [header.proto, "p2p", header.sid, str(header.kind), header.round, header.sender.as_list(), to]
-    )
+def _hpke_info(header: Body | Sealed, to: PartyId) -> bytes:
+    place = [header.sid, str(header.kind), header.round, header.sender.as_list(), to.as_list()]
+    return encode([header.proto, "p2p", *place])
 
 
 def unpack(envelope: bytes) -> Sealed | tuple[bytes, bytes]:
