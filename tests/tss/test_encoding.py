@@ -61,7 +61,9 @@ def test_forms_of_one_value_are_equal():
     assert encode(bytearray(b"ab")) == encode(b"ab")
 
 
-@pytest.mark.parametrize("value", [True, 1.5, {1}, {"a": 1}, object(), [1, 2.0], Ellipsis], ids=lambda value: type(value).__name__)
+@pytest.mark.parametrize(
+    "value", [True, 1.5, {1}, {"a": 1}, object(), [1, 2.0], Ellipsis], ids=lambda value: type(value).__name__
+)
 def test_types_without_a_form_are_refused(value):
     with pytest.raises(TypeError):
         encode(value)
