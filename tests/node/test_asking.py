@@ -68,6 +68,10 @@ ASK = AskSettings(gather=WAIT, turn=WAIT, total=2 * WAIT, linger=WAIT)
 CONFIG = replace(PATIENT, ask=ASK)
 
 
+# The HTTP library forgets dead connections that it was about to close when it is cancelled; the collector closes them.
+pytestmark = pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")
+
+
 @pytest.fixture(scope="module")
 def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GatewayProcess]:
     with running_gateway(tmp_path_factory.mktemp("gateway")) as process:

@@ -64,6 +64,10 @@ IMPATIENT = replace(
 )
 
 
+# The HTTP library forgets dead connections that it was about to close when it is cancelled; the collector closes them.
+pytestmark = pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")
+
+
 @pytest.fixture(scope="module")
 def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GatewayProcess]:
     with running_gateway(tmp_path_factory.mktemp("gateway")) as process:

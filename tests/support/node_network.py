@@ -11,8 +11,10 @@ The nodes run at the smallest level that secp256k1 allows. Each has a channel th
 from __future__ import annotations
 
 import asyncio
+import gc
 import hashlib
 import itertools
+import warnings
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Iterator, Mapping
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, field, replace
@@ -241,6 +243,14 @@ async def network(
         yield net
     finally:
         await asyncio.gather(*(member.stop() for member in members))
+        _close_forgotten_connections()
+
+
+def _close_forgotten_connections() -> None:
+    """The HTTP library forgets dead connections that it was about to close when it is cancelled; the collector does it."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)
+        gc.collect()
 
 
 async def poll(holds: Callable[[], bool]) -> None:
