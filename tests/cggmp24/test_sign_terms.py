@@ -20,10 +20,12 @@ from tss.cggmp24.presignature import State
 from tss.cggmp24.sign import SignRequest, Terms
 from tss.errors import (
     BadDigest,
+    BadPartial,
     CallerError,
     Degenerate,
     HardenedPath,
     InternalError,
+    OutOfDomain,
 )
 
 Q = TINY.group.q
@@ -152,3 +154,34 @@ def point_at(x: int) -> Any:
         return TINY.group.decode_point(b"\x02" + x.to_bytes(4, "big"))
     except Exception:  # noqa: BLE001 - no point has this x
         return None
+
+
+class TestPartial:
+    """sigma_j in [0, q) and sigma_j*R = m*Delta~_j + r*(S~_j + tau*Delta~_j), whoever asks."""
+
+    @pytest.fixture
+    def checked(self) -> Any:
+        signers, request, tau = Signers((1, 2), 2), SignRequest(DIGEST), 5
+        part = signers.stock()[2]
+        e = {1: b"1" * 32, 2: part.promise(DIGEST, (), tau, lambda size: b"2" * size)}
+        at = sign.terms(TINY, part.public, request, tau, signers.share.X + tau * TINY.group.G, e)
+        sigma = part.answer(at.req, e[2], at.m, at.r, at.xi)
+        return (lambda j, value: sign.check_partial(TINY, part.public, at, j, value)), sigma
+
+    def test_the_right_one(self, checked: Any) -> None:
+        check, sigma = checked
+        check(2, sigma)
+
+    def test_the_same_one_not_reduced(self, checked: Any) -> None:
+        check, sigma = checked
+        for value in (sigma - Q, sigma + Q, Q, -1):
+            with pytest.raises(OutOfDomain) as caught:
+                check(2, value)
+            assert (caught.value.peer, caught.value.check) == (None, "range")
+
+    def test_another_one(self, checked: Any) -> None:
+        check, sigma = checked
+        for j, value in ((2, (sigma + 1) % Q), (2, 0), (2, Q - 1), (1, sigma)):
+            with pytest.raises(BadPartial) as caught:
+                check(j, value)
+            assert (caught.value.peer, caught.value.check) == (None, "equation")
