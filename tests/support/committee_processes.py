@@ -47,6 +47,7 @@ PATIENCE = 60.0
 POLL = 0.05
 DAEMON = Path(__file__).with_name("testing_daemon.py")
 UNHURRIED = {
+    "callers": {"rate": "10000/second"},
     "node": {
         "gather_seconds": 120,
         "sign_seconds": 300,
@@ -54,9 +55,9 @@ UNHURRIED = {
         "deadlines": dict.fromkeys(
             ("keygen.r0", "aux.r0", "sign.r0", "sign", "full-sign.r0", "presign.r0"), 120
         ),
-    }
+    },
 }
-"""Settings with which no clock decides: for tests that end sessions themselves, or lose a process for a while."""
+"""Settings with which no clock and no limit decides: for tests that end sessions themselves, or lose a process for a while."""
 
 METRICS = r"Listening on http://([^\s]+):(\d+)"
 OPERATOR = r"Operator on (unix:\S+)"
