@@ -67,6 +67,9 @@ async def test_signing_from_stock(committee, trapped, role, at):
             pass
     await killed_during(committee, victim, check_signs(asked, "main", name, signers=(0, VICTIM)))
     answer = await check_signs(asked, "main", name, signers=(0, VICTIM))
-    finished = (role, *at) == ("responder", "after", "msg.0")
-    assert answer.from_stock is finished, "what a killed node held is used for nothing new"
+    # The owner stores its result beside posting the last message: either may be first.
+    if (role, at[1]) != ("initiator", "msg.1"):
+        finished = at == ("after", "msg.0")
+        assert answer.from_stock is finished, "what a killed node held is used for nothing new"
+    assert await check_signs(asked, "main", name, signers=(0, VICTIM)) == answer
     await nobody_is_blamed(committee)
