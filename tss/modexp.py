@@ -105,12 +105,12 @@ class OwnModulus:
         v = powmod_secret(base_q, self.p % (self.q_ - 1), self.q_)
         return self._combine_squares(powmod_secret(u, self.p, self._p2), powmod_secret(v, self.q_, self._q2))
 
-    def pow_mod_squares(self, base: int | mpz) -> tuple[mpz, mpz]:
-        """(base^(p-1) mod p^2, base^(q_-1) mod q_^2), the powers of Paillier decryption (protocol.md 0.3)."""
+    def pow_mod_squares(self, base: int | mpz, k_p: int | mpz = 1, k_q: int | mpz = 1) -> tuple[mpz, mpz]:
+        """(base^((p-1)*k_p) mod p^2, base^((q_-1)*k_q) mod q_^2): Paillier decryption's powers (protocol.md 0.3), blinded."""
         self._residues(base)
         return (
-            powmod_secret(base % self._p2, self.p - 1, self._p2),
-            powmod_secret(base % self._q2, self.q_ - 1, self._q2),
+            powmod_secret(base % self._p2, (self.p - 1) * k_p, self._p2),
+            powmod_secret(base % self._q2, (self.q_ - 1) * k_q, self._q2),
         )
 
     def combine(self, residue_p: mpz, residue_q: mpz) -> mpz:

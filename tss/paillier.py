@@ -8,6 +8,7 @@ from typing import Self
 import gmpy2
 from gmpy2 import mpz
 
+from tss.blinding import Blinding
 from tss.errors import BadModulusSize, OutOfDomain, ShareCorrupt
 from tss.modexp import OwnModulus, check_unit, inverse, powmod, powmod_secret
 from tss.params import SecurityLevel
@@ -78,7 +79,7 @@ class PaillierSecret:
         p, q_ = self.own.p, self.own.q_
         self._h_p = inverse(-q_, p)
         self._h_q = inverse(-p, q_)
-        self._p_inverse = inverse(p, q_)
+        self._blinding = Blinding(self.own)
         try:
             self._nonce_exponent = inverse(self.own.N, self.own.phi)
         except OutOfDomain:
@@ -119,14 +120,19 @@ class PaillierSecret:
         return (1 + (m % N) * N) * self.own.nth_power(r) % self.public.N2
 
     def dec(self, C: int | mpz) -> mpz:
-        """The centred plaintext, in [-floor(N/2), floor(N/2)]. Raises OutOfDomain when C is no ciphertext."""
+        """The centred plaintext, in [-floor(N/2), floor(N/2)]. Raises OutOfDomain when C is no ciphertext.
+
+        Base, plaintext and exponents are blinded (`tss.blinding`): the value is that of protocol.md 0.3, the time another's.
+        """
         self.public.check_ciphertext(C, "ciphertext")
-        p, q_ = self.own.p, self.own.q_
-        u_p, u_q = self.own.pow_mod_squares(C)
-        m_p = (u_p - 1) // p * self._h_p % p
-        m_q = (u_q - 1) // q_ * self._h_q % q_
-        m = self.own.combine(m_p, m_q)
-        return m - self.public.N if m > self.public.half else m
+        p, q_, N = self.own.p, self.own.q_, self.public.N
+        mask = self._blinding.draw(mpz(C))
+        # dec(C*enc(a)) - a; L(C^((p-1)*k)) is k*L(C^(p-1)) mod p.
+        u_p, u_q = self.own.pow_mod_squares(self.public.oplus(mpz(C), mask.factor), mask.k_p, mask.k_q)
+        m_p = (u_p - 1) // p * (self._h_p * inverse(mask.k_p, p)) % p
+        m_q = (u_q - 1) // q_ * (self._h_q * inverse(mask.k_q, q_)) % q_
+        m = (self.own.combine(m_p, m_q) - mask.a) % N
+        return m - N if m > self.public.half else m
 
     def extract_nonce(self, C: int | mpz) -> mpz:
         """The rho with enc(dec(C); rho) = C. Raises OutOfDomain when C is no ciphertext."""
