@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from after_failure import assert_stopped
 from session_testing import Committee, Node, Outcomes, Posted, Program, Tamper
 
 from tss.effects import Durable, Effect, Protocol, SessionContext
@@ -131,6 +132,7 @@ def assert_caught(cheat: Cheat, cheater: int, run: Callable[..., Outcomes]) -> O
     assert _accusers(deaf, cheat, cheater) == set(cheat.by), errors_of(deaf)
     for node in deaf.honest:
         assert node.blamed or node.error is None or type(node.error) is Timeout, errors_of(deaf)
+        assert_stopped(node, cheat.id, ahead=0)
     told = run(seed=(cheat.id, "told"), **options)
     accusers = _accusers(told, cheat, cheater)
     assert accusers, errors_of(told)

@@ -195,6 +195,11 @@ class Signers:
         return dealt_aux(self.suite, self.n)
 
     @property
+    def stored(self) -> list[KeyShare | AuxSet]:
+        """What the stores of all of S hold for this account."""
+        return [record for j in self.S for record in (self.shares[j], self.aux[j])]
+
+    @property
     def owner(self) -> PartyId:
         return holder(self.S[0] if self.owner_ is None else self.owner_)
 
@@ -214,6 +219,7 @@ class Signers:
         tail = presign.tail(self.shares[j], self.aux[j], self.S, self.owner.index, batch)
         honest = {i: self._presign_program(i, batch) for i in self.S}
         options.setdefault("round0", Round0.WITH_ROUND_1)
+        options["stored"] = self.stored
         return _run(honest, programs, seed, self.suite, "presign", tail, options)
 
     def _presign_program(self, j: int, batch: int) -> Program:
@@ -226,6 +232,7 @@ class Signers:
         tail = presign.full_tail(self.shares[j], self.aux[j], self.S, self.owner.index, request)
         honest = {i: self._full_program(i, request) for i in self.S}
         options.setdefault("round0", Round0.WITH_ROUND_1)
+        options["stored"] = self.stored
         return _run(honest, programs, seed, self.suite, "full-sign", tail, options)
 
     def _full_program(self, j: int, request: SignRequest) -> Program:
@@ -254,6 +261,7 @@ class Signers:
         honest = {j: self._stock_program(parts[j], request, e) for j in self.S}
         tail = sign.tail(parts[self.owner.index].id, request, tau, self.S, e)
         options.setdefault("round0", Round0.NONE)
+        options["stored"] = self.stored
         return _run(honest, programs, seed, self.suite, "sign", tail, options)
 
     def _stock_program(self, part: Presignature, request: SignRequest, e: bytes) -> Program:
@@ -271,7 +279,7 @@ def _run(
     options: Mapping[str, Any],
 ) -> Outcomes:
     """Whoever runs a program of its own cheats. Options beyond the harness's: `dice` {I_j: draws} of honest parties,
-    `bodies`, a list that takes what everybody signed in order.
+    `bodies`, a list that takes what everybody signed in order, `stored`, records that stay as they are byte for byte.
     """
     given = dict(options)
     own = programs or {}
@@ -281,12 +289,16 @@ def _run(
     bodies = given.pop("bodies", None)
     cheaters = {*given.pop("cheaters", ()), *own}
     programs = {**honest, **own}
+    stored = given.pop("stored", ())
+    before = [record.to_bytes() for record in stored]
     committee = Committee(
         programs, seed, suite=suite, kind=kind, cheaters=cheaters, **{"tail": tail, **given}
     )
     if bodies is not None:
         record_bodies(committee, bodies)
-    return committee.run()
+    outcomes = committee.run()
+    assert [record.to_bytes() for record in stored] == before, f"a stored share changed; seed {seed!r}"
+    return outcomes
 
 
 def record_bodies(committee: Committee, bodies: list[Body]) -> None:

@@ -27,6 +27,7 @@ from typing import Any
 
 import nacl.bindings
 import pytest
+from after_failure import assert_stopped
 from tss_testing import TINY, SeededRng
 
 from tss.effects import Protocol, SessionContext, run_job
@@ -289,6 +290,8 @@ class Node:
     session: Session
     log: list[tuple[str, Any]]
     cheats: bool
+    ended: int | None = None
+    """How long the log was when the session ended."""
 
     @property
     def result(self) -> Any:
@@ -396,6 +399,8 @@ class Committee:
             for recipient in self.nodes:
                 if recipient != node.party:
                     self.send(self._copy_for(outgoing, recipient), recipient)
+        if node.session.finished and node.ended is None:
+            node.ended = len(node.log)
 
     def _copy_for(self, outgoing: Outgoing, recipient: PartyId) -> bytes:
         rules = self._rules.get(outgoing.sender.index, ())
@@ -492,6 +497,7 @@ class Committee:
             said = len(node.log)
             assert node.session.expire() == [], where
             assert len(node.log) == said, where
+            assert_stopped(node, where)
         return outcomes
 
 
