@@ -10,6 +10,7 @@ from participant.store.accounts import (
     check_account_id,
 )
 from participant.store.audit import AuditEntry, AuditRecord
+from participant.store.blocked import BlockedSet
 from participant.store.errors import (
     AccountExists,
     AlreadyAnswered,
@@ -42,6 +43,7 @@ __all__ = [
     "AuditEntry",
     "AuditRecord",
     "AuxSetNotFound",
+    "BlockedSet",
     "Certificate",
     "CommitteeUnknown",
     "Finding",

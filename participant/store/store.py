@@ -15,6 +15,7 @@ from participant.identity import NodeKeys
 from participant.sealing import KEY_BYTES, EnvelopeSealer, KeyWrapper, SealBroken, wrap_place
 from participant.store.accounts import AccountRecord, Accounts
 from participant.store.audit import GENESIS, AuditLog
+from participant.store.blocked import BlockedSets
 from participant.store.database import Database
 from participant.store.errors import StoreConflict, StoreDamaged, StoreError, StoreExists
 from participant.store.primes import Primes
@@ -44,8 +45,8 @@ class Store:
     """Everything that a node keeps on disk. Thread-safe, synchronous; a write that returned is durable.
 
     Use `create` once and `open` afterwards; one process at a time. Parts: `accounts` (committees, shares, aux sets),
-    `sessions` (sids, pending state, certificates), `requests`, `answers`, `primes`, `quarantine`, `audit`. Several
-    writes become one by `with store.transaction():`.
+    `sessions` (sids, pending state, certificates), `requests`, `answers`, `primes`, `quarantine`, `blocked`, `audit`.
+    Several writes become one by `with store.transaction():`.
 
     There is no place for presignatures, pools or nonces (protocol.md 3.3): they live and die with the process.
     """
@@ -62,6 +63,7 @@ class Store:
         self.answers = Answers(vault, self.audit, self.accounts, self.sessions)
         self.primes = Primes(vault)
         self.quarantine = Quarantine(vault)
+        self.blocked = BlockedSets(vault)
 
     @classmethod
     def create(
@@ -177,6 +179,7 @@ class Store:
         yield from _try("committees", self.accounts.committees)
         yield from _try("primes", self.primes.check)
         yield from _try("certificates", self.sessions.certificates)
+        yield from _try("blocked sets", self.blocked.entries)
         for sid in self.sessions.pending_sids():
             yield from _try("pending", partial(self.sessions.pending, sid))
         for aux_id in self.accounts.aux_ids():

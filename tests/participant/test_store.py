@@ -66,6 +66,10 @@ COLUMNS = {
     "quarantine": {
         "number", "peer", "committee_id", "aux_id", "reason", "evidence_id", "added_at", "cleared_at", "cleared_by",
     },
+    "blocked_set": {
+        "sid", "committee_id", "signers", "run", "reason", "blocked_at", "lifted_at", "lifted_by",
+    },
+    "opening": {"sid", "party", "envelope"},
     "audit": {"seq", "record", "previous", "hash"},
     "audit_head": {"one", "sealed_head"},
 }  # fmt: skip
