@@ -310,7 +310,7 @@ async def test_the_idle_node_fills_its_pool_and_a_busy_one_does_not(make, store,
     await changed(search, lambda: search.pool().available >= 3)
     await changed(search, lambda: not search.pool().searching)
     search.take_primes(BITS)
-    await changed(search, lambda: search.pool().available >= 3)
+    await changed(search, lambda: search.pool().available >= 3 and not search.pool().searching)
     filler.cancel()
     await asyncio.gather(filler, return_exceptions=True)
     assert store.primes.count(BITS) == search.pool().available
