@@ -16,22 +16,20 @@ from typing import Any, Final
 from participant.channel import Channel, session_topic
 from participant.errors import NodeError
 from participant.node.config import NodeConfig
+from participant.node.inbox import Inbox
 from participant.node.persistence import Persistence
 from participant.node.plan import Plan
 from participant.node.room import Room
 from participant.node.tasks import Changes, Tasks
 from participant.node.workers import Workers
 from participant.store import Kept, Store
-from tss.envelope import Kind, routing
+from tss.envelope import Kind, PartyId, routing
 from tss.errors import InternalError, NoBlame, ProtocolError, SchemaViolation
 from tss.rand import Rng
 from tss.session import Session
 from tss.setting import Outgoing, Round0, Runtime
 
 log = logging.getLogger(__name__)
-
-MAX_INBOX: Final = 1024
-"""Envelopes that wait for the engine: rounds of 16 parties with room to spare."""
 
 FLUSH_SECONDS: Final = 120.0
 """How long the last messages of an ended session may take to reach the gateway."""
@@ -65,7 +63,7 @@ class SessionDriver:
         self._loop = asyncio.get_running_loop()
         runtime = Runtime(rng, plan.membership.sign_function, persistence, self._progressed)
         self._session = Session(plan.setup, plan.program, runtime)
-        self._inbox: list[bytes] = []
+        self._inbox = Inbox()
         self._wake = asyncio.Event()
         self._abort: ProtocolError | None = None
         self._entered = False
@@ -96,25 +94,39 @@ class SessionDriver:
         self._post(self.home, envelope, None)
 
     def deliver(self, envelope: bytes) -> None:
-        """Take an envelope from a room."""
-        if self.finished:
+        """Take an envelope whose signature was checked."""
+        sender = self._sender_of(envelope)
+        if sender is None:
             return
+        if self._inbox.put_from(sender, envelope):
+            self._wake.set()
+        else:
+            self.dropped["flood"] += 1
+
+    def _overhear(self, envelope: bytes) -> None:
+        """Take an envelope from the session's own room, where nobody has checked anything."""
+        if self._sender_of(envelope) is not None:
+            self._inbox.put(envelope)
+            self._wake.set()
+
+    def _sender_of(self, envelope: bytes) -> PartyId | None:
+        """The claimed sender; None for what is certainly not for this session, or comes after its end."""
+        if self.finished:
+            return None
         try:
             scope, _, sender = routing(envelope)
         except SchemaViolation:
             self.dropped["malformed"] += 1
-            return
+            return None
         if sender == self.plan.setup.me:
-            return
+            return None
         if all(sender != member.party for member in self.plan.setup.members):
             self.dropped["stranger"] += 1
-        elif scope not in (self.plan.ph, self._session.sid) and self._session.sid is not None:
+            return None
+        if scope not in (self.plan.ph, self._session.sid) and self._session.sid is not None:
             self.dropped["sid"] += 1
-        elif len(self._inbox) >= MAX_INBOX:
-            self.dropped["flood"] += 1
-        else:
-            self._inbox.append(envelope)
-            self._wake.set()
+            return None
+        return sender
 
     def abort(self, error: ProtocolError) -> None:
         """End the session and tell the others."""
@@ -193,7 +205,7 @@ class SessionDriver:
         expired: bool = False,
     ) -> None:
         """One call of the engine, in a worker thread, with everything that is there."""
-        envelopes, self._inbox = self._inbox, []
+        envelopes = self._inbox.take()
         out = await self._workers.step(self._advance, started, results, envelopes, expired)
         if self._session.sid is not None and not self._entered:
             self._enter(self._session.sid)
@@ -243,8 +255,9 @@ class SessionDriver:
             self._channel,
             session_topic(sid),
             self.plan.membership.index,
-            receive=self.deliver,
+            receive=self._overhear,
             restarted=lambda: self.restarted(room),
+            ready=self._inbox.has_space,
         )
         self._room = room
         self._tasks.spawn(self._in_room(room), f"session room {sid.hex()[:16]}")
@@ -289,6 +302,7 @@ class SessionDriver:
 
     def _announce(self) -> None:
         self.finished = True
+        self._inbox.close()
         self.changes.notify()
 
     async def _note_end(self) -> None:

@@ -6,8 +6,9 @@ import asyncio
 import logging
 import os
 import time
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Final
+from collections import Counter
+from collections.abc import Coroutine, Mapping
+from typing import TYPE_CHECKING, Any, Final
 
 from participant.channel import Channel, committee_topic
 from participant.committee import Committee
@@ -50,6 +51,9 @@ log = logging.getLogger(__name__)
 SUITES: Final[Mapping[str, Suite]] = {"secp256k1": CGGMP24_SECP256K1}
 """By curve."""
 
+MAX_LOOKED_AT: Final = 256
+"""Proposals and certificates of one member that are looked at at a time; what it sends beyond that is dropped."""
+
 
 class Node(Operations):
     """See `participant.node.api.NodeApi`, which this is."""
@@ -82,6 +86,7 @@ class Node(Operations):
         level = next(iter(suites.values())).level
         self._primes = PrimeSearch(store, config, level, idle=self._has_time, command=prime_command)
         self._memberships: dict[bytes, Membership] = {}
+        self._looked_at: Counter[tuple[bytes, PartyId]] = Counter()
         self._started_at = 0.0
         self._last_end = time.monotonic()
         self._running = False
@@ -251,15 +256,32 @@ class Node(Operations):
             self._take_hello(membership, envelope)
         elif sender == membership.me:
             return
-        elif kind is Kind.PROPOSE:
+        else:
+            # Sessions verify it again: what is looked at, or kept for sessions to come, is not for strangers to fill.
             signed = membership.open(envelope)
-            if signed is not None:
-                self._tasks.spawn(self._proposals.take(membership, signed, membership.room), "a proposal")
-        elif kind is Kind.DONE and not self._sessions.is_active(scope):
-            self._tasks.spawn(self._catchup.take(membership, scope, envelope), "a certificate")
-        elif membership.open(envelope) is not None:
-            # The session will verify it again: what is kept for sessions to come is not for strangers to fill.
-            self._sessions.deliver(scope, envelope)
+            if signed is None:
+                return
+            if kind is Kind.PROPOSE:
+                answer = self._proposals.take(membership, signed, membership.room)
+                self._look_at(membership, sender, answer, "a proposal")
+            elif kind is Kind.DONE and not self._sessions.is_active(scope):
+                self._look_at(
+                    membership, sender, self._catchup.take(membership, scope, envelope), "a certificate"
+                )
+            else:
+                self._sessions.deliver(scope, envelope)
+
+    def _look_at(
+        self, membership: Membership, sender: PartyId, work: Coroutine[Any, Any, Any], name: str
+    ) -> None:
+        who = (membership.committee_id, sender)
+        if self._looked_at[who] >= MAX_LOOKED_AT:
+            work.close()
+            membership.dropped["flood"] += 1
+            return
+        self._looked_at[who] += 1
+        task = self._tasks.spawn(work, name)
+        task.add_done_callback(lambda _: self._looked_at.subtract((who,)))
 
     def _take_hello(self, membership: Membership, envelope: bytes) -> None:
         signed = membership.open(envelope)

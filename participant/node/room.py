@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import aclosing
 from typing import Final
 
@@ -32,14 +32,20 @@ class Room:
         *,
         receive: Callable[[bytes], None],
         restarted: Callable[[], None] = lambda: None,
+        ready: Callable[[], Awaitable[None]] | None = None,
         standing: bool = False,
     ) -> None:
-        """`sender`: this node's index, a hint for foreign tools. `standing` rooms are joined again after a refusal."""
+        """`sender`: this node's index, a hint for foreign tools. `standing` rooms are joined again after a refusal.
+
+        `ready` is awaited before each envelope is handed on: the room keeps what is not read yet, so whoever has its
+        hands full reads later and loses nothing.
+        """
         self.topic = topic
         self._channel = channel
         self._sender = sender
         self._receive = receive
         self._restarted = restarted
+        self._ready = ready
         self._standing = standing
         self._queue: deque[tuple[bytes, int | None]] = deque()
         self._wake = asyncio.Event()
@@ -81,6 +87,8 @@ class Room:
                 self.refused = None
                 match item:
                     case Received(envelope):
+                        if self._ready is not None:
+                            await self._ready()
                         self._receive(envelope)
                     case Restarted():
                         self._restarted()

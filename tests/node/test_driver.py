@@ -13,7 +13,7 @@ from tss_testing import TINY
 
 from participant.channel import Topic, session_topic
 from participant.node.config import Deadlines
-from participant.node.driver import MAX_INBOX
+from participant.node.inbox import MAX_EACH, MAX_WAITING
 from participant.store import StoreUnavailable
 from tss.encoding import encode
 from tss.envelope import Body, Kind, holder, pack, routing, sign
@@ -194,17 +194,42 @@ async def test_strangers_and_nonsense_are_counted_and_nothing_else(tmp_path):
         assert driver.dropped == before, "an ended session looks at nothing"
 
 
-async def test_a_flood_is_bounded(tmp_path):
+def from_member(scope: bytes, index: int, number: int = 0, *, forged: bool = False) -> bytes:
+    """A message that no round asks for, signed by the member, or in its name by somebody else."""
+    body = Body(TINY.proto, scope, 0, Kind.MSG, holder(index), None, encode([number]))
+    return pack(sign(body, node_keys(9)[8 if forged else index - 1].sign))
+
+
+async def test_a_members_flood_drops_its_own_messages_only(tmp_path):
     async with seats(tmp_path) as all_:
         driver = all_[0].open(1, adding(1))
-        flood = Body(TINY.proto, driver.plan.ph, 0, Kind.MSG, holder(2), None, b"")
-        envelope = pack(sign(flood, node_keys()[1].sign))
-        for _ in range(MAX_INBOX + 7):
+        envelope = from_member(driver.plan.ph, 2)
+        for _ in range(MAX_EACH + 7):
             driver.deliver(envelope)
+        assert driver.dropped["flood"] == 7
+        driver.deliver(from_member(driver.plan.ph, 3))
         assert driver.dropped["flood"] == 7
         driver.abort(NoBlame("enough"))
         with pytest.raises(NoBlame):
             await outcome(driver)
+
+
+async def test_a_flood_in_a_members_name_displaces_nobodys_messages(tmp_path):
+    """Anybody may write into a session's room: what is honest comes through behind it, and nothing is blamed."""
+    hub = Hub()
+    async with seats(tmp_path, hub) as all_:
+        release = threading.Event()
+        drivers = [all_[0].open(1, adding(1, lambda: int(release.wait(WAIT)) - 1))]
+        drivers += [seat.open(1, adding(seat.point)) for seat in all_[1:]]
+        await hub.until(lambda: sum(c.topic.name.startswith("session_") for c in hub.joined) == 3)
+        sid = drivers[0].sid
+        room = session_topic(sid).name
+        for number in range(3 * MAX_WAITING):
+            hub.say(room, from_member(sid, 1, number, forged=True))
+        release.set()
+        assert [await outcome(driver) for driver in drivers] == [6, 6, 6]
+        assert all(driver.dropped["flood"] == 0 for driver in drivers)
+        assert any(driver.dropped["signature"] for driver in drivers)
 
 
 async def test_what_blames_or_aborts_is_kept_for_after_a_restart(tmp_path):

@@ -67,6 +67,19 @@ async def test_the_whole_history_and_ones_own_words_are_handed_on():
         await listener.until(lambda: listener.heard[-1] == b"after")
 
 
+async def test_who_has_its_hands_full_hears_the_rest_later():
+    hub = Hub()
+    free = asyncio.Event()
+    async with joined(hub, ready=free.wait) as (_, listener):
+        hub.say(TOPIC.name, b"1")
+        hub.say(TOPIC.name, b"2")
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        assert listener.heard == []
+        free.set()
+        await listener.until(lambda: listener.heard == [b"1", b"2"])
+
+
 async def test_what_is_sent_is_posted_in_order_with_its_hints():
     hub = Hub()
     async with joined(hub) as (room, _):
