@@ -22,26 +22,21 @@ Job = Callable[[], Any]
 """A pure computation, safe to run in another thread. Raises only tss.errors.ProtocolError and its kind."""
 
 
-@dataclass(frozen=True)
-class SessionContext:
-    """What a protocol knows about its session."""
+class PublicContext:
+    """What a session binds for all its parties alike: everything that a check may use.
+
+    So a party's check of a peer and a third party's check of evidence are one function.
+    """
 
     suite: Suite
     sid: bytes
-    me: PartyId
     identities: Mapping[PartyId, bytes]
     """Ed25519 identity keys, 32 bytes each."""
-    rng: Rng = field(repr=False)
 
     @property
     def parties(self) -> tuple[PartyId, ...]:
-        """All parties, sorted, `me` included."""
+        """All parties, sorted."""
         return tuple(sorted(self.identities))
-
-    @property
-    def others(self) -> tuple[PartyId, ...]:
-        """All parties but this one, sorted."""
-        return tuple(party for party in self.parties if party != self.me)
 
     def hc(self, tag: str, *values: Value) -> bytes:
         """Hc of protocol.md 0.6 under this session's suite, 32 bytes."""
@@ -63,6 +58,23 @@ class SessionContext:
             rid=rid,
             label=label,
         )
+
+
+@dataclass(frozen=True)
+class SessionContext(PublicContext):
+    """What a protocol knows about its session."""
+
+    suite: Suite
+    sid: bytes
+    me: PartyId
+    identities: Mapping[PartyId, bytes]
+    """Ed25519 identity keys, 32 bytes each."""
+    rng: Rng = field(repr=False)
+
+    @property
+    def others(self) -> tuple[PartyId, ...]:
+        """All parties but this one, sorted."""
+        return tuple(party for party in self.parties if party != self.me)
 
 
 class Echo(enum.Enum):

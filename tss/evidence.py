@@ -1,4 +1,4 @@
-"""Evidence: what a third party needs to repeat a failing check (protocol.md 4.1)."""
+"""Evidence: what a third party needs to repeat a failing check (protocol.md 4.1). `tss.judge` repeats it."""
 
 from __future__ import annotations
 
@@ -6,16 +6,23 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from tss.encoding import Bytes, ListOf, Optional, Text, Tuple, Value, decode, encode
+from tss.encoding import Bytes, ListOf, Text, Tuple, Value, decode, encode
 from tss.envelope import MAX_ENVELOPE_BYTES, PARTY_SCHEMA, SIGNED_SCHEMA, PartyId, Signed, party_from_value
+from tss.errors import SchemaViolation
 
 EVIDENCE_VERSION: Final = "evidence/v1"
 
 MAX_EVIDENCE_MESSAGES: Final = 1024
 """More than all slots of the longest protocol among 16 parties; it bounds the signatures that a reader verifies."""
 
+MAX_PREIMAGES: Final = 4
+"""Of the claim's own session, and of those that it rests on."""
+
+MAX_EVIDENCE_BYTES: Final = 256 << 20
+"""Of a file: what 16 signers open in an identification, with everything before it, is about 100 MB."""
+
 _SCHEMA: Final = Tuple(
-    Text(64), Text(64), Optional(Bytes(0, MAX_ENVELOPE_BYTES)), PARTY_SCHEMA, Text(128),
+    Text(64), Text(64), ListOf(Bytes(0, MAX_ENVELOPE_BYTES), 0, MAX_PREIMAGES), PARTY_SCHEMA, Text(128),
     ListOf(SIGNED_SCHEMA, 0, MAX_EVIDENCE_MESSAGES),
 )  # fmt: skip
 
@@ -24,13 +31,13 @@ _SCHEMA: Final = Tuple(
 class Evidence:
     """A claim against one party, with the signed messages that show it.
 
-    `sid_preimage` is the list whose hash is the sid (none when the run ended before round 1). `messages` holds the
-    accused's own messages (the one to the accuser opened), the context broadcasts, and all echoes: the accused's own
-    signed echo ties the context to what the accused saw.
+    `sid_preimages` are the lists whose hashes are session ids, the claim's own session first (none when the run ended
+    before round 1). `messages` holds the accused's own messages (the one to the accuser opened) and the context
+    broadcasts that the failing check needs: the accused's own signed echo ties the context to what the accused saw.
     """
 
     proto: str
-    sid_preimage: Sequence[Value] | None
+    sid_preimages: tuple[Sequence[Value], ...]
     accused: PartyId
     check: str
     messages: tuple[Signed, ...]
@@ -40,29 +47,50 @@ class Evidence:
         cls,
         *,
         proto: str,
-        sid_preimage: Sequence[Value] | None,
+        sid_preimages: Iterable[Sequence[Value]],
         accused: PartyId,
         check: str,
         messages: Iterable[Signed],
     ) -> Evidence:
         """Build evidence from messages in any order; each is kept once."""
         unique = {(signed.encoded, signed.signature): signed for signed in messages}
-        return cls(proto, sid_preimage, accused, check, tuple(unique[key] for key in sorted(unique)))
+        listed = tuple(unique[key] for key in sorted(unique))
+        return cls(proto, tuple(sid_preimages), accused, check, listed)
 
     def encode(self) -> bytes:
-        """ENC of [version, PROTO, sid preimage or none, accused, check, [[body, signature]...]]."""
-        preimage = None if self.sid_preimage is None else encode(list(self.sid_preimage))
+        """ENC of [version, PROTO, [sid preimage...], accused, check, [[body, signature]...]]."""
+        preimages = [encode(list(preimage)) for preimage in self.sid_preimages]
         shown = [signed.as_value() for signed in self.messages]
-        return encode([EVIDENCE_VERSION, self.proto, preimage, self.accused.as_list(), self.check, shown])
+        return encode([EVIDENCE_VERSION, self.proto, preimages, self.accused.as_list(), self.check, shown])
 
 
-def messages_in(evidence: bytes) -> list[list[bytes]]:
-    """The [body, signature] that encoded evidence holds; nothing is verified. Raises SchemaViolation."""
-    *_, shown = decode(evidence, _SCHEMA)
-    return list(shown)
+@dataclass(frozen=True)
+class Claim:
+    """Evidence as it was read: nothing in it is verified yet."""
+
+    proto: str
+    preimages: tuple[bytes, ...]
+    accused: PartyId
+    check: str
+    messages: tuple[tuple[bytes, bytes], ...]
+    """(encoded body, signature)."""
+
+
+def read_claim(evidence: bytes) -> Claim:
+    """Decode evidence. Raises SchemaViolation for bytes that are none."""
+    version, proto, preimages, accused, check, shown = decode(evidence, _SCHEMA)
+    if version != EVIDENCE_VERSION:
+        raise SchemaViolation(f"evidence of version {version!r}, this release reads {EVIDENCE_VERSION!r}")
+    messages = tuple((bytes(encoded), bytes(signature)) for encoded, signature in shown)
+    return Claim(proto, tuple(preimages), party_from_value(accused), check, messages)
+
+
+def messages_in(evidence: bytes) -> list[tuple[bytes, bytes]]:
+    """The (body, signature) that encoded evidence holds; nothing is verified. Raises SchemaViolation."""
+    return list(read_claim(evidence).messages)
 
 
 def claim_in(evidence: bytes) -> tuple[PartyId, str]:
     """The accused and the check that encoded evidence is about; nothing is verified. Raises SchemaViolation."""
-    _, _, _, accused, check, _ = decode(evidence, _SCHEMA)
-    return party_from_value(accused), check
+    claim = read_claim(evidence)
+    return claim.accused, claim.check

@@ -75,6 +75,20 @@ class Show:
     messages: tuple[Signed, ...]
 
 
+def read_show(body: Body, identities: Mapping[PartyId, bytes]) -> tuple[Signed, ...]:
+    """The broadcasts that a show holds. Raises SchemaViolation unless all are of its round and signed by members."""
+    found = []
+    for encoded, signature in decode(body.payload, _SHOW_SCHEMA):
+        shown = decode_body(encoded)
+        place = (shown.proto, shown.sid, shown.round, shown.kind, shown.to)
+        identity = identities.get(shown.sender)
+        fits = place == (body.proto, body.sid, body.round, Kind.MSG, None)
+        if identity is None or not fits or not verify_signature(identity, encoded, signature):
+            raise SchemaViolation("a show of what is no broadcast of its round by a member")
+        found.append(Signed(shown, encoded, signature))
+    return tuple(found)
+
+
 class Mailbox:
     """All authenticated messages of one session. What does not belong here is dropped and counted by reason."""
 
@@ -204,16 +218,7 @@ class Mailbox:
             return None
         if not self._room_for(signed):
             return None
-        items = decode(body.payload, _SHOW_SCHEMA)
-        place = (body.sid, body.round, Kind.MSG, None)
-        messages = tuple(
-            shown
-            for shown in self.authentic(items)
-            if (shown.body.sid, shown.body.round, shown.body.kind, shown.body.to) == place
-        )
-        if len(messages) != len(items):
-            raise SchemaViolation("a show of what is no broadcast of its round")
-        show = Show(signed, messages)
+        show = Show(signed, read_show(body, self._identities))
         self.shows[key] = [*known, show]
         return show
 

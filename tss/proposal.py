@@ -26,11 +26,11 @@ _ID: Final = Bytes(32)
 _COUNT: Final = Integer(16)
 
 
-def _keygen_tail(_suite: Suite) -> Schema:
+def _keygen_tail(_suite: Suite) -> Tuple:
     return Tuple(_COUNT, _COUNT)
 
 
-def _aux_tail(_suite: Suite) -> Schema:
+def _aux_tail(_suite: Suite) -> Tuple:
     return Tuple(Optional(ListOf(_ID, 0, MAX_ACCOUNTS)))
 
 
@@ -41,7 +41,7 @@ def _presign_items(suite: Suite) -> tuple[Schema, ...]:
     return (_ID, point, _ID, _ID, signers, ListOf(point, 2, MAX_SIGNERS), parameters, _COUNT, _COUNT)
 
 
-def _presign_tail(suite: Suite) -> Schema:
+def _presign_tail(suite: Suite) -> Tuple:
     return Tuple(*_presign_items(suite))
 
 
@@ -49,11 +49,11 @@ def _path() -> Schema:
     return ListOf(Integer(31), 0, MAX_PATH)
 
 
-def _full_sign_tail(suite: Suite) -> Schema:
+def _full_sign_tail(suite: Suite) -> Tuple:
     return Tuple(*_presign_items(suite), Bytes(32), _path())
 
 
-def _sign_tail(suite: Suite) -> Schema:
+def _sign_tail(suite: Suite) -> Tuple:
     scalar = Integer(suite.group.q.bit_length(), below=suite.group.q)
     return Tuple(_ID, Bytes(32), _path(), scalar, ListOf(_COUNT, 2, MAX_SIGNERS), Bytes(32))
 

@@ -24,7 +24,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, Final
 
-from tss.echo import ECHO_SCHEMA, SAID_ONCE, EchoRecord, show_payloads, two_versions
+from tss.control import ABORT_SCHEMA, COMPLAINT_SCHEMA, MAX_CHECK, MAX_REASON, read_acceptance
+from tss.echo import SAID_ONCE, EchoRecord, show_payloads, two_versions
 from tss.echo_rounds import EchoRounds, Place
 from tss.effects import (
     Compute,
@@ -41,11 +42,10 @@ from tss.effects import (
     SendDurably,
     SessionContext,
 )
-from tss.encoding import Bytes, Optional, Schema, Text, Tuple, Value, decode, encode
+from tss.encoding import Value, decode, encode
 from tss.envelope import (
     MAX_BROADCAST_BYTES,
     MAX_ENVELOPE_BYTES,
-    PARTY_SCHEMA,
     Body,
     Kind,
     PartyId,
@@ -71,18 +71,12 @@ from tss.errors import (
     blaming,
 )
 from tss.evidence import Evidence, messages_in
-from tss.mailbox import Mailbox, SessionKey, check_session_key
+from tss.mailbox import Mailbox, SessionKey
+from tss.rounds import read_broadcast
 from tss.setting import Member, Outgoing, Round0, Runtime, SessionStarted, Setup
 from tss.transcript import hash_commit
 
 __all__ = ["Member", "Outgoing", "Round0", "Runtime", "Session", "SessionStarted", "Setup", "session_id"]
-
-MAX_REASON: Final = 500
-MAX_CHECK: Final = 128
-
-_ACCEPTANCE_SCHEMA: Final = Tuple(Bytes(32), Bytes(32))
-_ABORT_SCHEMA: Final = Tuple(Text(64), Text(MAX_REASON))
-_COMPLAINT_SCHEMA: Final = Tuple(PARTY_SCHEMA, Text(MAX_CHECK), Bytes(0, MAX_ENVELOPE_BYTES))
 
 
 class Session:
@@ -234,7 +228,7 @@ class Session:
 
     def _take_abort(self, signed: Signed) -> None:
         with self._decoding(signed):
-            code, text = decode(signed.body.payload, _ABORT_SCHEMA)
+            code, text = decode(signed.body.payload, ABORT_SCHEMA)
         if self._committed:
             return
         sender = signed.body.sender
@@ -246,7 +240,7 @@ class Session:
     def _take_complaint(self, signed: Signed) -> None:
         """Any complaint ends the run. Two versions of one message in its evidence prove themselves to us as well."""
         with self._decoding(signed):
-            accused, check, evidence = decode(signed.body.payload, _COMPLAINT_SCHEMA)
+            accused, check, evidence = decode(signed.body.payload, COMPLAINT_SCHEMA)
         if self._committed:
             return
         try:
@@ -299,8 +293,7 @@ class Session:
         for party in self.parties:
             signed = self._mail.slots[Slot(self.setup.ph, 0, Kind.MSG, party, None)]
             with blaming(party.index, f"{self.setup.kind}.r0.schema"):
-                nonce, epk = decode(signed.body.payload, _ACCEPTANCE_SCHEMA)
-                check_session_key(epk)
+                nonce, epk = read_acceptance(signed.body.payload)
             self._epks[party] = epk
             listed.append([party.role, party.index, self._identities[party], nonce, epk])
         return listed
@@ -564,13 +557,10 @@ class Session:
             signed_p = self._mail.get(sid, receive.round, receive.kind, party, self.me)
             with blaming(party.index, f"{self.setup.kind}.r{receive.round}.schema"):
                 if receive.broadcast is not None and signed_b is not None:
-                    echo_schema: Schema = Optional(ECHO_SCHEMA)
-                    echo, broadcast = decode(signed_b.body.payload, Tuple(echo_schema, receive.broadcast))
-                    if (echo is None) != (due is None):
-                        raise SchemaViolation(
-                            "an echo where none is due" if echo else "no echo where one is due"
-                        )
-                    if due is not None:
+                    echo, broadcast = read_broadcast(
+                        signed_b.body.payload, receive.broadcast, echo_due=due is not None
+                    )
+                    if due is not None and echo is not None:
                         self._echoes.read(due, party, echo)
                 if receive.p2p is not None and signed_p is not None:
                     p2p = decode(signed_p.body.payload, receive.p2p)
@@ -626,8 +616,12 @@ class Session:
     def _evidence(self, error: PeerFault, accused: PartyId, messages: Sequence[Signed]) -> Evidence:
         """What a third party needs to look at this fault again."""
         return Evidence.collect(
-            proto=self.suite.proto, sid_preimage=self.sid_preimage, accused=accused, check=error.check, messages=messages
-        )  # fmt: skip
+            proto=self.suite.proto,
+            sid_preimages=() if self.sid_preimage is None else (self.sid_preimage, *self.setup.preimages),
+            accused=accused,
+            check=error.check,
+            messages=messages,
+        )
 
 
 _COMPLAINT_OVERHEAD: Final = 1024

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tss.encoding import Value
-from tss.envelope import PartyId, SignFunction
+from tss.envelope import PartyId, Signed, SignFunction
 from tss.params import Suite
 from tss.rand import Rng
 
@@ -46,6 +46,11 @@ class Setup:
     ph: bytes
     tail: Sequence[Value]
     round0: Round0 = Round0.BLOCKING
+    preimages: Sequence[Sequence[Value]] = ()
+    """The sid preimages of earlier sessions that this one rests on (signing from stock: of the presigning)."""
+    background: Sequence[Signed] = ()
+    """Signed messages of before the session that evidence from it needs (signing from stock: the proposal, and the
+    presigning's transcript)."""
 
 
 @dataclass(frozen=True)

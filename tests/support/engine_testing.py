@@ -323,12 +323,12 @@ def read_evidence(error: object, identities: Mapping[PartyId, bytes]) -> Case:
     assert isinstance(error, PeerFault)
     assert error.evidence is not None
     value = decode(error.evidence, Anything(TINY.group))
-    version, proto, preimage, accused, check, shown = value
+    version, proto, preimages, accused, check, shown = value
     assert version == "evidence/v1"
     assert check == error.check
     assert accused[1] == error.peer
     sid, ph = None, None
-    if preimage is not None:
+    for preimage in preimages:
         listed = decode(preimage, Anything(TINY.group))
         assert listed[0] == proto
         sid = hashlib.sha256(preimage).digest()

@@ -23,7 +23,11 @@ def message(index: int, payload: bytes = b"payload") -> Signed:
 
 def evidence(*messages: Signed, preimage: list[object] | None = None) -> Evidence:
     return Evidence.collect(
-        proto=PROTO, sid_preimage=preimage, accused=holder(2), check="test.r1", messages=messages
+        proto=PROTO,
+        sid_preimages=[] if preimage is None else [preimage],
+        accused=holder(2),
+        check="test.r1",
+        messages=messages,
     )
 
 
@@ -32,9 +36,9 @@ def test_what_is_written():
     shown = [[first.encoded, first.signature], [second.encoded, second.signature]]
     preimage = [PROTO, "sid", "test", b"x"]
     written = evidence(message(2), message(3), preimage=preimage).encode()
-    assert written == encode(["evidence/v1", PROTO, encode(preimage), ["holder", 2], "test.r1", shown])
+    assert written == encode(["evidence/v1", PROTO, [encode(preimage)], ["holder", 2], "test.r1", shown])
     bare = evidence().encode()
-    assert bare == encode(["evidence/v1", PROTO, None, ["holder", 2], "test.r1", []])
+    assert bare == encode(["evidence/v1", PROTO, [], ["holder", 2], "test.r1", []])
 
 
 def test_it_is_the_same_in_any_order_and_holds_each_message_once():
@@ -50,7 +54,7 @@ def test_another_signature_of_the_same_body_is_kept_as_well():
 
 def test_its_messages_read_back():
     written = evidence(message(2), message(3), preimage=[PROTO]).encode()
-    assert sorted(messages_in(written)) == sorted(list(message(i).as_value()) for i in (2, 3))
+    assert sorted(messages_in(written)) == sorted(tuple(message(i).as_value()) for i in (2, 3))
 
 
 def test_what_it_claims_reads_back():
@@ -59,13 +63,14 @@ def test_what_it_claims_reads_back():
         claim_in(b"")
 
 
-FIELDS = ["evidence/v1", PROTO, b"", ["holder", 2], "test.r1", []]
+FIELDS = ["evidence/v1", PROTO, [b""], ["holder", 2], "test.r1", []]
 
 
 @pytest.mark.parametrize(
     ("place", "value"),
     [
-        (0, "v" * 65), (0, b"evidence/v1"), (1, "p" * 65), (2, "text"), (2, bytes(8 * 1024 * 1024 + 1)), (3, "holder"),
+        (0, "v" * 65), (0, b"evidence/v1"), (0, "evidence/v2"), (1, "p" * 65), (2, "text"), (2, None), (2, [bytes(9)] * 5),
+        (2, [bytes(8 * 1024 * 1024 + 1)]), (3, "holder"),
         (3, ["holder", LEADING_ZERO]), (4, "c" * 129), (5, None), (5, [[b"body"]]), (5, [[b"", bytes(64)]]),
         (5, [[b"body", bytes(63)]]), (5, [[b"b", bytes(64)]] * (MAX_EVIDENCE_MESSAGES + 1)),
     ],
@@ -85,7 +90,14 @@ def test_evidence_of_another_length_is_refused(fields):
 
 
 def test_the_largest_evidence_is_read():
-    fields = ["e" * 64, "p" * 64, None, ["r" * 16, 1], "c" * 128, [[b"b", bytes(64)]] * MAX_EVIDENCE_MESSAGES]
+    fields = [
+        "evidence/v1",
+        "p" * 64,
+        [bytes(9)] * 4,
+        ["r" * 16, 1],
+        "c" * 128,
+        [[b"b", bytes(64)]] * MAX_EVIDENCE_MESSAGES,
+    ]
     assert len(messages_in(encode(fields))) == MAX_EVIDENCE_MESSAGES == 1024
 
 

@@ -108,7 +108,7 @@ def test_a_complaint_ends_the_session_and_blames_nobody():
 
 def evidence_of(*bodies: Body) -> bytes:
     shown = [signed(body).as_value() for body in bodies]
-    return encode(["evidence/v1", TINY.proto, None, ["holder", 3], "check", shown])
+    return encode(["evidence/v1", TINY.proto, [], ["holder", 3], "check", shown])
 
 
 def test_two_versions_in_a_complaint_prove_themselves():
@@ -136,9 +136,9 @@ def test_a_version_in_a_complaint_and_another_at_hand_prove_themselves():
         lambda solo: evidence_of(*(replace(solo.said(3, 1, v), proto="other") for v in (1, 2))),
         lambda solo: evidence_of(*(solo.body(3, 1, v, kind=Kind.ABORT) for v in (1, 2))),
         lambda solo: evidence_of(solo.said(3, 1, 1))[:-1],
-        lambda _solo: encode(["evidence/v1", TINY.proto, None, ["holder", 3], "check", [[b"no body", bytes(64)]]]),
+        lambda _solo: encode(["evidence/v1", TINY.proto, [], ["holder", 3], "check", [[b"no body", bytes(64)]]]),
         lambda solo: encode(
-            ["evidence/v1", TINY.proto, None, ["holder", 3], "check",
+            ["evidence/v1", TINY.proto, [], ["holder", 3], "check",
              [[solo.said(3, 1, v).encode(), bytes(64)] for v in (1, 2)]]
         ),
     ],

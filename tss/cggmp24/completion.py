@@ -17,6 +17,9 @@ DONE_ROUND: Final = 15
 
 _DONE_SCHEMA: Final = Bytes(32)
 
+DONE: Final = Receive(DONE_ROUND, broadcast=_DONE_SCHEMA, echo=Echo.NONE, kind=Kind.DONE)
+"""Everybody's done."""
+
 
 @dataclass(frozen=True)
 class NewState:
@@ -63,7 +66,7 @@ def new_state(
 def complete(ctx: SessionContext, state: NewState) -> Protocol[None]:
     """Say done, gather everybody's, activate."""
     own: bytes = yield SendDurably(DONE_ROUND, state.done, record=state, kind=Kind.DONE)
-    said = yield Receive(DONE_ROUND, broadcast=_DONE_SCHEMA, echo=Echo.NONE, kind=Kind.DONE)
+    said = yield DONE
     for party in ctx.others:
         if said[party].broadcast != state.done:
             raise SessionMismatch(f"party {party.index} ended with another result")

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Final
 
 from tss.cggmp24.completion import complete, new_state
-from tss.effects import Compute, Echo, Progress, Protocol, Receive, Received, Send, SessionContext
+from tss.effects import Compute, Echo, Progress, Protocol, PublicContext, Receive, Send, SessionContext
 from tss.encoding import Bytes, Integer, ListOf, PointOf, Tuple, Value
 from tss.envelope import PartyId
 from tss.errors import (
@@ -20,7 +21,7 @@ from tss.errors import (
     blaming,
 )
 from tss.groups import Point
-from tss.params import MAX_PARTIES
+from tss.params import MAX_PARTIES, Suite
 from tss.records import KeyShare
 from tss.vss import Polynomial, check_share, commitment_at
 from tss.zk import sch
@@ -33,7 +34,20 @@ def tail(n: int, t: int) -> list[Value]:
     return [n, t]
 
 
-def xor(values: list[bytes]) -> bytes:
+def rounds(suite: Suite) -> tuple[Receive, Receive, Receive]:
+    """What is received: V; (rid, S, A, cc, u) with (sigma, c, w) to each; psi."""
+    group = suite.group
+    points = ListOf(PointOf(group), 0, MAX_PARTIES)
+    reveal = Tuple(Bytes(32), points, PointOf(group), Bytes(32), Bytes(32))
+    private = Tuple(Integer(group.q.bit_length()), Bytes(32), Bytes(32))
+    return (
+        Receive(1, broadcast=Bytes(32), echo=Echo.BLOCKING),
+        Receive(2, broadcast=reveal, p2p=private, echo=Echo.NEXT),
+        Receive(3, broadcast=sch.schema(suite), echo=Echo.BLOCKING),
+    )
+
+
+def xor(values: Sequence[bytes]) -> bytes:
     """The exclusive or of 32-byte strings."""
     total = 0
     for value in values:
@@ -49,6 +63,7 @@ def keygen(ctx: SessionContext, t: int, aux_id: bytes | None = None) -> Protocol
     """
     suite, group, i = ctx.suite, ctx.suite.group, ctx.me.index
     n = len(ctx.parties)
+    round1, round2, round3 = rounds(suite)
     if not 2 <= t <= n <= MAX_PARTIES:
         raise CallerError(f"threshold {t} of {n} parties is not 2 <= t <= n <= {MAX_PARTIES}")
 
@@ -60,7 +75,7 @@ def keygen(ctx: SessionContext, t: int, aux_id: bytes | None = None) -> Protocol
     a_i, com_i = sch.commit(suite, ctx.rng)
     V_i = _commitment(ctx, i, rid_i, S_i, com_i.A, cc_i, u_i)
     yield Send(1, broadcast=V_i)
-    committed = yield Receive(1, broadcast=Bytes(32), echo=Echo.BLOCKING)
+    committed = yield round1
 
     # Round 2: reveal; each party gets its point of the polynomial, and the chain-code share, which is not for the relay.
     yield Progress("keygen: sharing")
@@ -69,32 +84,37 @@ def keygen(ctx: SessionContext, t: int, aux_id: bytes | None = None) -> Protocol
         broadcast=[rid_i, S_i, com_i.A, cc_i, u_i],
         p2p={j: [f.evaluate(j.index), c_i, w_i] for j in ctx.others},
     )
-    points = ListOf(PointOf(group), 0, MAX_PARTIES)
-    reveal = Tuple(Bytes(32), points, PointOf(group), Bytes(32), Bytes(32))
-    private = Tuple(Integer(group.q.bit_length()), Bytes(32), Bytes(32))
-    revealed = yield Receive(2, broadcast=reveal, p2p=private, echo=Echo.NEXT)
+    revealed = yield round2
     yield Compute(
-        [partial(_check_reveal, ctx, t, j, committed[j].broadcast, revealed[j]) for j in ctx.others]
+        [
+            partial(
+                check_round2,
+                ctx,
+                t,
+                j,
+                ctx.me,
+                committed[j].broadcast,
+                revealed[j].broadcast,
+                revealed[j].p2p,
+            )
+            for j in ctx.others
+        ]
     )
 
     # Round 3: prove knowledge of the share.
     rid = xor([rid_i, *(revealed[j].broadcast[0] for j in ctx.others)])
     chain_code = xor([c_i, *(revealed[j].p2p[1] for j in ctx.others)])
     S = [S_i, *(revealed[j].broadcast[1] for j in ctx.others)]
-    ((X, X_j),) = yield Compute([partial(_public_key, ctx, t, S)])
+    ((X, X_j),) = yield Compute([partial(public_key, ctx, t, S)])
     x_i = (f.evaluate(i) + sum(revealed[j].p2p[0] for j in ctx.others)) % group.q
     if group.mul_base(x_i) != X_j[i]:
         raise InternalError("x_i*G is not X_i")
     challenge = sch.challenge(suite, ctx.proof("keygen-share", ctx.me, rid=rid), sch.Statement(X_j[i]), com_i)
     psi_i = sch.respond(suite, sch.Witness(x_i), a_i, com_i, challenge)
     yield Send(3, broadcast=psi_i.to_value())
-    proofs = yield Receive(3, broadcast=sch.schema(suite), echo=Echo.BLOCKING)
+    proofs = yield round3
     for j in ctx.others:
-        with blaming(j.index, "keygen.r3"):
-            psi_j = sch.Proof.from_value(proofs[j].broadcast)
-            if revealed[j].broadcast[2] != psi_j.commitment.A:
-                raise ProofInvalid(sch.NAME, "A is the one of round 2")
-            sch.verify(suite, ctx.proof("keygen-share", j, rid=rid), sch.Statement(X_j[j.index]), psi_j)
+        check_round3(ctx, j, rid, revealed[j].broadcast[2], X_j[j.index], proofs[j].broadcast)
 
     share = KeyShare(
         suite=suite,
@@ -112,15 +132,28 @@ def share_epoch(ctx: SessionContext, X: Point, X_j: dict[int, Point]) -> bytes:
 
 
 def _commitment(
-    ctx: SessionContext, i: int, rid: bytes, S: list[Point], A: Point, cc: bytes, u: bytes
+    ctx: PublicContext, i: int, rid: bytes, S: Sequence[Point], A: Point, cc: bytes, u: bytes
 ) -> bytes:
     return ctx.hc("keygen-commit", ctx.sid, i, rid, S, A, cc, u)
 
 
-def _check_reveal(ctx: SessionContext, t: int, j: PartyId, V_j: bytes, received: Received) -> None:
-    """The checks of protocol.md 1 round 2, in their order."""
-    rid_j, S_j, A_j, cc_j, u_j = received.broadcast
-    sigma_ji, c_j, w_j = received.p2p
+def check_round2(
+    ctx: PublicContext,
+    t: int,
+    j: PartyId,
+    i: PartyId,
+    V_j: bytes,
+    reveal: Sequence[Value],
+    private: Sequence[Value],
+) -> None:
+    """The checks of protocol.md 1 round 2, in their order: what j revealed to all, and told i."""
+    check_reveal(ctx, t, j, V_j, reveal)
+    check_private(ctx, j, i, reveal, private)
+
+
+def check_reveal(ctx: PublicContext, t: int, j: PartyId, V_j: bytes, reveal: Sequence[Value]) -> None:
+    """Checks 1 and 2."""
+    rid_j, S_j, A_j, cc_j, u_j = reveal
     with blaming(j.index, "keygen.r2"):
         # 1
         if len(S_j) != t:
@@ -132,14 +165,34 @@ def _check_reveal(ctx: SessionContext, t: int, j: PartyId, V_j: bytes, received:
         # 2
         if V_j != _commitment(ctx, j.index, rid_j, S_j, A_j, cc_j, u_j):
             raise BadDecommit("the reveal does not match the commitment of round 1", check="decommit")
+
+
+def check_private(
+    ctx: PublicContext, j: PartyId, i: PartyId, reveal: Sequence[Value], private: Sequence[Value]
+) -> None:
+    """Check 3: what j told i, against what it revealed to all."""
+    _, S_j, _, cc_j, _ = reveal
+    sigma_ji, c_j, w_j = private
+    with blaming(j.index, "keygen.r2"):
         # 3
         with blaming(j.index, "keygen.r2.share"):
-            check_share(sigma_ji, S_j, ctx.me.index)
+            check_share(sigma_ji, S_j, i.index)
         if cc_j != ctx.hc("cc", ctx.sid, j.index, c_j, w_j):
             raise BadDecommit("the chain-code share does not match its commitment", check="chain code")
 
 
-def _public_key(ctx: SessionContext, t: int, S: list[list[Point]]) -> tuple[Point, dict[int, Point]]:
+def check_round3(
+    ctx: PublicContext, j: PartyId, rid: bytes, A_j: Point, X_j: Point, value: list[Value]
+) -> None:
+    """The proof of j that it knows its share, with the A_j of round 2."""
+    with blaming(j.index, "keygen.r3"):
+        psi_j = sch.Proof.from_value(value)
+        if A_j != psi_j.commitment.A:
+            raise ProofInvalid(sch.NAME, "A is the one of round 2")
+        sch.verify(ctx.suite, ctx.proof("keygen-share", j, rid=rid), sch.Statement(X_j), psi_j)
+
+
+def public_key(ctx: PublicContext, t: int, S: Sequence[Sequence[Point]]) -> tuple[Point, Mapping[int, Point]]:
     """X = sum_j S_{j,0} and X_m = sum_j sum_k I_m^k*S_{j,k} for all m.
 
     Raises Degenerate when one is O, and when the highest coefficient is: then fewer than t parties could sign.
