@@ -1,0 +1,103 @@
+"""testing_daemon with something wrong around it: `python faulty_daemon.py CONFIG`, with WALLET_MPC_TEST_FAULTS.
+
+That is a JSON object: what is wrong, and its value. Faults named "later" hold from SIGUSR1 on, which is answered by the
+line "armed"; the others from the start.
+
+    clock SECONDS        the wall clock is so far off
+    clock_later SECONDS  it jumps by so much
+    random_later true    the system gives no random bytes any more
+    proto TEXT           this process is of another release, which speaks that protocol
+    plaintexts PATH      a copy of everything that it seals to a peer goes to that file, a line of hexadecimal digits each
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import runpy
+import signal
+import sys
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+FAULTS: Final = "WALLET_MPC_TEST_FAULTS"
+ARMED: Final = "armed"
+
+
+class ShiftedClock:
+    """time.time of a machine whose clock is wrong. What is monotonic is right."""
+
+    def __init__(self) -> None:
+        self.offset = 0.0
+        self._time = time.time
+
+    def __call__(self) -> float:
+        return self._time() + self.offset
+
+
+class RandomSource:
+    """os.urandom, until it fails."""
+
+    def __init__(self) -> None:
+        self.works = True
+        self._urandom = os.urandom
+
+    def __call__(self, size: int) -> bytes:
+        if not self.works:
+            raise OSError(5, "Input/output error", "getrandom")
+        return self._urandom(size)
+
+
+def inject(faults: Mapping[str, Any]) -> None:
+    """Put them in place. Before anything of ours is imported: defaults of arguments are bound then."""
+    clock, source = ShiftedClock(), RandomSource()
+    time.time, os.urandom = clock, source
+    clock.offset = faults.get("clock", 0.0)
+    later: list[Callable[[], None]] = []
+    if "clock_later" in faults:
+        later.append(lambda: setattr(clock, "offset", faults["clock_later"]))
+    if faults.get("random_later"):
+        later.append(lambda: setattr(source, "works", False))
+
+    def arm(*_: object) -> None:
+        for begin in later:
+            begin()
+        print(ARMED, flush=True)  # noqa: T201 - the answer to the signal
+
+    signal.signal(signal.SIGUSR1, arm)
+    if "proto" in faults:
+        speak(faults["proto"])
+    if "plaintexts" in faults:
+        copy_plaintexts(Path(faults["plaintexts"]))
+
+
+def speak(proto: str) -> None:
+    """Be of a release with another protocol."""
+    import tss_testing
+
+    tss_testing.SMALL_SECP = dataclasses.replace(tss_testing.SMALL_SECP, proto=proto)
+
+
+def copy_plaintexts(path: Path) -> None:
+    """Write down what is sealed."""
+    import tss.session
+    from tss.envelope import Signed
+
+    seal = tss.session.seal
+    file = path.open("a", buffering=1)
+
+    def spied(signed: Signed, epk: bytes) -> bytes:
+        file.write(signed.body.payload.hex() + "\n")
+        return seal(signed, epk)
+
+    tss.session.seal = spied
+
+
+if __name__ == "__main__":
+    inject(json.loads(os.environ[FAULTS]))
+    daemon = Path(__file__).with_name("testing_daemon.py")
+    sys.argv[0] = str(daemon)
+    runpy.run_path(str(daemon), run_name="__main__")
