@@ -313,7 +313,7 @@ async def test_freeze_and_unfreeze(path) -> None:
 def evidence(number: int) -> bytes:
     return Evidence.collect(
         proto="cggmp24-secp256k1/v1",
-        sid_preimage=None,
+        sid_preimages=(),
         accused=holder(number),
         check=f"presign.r{number}",
         messages=[],

@@ -237,7 +237,7 @@ def anything(solo: Solo, kind: Kind, rng: random.Random) -> bytes:
     shown = [[body.encode(), identity_of(body.sender).sign(body.encode())] for body in solo.sent()[:3]]
     templates: list[Any] = [
         None, [None, 5], [bytes(32), bytes(32)], shown, [["holder", 3], "check", b""], ["Timeout", "text"],
-        [["holder", 2], "check", encode(["evidence/v1", TINY.proto, None, ["holder", 3], "check", shown])],
+        [["holder", 2], "check", encode(["evidence/v1", TINY.proto, [], ["holder", 3], "check", shown])],
         [bytes(32), [[["holder", 1], bytes(32)]]],
     ]  # fmt: skip
     value = rng.choice(templates)
