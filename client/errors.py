@@ -56,6 +56,8 @@ _EXIT_CODES: Final[Mapping[str, int]] = {
     "UNAUTHENTICATED": EXIT_REFUSED,
     "ACCOUNT_FROZEN": EXIT_REFUSED,
     "PEER_FAULT": EXIT_PEER,
+    "PEER_QUARANTINED": EXIT_PEER,
+    "SIGNER_SET_BLOCKED": EXIT_PEER,
     "BAD_ANSWER": EXIT_PEER,
     "NOT_OFFERED": EXIT_SETTINGS,
     "SETTINGS": EXIT_SETTINGS,
@@ -86,6 +88,9 @@ _ADVICE: Final[Mapping[str, str]] = {
     "UNAUTHENTICATED": "set a token file, or certificate and key, to credentials that the service knows",
     "ACCOUNT_FROZEN": "the operator of that participant froze the account and can lift it",
     "PEER_FAULT": "that participant is in quarantine now: go on with others, and look into it before you trust it again",
+    "PEER_QUARANTINED": "ask a participant that does not need the one in quarantine, or have the operator look into it and "
+    "clear it",
+    "SIGNER_SET_BLOCKED": "bring back the participant that was silent, sign with others, or have the operator look into it",
     "BAD_ANSWER": "do not use what this service answers before its operator has explained it",
     "NOT_OFFERED": "see that the address is a sign-service's, and that it is not older than this command",
     "CEREMONY_FAILED": "nobody is at fault: try again",

@@ -122,7 +122,14 @@ def node_config_of(
         committees=() if committee is None else (committee,),
         gateway_url=settings.gateway.url,
         version=version,
-        deadlines=node_config.Deadlines(node.phase_seconds, {**deadlines.phases, **node.deadlines}),
+        deadlines=node_config.Deadlines(
+            node.phase_seconds,
+            {
+                **deadlines.phases,
+                node_config.IDENTIFICATION: node.identification_seconds,
+                **node.deadlines,
+            },
+        ),
         stock=node_config.StockSettings(
             target=stock.target,
             recent=stock.recent_seconds,

@@ -258,6 +258,10 @@ class NodeSettings(Section):
     phase_seconds: Seconds = Field(
         default=30, description="longest wait for the messages of one round before the silent ones are named"
     )
+    identification_seconds: Seconds = Field(
+        default=600,
+        description="longest wait for the proofs of a signer when somebody cheated; minutes at full size",
+    )
     deadlines: dict[str, Seconds] = Field(
         default_factory=dict,
         description='seconds by phase where they differ, such as {"presign.r2": 10, "aux": 300}',

@@ -74,11 +74,18 @@ class Ask:
         self.over = False
         """Whether this node's caller has got an answer, or none is to be had any more."""
 
-    def enter(self, room: Room, attempt: Attempt, marked: Callable[[], set[bytes]]) -> None:
-        """The room of the request, how to propose in it, and the identities that are in quarantine."""
+    def enter(
+        self,
+        room: Room,
+        attempt: Attempt,
+        marked: Callable[[], set[bytes]],
+        blocked: Callable[[], set[Points]],
+    ) -> None:
+        """The room of the request, how to propose in it, the identities in quarantine, and the signer sets that are blocked."""
         self.room = room
         self._attempt = attempt
         self._marked = marked
+        self._blocked = blocked
 
     def fail(self, failure: NodeFailure) -> None:
         """End the request at this node: the gateway does not let it into the room, or an operator has enough."""
@@ -161,7 +168,14 @@ class Ask:
         """What became of a proposal: a session, or none."""
         if driver is not None:
             driver.outcome.add_done_callback(lambda _: self._ended(ph, driver))
+            driver.on_identifying(lambda: self._free(ph))
         elif self._engaged == ph:
+            self._engaged = None
+            self._moved()
+
+    def _free(self, ph: bytes) -> None:
+        """A session gives no signature any more: this node may take part in another."""
+        if self._engaged == ph:
             self._engaged = None
             self._moved()
 
@@ -236,6 +250,7 @@ class Ask:
         version, wait = self._version, self._settings.turn - spent
         if standing.whose_turn(int(turn)) == self._me and self._engaged is None:
             standing.leave_out(self._marked())
+            standing.close(self._blocked())
             points = standing.choose()
             if points is not None:
                 await self._propose(points)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Final
 
+from participant.node.candidates import first_open
+from participant.node.driver import Identifying
 from participant.node.errors import NodeFailure, PolicyRefused, ThresholdNotMet
 from participant.node.membership import Membership
 from participant.node.outcomes import POLICY_CODES, failure_of_session, refusal_of
@@ -37,6 +39,7 @@ class Standing:
         self._differing: dict[int, str] = {}
         self._refused: dict[int, tuple[str, str]] = {}
         self._passed: dict[int, str] = {}
+        self._closed: set[Points] = set()
         self.said: Mapping[int, str] = {}
         """Why those who were out for a while were."""
 
@@ -76,13 +79,12 @@ class Standing:
             for point in (*order[at + 1 :], *order[:at])
             if point not in self._refused and point not in self._passed
         ]
-        if len(fit) < self._threshold - 1:
-            return None
-        return tuple(sorted((self._me, *fit[: self._threshold - 1])))
+        return first_open(self._me, fit, self._threshold, self._closed)
 
     def hopeless(self) -> bool:
         """Whether those who were asked are too few even when all come back who are out for a while."""
-        return len(self.asked - set(self._refused)) < self._threshold
+        left = sorted(self.asked - set(self._refused) - {self._me})
+        return first_open(self._me, left, self._threshold, self._closed) is None
 
     def leave_out(self, identities: Iterable[bytes]) -> None:
         """Members in quarantine are out."""
@@ -93,6 +95,10 @@ class Standing:
                     Decline.QUARANTINED,
                     "is in quarantine until this node's operator clears it",
                 )
+
+    def close(self, sets: Iterable[Points]) -> None:
+        """These do not sign together, though each of their members may sign in other sets."""
+        self._closed.update(sets)
 
     def pass_over(self, points: Iterable[int], why: str) -> None:
         """Members are out for now."""
@@ -116,8 +122,12 @@ class Standing:
                 return
             case Declined() if error.code == Decline.BUSY:
                 self.pass_over(points, "waits until this node is free")
+            case Declined() if error.code == Decline.SET_BLOCKED:
+                self.close([points])
+            case Identifying():
+                self.close([points])
             case Refused():
-                self._after_refusal(error)
+                self._after_refusal(points, error)
             case AbortedByPeer():
                 self.pass_over([error.by], f"ended the session: {error.reason}")
             case Timeout() if error.silent:
@@ -131,11 +141,13 @@ class Standing:
             case _:
                 raise failure_of_session(error) from None
 
-    def _after_refusal(self, error: Refused) -> None:
+    def _after_refusal(self, points: Points, error: Refused) -> None:
         code, text = refusal_of(error)
         if code == Decline.NOT_ASKED:
             # Its note is from before it started anew, or it has given up.
             self.asked.discard(error.by)
+        elif code == Decline.SET_BLOCKED:
+            self.close([points])
         elif code in _PASSING:
             self.pass_over([error.by], text)
         elif code != Decline.PRESIGNATURE_UNKNOWN:

@@ -44,7 +44,7 @@ from participant.store import RequestStatus, Store, StoreError
 from tss.cggmp24.sign import SignRequest
 from tss.encoding import encode
 from tss.envelope import Kind, Signed, routing
-from tss.errors import SchemaViolation
+from tss.errors import PeerFault, SchemaViolation
 from tss.proposal import REQUEST_ID_BYTES, decode_proposal
 
 log = logging.getLogger(__name__)
@@ -175,6 +175,7 @@ class Asking:
             room,
             partial(self._attempt, request, room),
             lambda: self._store.quarantine.peers(committee_id, aux_id),
+            lambda: self._store.blocked.signer_sets(committee_id),
         )
         if finished is not None:
             ask.finished = finished
@@ -283,7 +284,7 @@ class Asking:
         """Whether a proposal is for another request of this node under the same tx_id, which hears it too."""
         try:
             proposal = decode_proposal(ask.request.account.suite, signed.body)
-        except SchemaViolation:
+        except PeerFault:
             return False
         meant = self._watched.get(proposal.request_id)
         return meant is not None and meant.ask is not ask

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from itertools import combinations
 from math import comb
+from typing import Final
 
 from participant.node.errors import (
     GatewayUnreachable,
     InvalidRequest,
     NodeFailure,
+    PeerQuarantined,
     PolicyRefused,
+    SignerSetBlocked,
     ThresholdNotMet,
 )
 from participant.node.hello import account_tag
@@ -19,6 +22,8 @@ from participant.node.outcomes import POLICY_CODES
 from participant.node.stock import Points, Stock
 from participant.store import AccountRecord, Store
 from tss.envelope import PartyId
+
+IN_QUARANTINE: Final = "in quarantine until this node's operator clears it"
 
 
 class Candidates:
@@ -41,6 +46,8 @@ class Candidates:
         self._tag = account_tag(record.committee_id, record.account_id, record.share_epoch, record.aux_id)
         self.excluded: dict[PartyId, tuple[str, str]] = {}
         """Who is out for this request: (code, why)."""
+        self.excluded_sets: set[Points] = set()
+        """Signer sets that are out for this request, though each of their members may sign in others."""
 
     def _check_wanted(self, wanted: tuple[int, ...]) -> Points:
         n, t = self.membership.committee.n, self.record.threshold
@@ -59,37 +66,51 @@ class Candidates:
         """It does not sign this time."""
         self.excluded[party] = (code, why)
 
+    def exclude_set(self, points: Points) -> None:
+        """These do not sign together this time."""
+        self.excluded_sets.add(points)
+
+    def _closed(self) -> set[Points]:
+        """Signer sets that are not to be tried."""
+        return self.excluded_sets | self._store.blocked.signer_sets(self.membership.committee_id)
+
     def choose(self) -> Points | None:
         """The signer set to try next; None while too few are fit."""
+        closed = self._closed()
         me, t, n = self.membership.me.index, self.record.threshold, self.membership.committee.n
         fit = [party.index for party in self.membership.others if self.problem(party) is None]
         # Each node begins with those behind itself, so that the work is spread over all.
         fit.sort(key=lambda point: (point - me) % n)
         if self._wanted is not None:
-            return self._wanted if set(self._wanted) <= {me, *fit} else None
-        if len(fit) < t - 1:
-            return None
+            return self._wanted if set(self._wanted) <= {me, *fit} and self._wanted not in closed else None
         fresh = self._stock.fresh(self.record)
-        usable = [points for points in fresh if set(points) <= {me, *fit}]
+        usable = [points for points in fresh if set(points) <= {me, *fit} and points not in closed]
         if usable:
             return max(usable, key=lambda points: (fresh[points], points))
-        return tuple(sorted((me, *fit[: t - 1])))
+        return first_open(me, fit, t, closed)
 
     def hopeless(self) -> bool:
         """Whether not even everybody who is away could make up for those who are out."""
-        left = [party for party in self.membership.others if party not in self.excluded]
+        closed = self._closed()
+        left = [party.index for party in self.membership.others if self._out(party) is None]
         if self._wanted is not None:
-            return any(party.index in self._wanted for party in self.excluded)
-        return len(left) < self.record.threshold - 1
+            return self._wanted in closed or not set(self._wanted) <= {self.membership.me.index, *left}
+        return first_open(self.membership.me.index, left, self.record.threshold, closed) is None
 
-    def problem(self, party: PartyId) -> str | None:
-        """Why a member cannot sign now; None when it can."""
-        presence = self.membership.presence
+    def _out(self, party: PartyId) -> str | None:
+        """Why a member cannot sign, where waiting does not help."""
         if party in self.excluded:
             return self.excluded[party][1]
         marked = self._store.quarantine.peers(self.membership.committee_id, self.record.aux_id)
         if self.membership.identities[party] in marked:
-            return "in quarantine until this node's operator clears it"
+            return IN_QUARANTINE
+        return None
+
+    def problem(self, party: PartyId) -> str | None:
+        """Why a member cannot sign now; None when it can."""
+        presence, out = self.membership.presence, self._out(party)
+        if out is not None:
+            return out
         if not presence.is_present(party):
             return presence.problem(party) or "away"
         if presence.is_quiet(party):
@@ -115,7 +136,16 @@ class Candidates:
                 return PolicyRefused(
                     f"too few members' policies allow this ({said})", by=by.index - 1, rule=refusals[by][0]
                 )
+        if problems and all(why == IN_QUARANTINE for why in problems.values()):
+            return PeerQuarantined(
+                f"this cannot be signed without a member that failed a check ({said}): look at the evidence first "
+                "(mpc-keygen quarantine list)",
+                [party.index - 1 for party in problems],
+            )
         there = self.membership.committee.n - len(problems)
+        closed = self._closed()
+        if closed and (there >= record.threshold or not problems):
+            return _all_closed(closed)
         return ThresholdNotMet(
             f"{record.threshold} signers are needed and {there} can sign now ({said}). Start those that are missing, "
             "or see what their logs say",
@@ -132,6 +162,24 @@ class Candidates:
             if why is not None:
                 found[party] = why
         return found
+
+
+def _all_closed(closed: Collection[Points]) -> NodeFailure:
+    named = "; ".join(", ".join(str(point - 1) for point in points) for points in sorted(closed))
+    return SignerSetBlocked(
+        f"every set that could sign is blocked or was tried ({named}): somebody in a blocked set cheated, and it is not known "
+        "yet who. See mpc-keygen quarantine list",
+        signers=named,
+    )
+
+
+def first_open(me: int, fit: Sequence[int], threshold: int, closed: Collection[Points]) -> Points | None:
+    """The first set of `threshold` with `me` and those of `fit`, in their order, that is not closed; None without one."""
+    for chosen in combinations(fit, threshold - 1):
+        points = tuple(sorted((me, *chosen)))
+        if points not in closed:
+            return points
+    return None
 
 
 def signer_sets(membership: Membership, threshold: int, limit: int) -> list[Points] | None:

@@ -18,6 +18,7 @@ from participant.node.errors import (
     NodeFailure,
     NotAllowed,
     PartiesMissing,
+    PeerQuarantined,
     PolicyRefused,
 )
 from participant.node.following import Course
@@ -94,6 +95,7 @@ class Ceremonies:
         if caller is not None and caller.accounts is not None and account_id not in caller.accounts:
             raise NotAllowed(f"caller {caller.name!r} may not use account {account_id!r}")
         await self._decide(Action.KEYGEN, membership, caller, account_id)
+        self._check_quarantine(membership)
         self._check_free_id(account_id)
         course = Course(
             ("waiting", "aux", "keygen") if self._lacks_aux(membership) else ("waiting", "keygen")
@@ -120,6 +122,7 @@ class Ceremonies:
     ) -> AsyncGenerator[Progress, None]:
         """See NodeApi.run_aux."""
         await self._decide(Action.AUX, membership, caller, None)
+        self._check_quarantine(membership)
         committee_accounts = {
             record.account_id: record for record in self._store.accounts.accounts(membership.committee_id)
         }
@@ -164,6 +167,17 @@ class Ceremonies:
             record = refusal(request, name or SELF, None, decision)
             await self._workers.step(self._store.audit.append, record)
             raise PolicyRefused.of(decision)
+
+    def _check_quarantine(self, membership: Membership) -> None:
+        """Everybody takes part, or nobody. Raises PeerQuarantined."""
+        marked = self._store.quarantine.peers(membership.committee_id, None)
+        indices = [party.index - 1 for party in membership.others if membership.identities[party] in marked]
+        if indices:
+            raise PeerQuarantined(
+                f"this needs every member of the committee, and index {', '.join(map(str, indices))} failed a check earlier: "
+                "look at the evidence (mpc-keygen quarantine list), then clear it or replace that member",
+                indices,
+            )
 
     def _check_free_id(self, account_id: str) -> None:
         if self._store.accounts.has_account(account_id):

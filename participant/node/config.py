@@ -10,13 +10,16 @@ from participant.committee import Committee
 
 DAY: Final = 24 * 3600.0
 
+IDENTIFICATION: Final = "*.r5"
+"""Finding out who cheated in presigning (protocol.md 4.2): minutes of proofs among many signers."""
+
 
 @dataclass(frozen=True)
 class Deadlines:
     """Seconds, on a monotonic clock, that a phase may last before the silent parties are named.
 
     A phase is `KIND.PHASE`, such as `presign.r2`, `aux.r1`, `keygen.done`; `for_phase` takes the first of `KIND.PHASE`,
-    `*.PHASE`, `KIND` and `default` that is set.
+    `*.PHASE`, `KIND` and `default` that is set. Showing what was said in a round (`presign.r2.show`) has the round's time.
     """
 
     default: float = 30.0
@@ -27,15 +30,15 @@ class Deadlines:
             "keygen.r0": 10.0, "aux.r0": 10.0,
             # Everybody may have to search four safe primes first.
             "aux.r1": 900.0, "aux": 120.0,
-            # Finding out who cheated: minutes of proofs among many signers.
-            "*.r5": 600.0,
+            IDENTIFICATION: 600.0,
         }
     )  # fmt: skip
 
     def for_phase(self, phase: str) -> float:
         """Seconds for a phase as `Session.phase` names it."""
         kind, _, step = phase.partition(".")
-        for name in (phase, f"*.{step}", kind):
+        round_ = step.removesuffix(".show")
+        for name in (phase, f"{kind}.{round_}", f"*.{step}", f"*.{round_}", kind):
             if name in self.phases:
                 return self.phases[name]
         return self.default

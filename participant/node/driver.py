@@ -35,6 +35,15 @@ FLUSH_SECONDS: Final = 120.0
 """How long the last messages of an ended session may take to reach the gateway."""
 
 
+class Identifying(NoBlame):
+    """Somebody in the signer set has cheated. The session gives no signature any more; it goes on to find out who."""
+
+    def __init__(self, outcome: asyncio.Future[Any]) -> None:
+        """`outcome`: of the session."""
+        super().__init__("somebody in the signer set has cheated; the session finds out who")
+        self.outcome = outcome
+
+
 class SessionDriver:
     """Drives one `Session`. `outcome` gets the protocol's result, or its ProtocolError, or the store's NodeError."""
 
@@ -72,6 +81,7 @@ class SessionDriver:
         self.outcome: asyncio.Future[Any] = self._loop.create_future()
         # Nobody has to look at how a session ended.
         self.outcome.add_done_callback(lambda future: future.cancelled() or future.exception())
+        self._identifying: asyncio.Future[None] = self._loop.create_future()
         self.finished = False
         """Whether the outcome is there, and everybody who was to be called with it was."""
         self.changes = Changes()
@@ -86,6 +96,17 @@ class SessionDriver:
     def sid(self) -> bytes | None:
         """The session's id, once it is known."""
         return self._session.sid
+
+    def on_identifying(self, call: Callable[[], None]) -> None:
+        """Call this when the session turns to finding out who cheated."""
+        self._identifying.add_done_callback(lambda future: None if future.cancelled() else call())
+
+    async def result(self) -> Any:
+        """What the session gives. Raises what `outcome` has, or Identifying as soon as it can only find out who cheated."""
+        await asyncio.wait([self.outcome, self._identifying], return_when=asyncio.FIRST_COMPLETED)
+        if not self.outcome.done():
+            raise Identifying(self.outcome)
+        return self.outcome.result()
 
     # From outside, on the event loop
 

@@ -123,6 +123,22 @@ class PeerAtFault(NodeFailure):
         super().__init__(text, peer=peer, check=check, evidence_id=evidence_id)
 
 
+class PeerQuarantined(NodeFailure):
+    """Somebody failed a check earlier, and it does not go without it. metadata: `peers` (indices with commas)."""
+
+    reason = "PEER_QUARANTINED"
+
+    def __init__(self, text: str, peers: Iterable[int] = ()) -> None:
+        self.peers = tuple(sorted(peers))
+        super().__init__(text, peers=",".join(map(str, self.peers)))
+
+
+class SignerSetBlocked(NodeFailure):
+    """Somebody in each set that could sign cheated, and it is not known yet who. metadata: `signers` (indices)."""
+
+    reason = "SIGNER_SET_BLOCKED"
+
+
 class PolicyRefused(NodeFailure):
     """This node's own policy says no. metadata: `by` (this node's index where it is known), `rule` (the policy's code)."""
 

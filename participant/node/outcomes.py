@@ -18,8 +18,10 @@ from participant.node.errors import (
     NodeFailure,
     NotReady,
     PeerAtFault,
+    PeerQuarantined,
     PolicyRefused,
     ShareDamaged,
+    SignerSetBlocked,
     StoreFailed,
     failure_of,
 )
@@ -43,6 +45,8 @@ _FAILURES: Final[dict[str, type[NodeFailure]]] = {
     Decline.BUSY: Busy,
     Decline.STOPPING: NotReady,
     Decline.STORE_FAILED: StoreFailed,
+    Decline.QUARANTINED: PeerQuarantined,
+    Decline.SET_BLOCKED: SignerSetBlocked,
 }
 
 
@@ -85,6 +89,8 @@ def failure_of_session(error: BaseException) -> NodeFailure:
             told = f"index {error.by - 1} refuses: {text} ({code})"
             if code == Decline.ACCOUNT_EXISTS:
                 return AccountAlreadyExists(told, by=error.by - 1)
+            if code == Decline.QUARANTINED:
+                return PeerQuarantined(told)
             return CeremonyFailed(told, by=error.by - 1, code=code)
         case AbortedByPeer():
             code, text = refusal_of(error)

@@ -115,6 +115,14 @@ class Planner:
             raise Declined(
                 Decline.BAD_SIGNER_SET, "the signer set is not one of members with the initiator among them"
             )
+        if points is not None and tuple(sorted(points)) in self._store.blocked.signer_sets(
+            membership.committee_id
+        ):
+            raise Declined(
+                Decline.SET_BLOCKED,
+                "somebody in this signer set has cheated, and it is not known yet who: this node does not work in it until "
+                "everybody's proofs are there or its operator clears it",
+            )
         marked = self._store.quarantine.peers(membership.committee_id, None)
         for party in membership.parties:
             if (points is None or party.index in points) and membership.identities[party] in marked:

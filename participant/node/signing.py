@@ -17,6 +17,7 @@ from participant.callers import Caller
 from participant.node.api import SignCall, SignedDigest, SignResult
 from participant.node.candidates import Candidates
 from participant.node.config import NodeConfig
+from participant.node.driver import Identifying
 from participant.node.errors import (
     Aborted,
     Busy,
@@ -70,6 +71,10 @@ MAX_BUSY: Final = 40
 
 MAX_FAILURES: Final = 3
 """Attempts that end without anybody to leave out."""
+
+
+MAX_SETS: Final = 3
+"""Other signer sets that are tried with one member which refuses because of somebody else in the set."""
 
 
 @dataclass(frozen=True)
@@ -280,7 +285,7 @@ class Signing:
                 except Busy as busy:
                     await self._pause(failures, "self", busy)
                 except (PeerFault, NoBlame, LocalFault) as error:
-                    await self._after(request, candidates, failures, error)
+                    await self._after(request, candidates, failures, points, error)
 
     async def _signers(self, candidates: Candidates) -> Points:
         """The next set to try. Raises ThresholdNotMet, GatewayUnreachable, PolicyRefused."""
@@ -317,7 +322,7 @@ class Signing:
     ) -> SignedDigest:
         """One proposal to sign in the room `home`, seen to its end. `message` is the encoded payload.
 
-        Raises Declined, Busy, ProtocolError, StoreError.
+        Raises Declined, Busy, ProtocolError, StoreError, and Identifying when the session turns to finding out who cheated.
         """
         share, me = account.share, membership.me.index
         try:
@@ -344,7 +349,7 @@ class Signing:
             if presignature is not None:
                 self._stock.discard(presignature)
             raise
-        signature: Signature = await asyncio.shield(driver.outcome)
+        signature: Signature = await driver.result()
         self.on_signed(account.record.account_id, points)
         return SignedDigest(
             digest=signature.digest,
@@ -374,7 +379,12 @@ class Signing:
     # After an attempt that failed
 
     async def _after(
-        self, request: Request, candidates: Candidates, failures: Counter[str], error: ProtocolError
+        self,
+        request: Request,
+        candidates: Candidates,
+        failures: Counter[str],
+        points: Points,
+        error: ProtocolError,
     ) -> None:
         """Leave out whom it is due to, or raise what the caller is to know."""
         membership = request.membership
@@ -389,8 +399,11 @@ class Signing:
             case Refused() if refusal_of(error)[0] == Decline.BUSY:
                 await self._pause(failures, f"busy {error.by}", error)
             case Refused():
-                code, text = refusal_of(error)
-                candidates.exclude(holder(error.by), code, f"refuses: {text}")
+                self._after_refusal(candidates, failures, points, error)
+            case Identifying():
+                candidates.exclude_set(points)
+                if candidates.hopeless():
+                    await self._identified(error)
             case Timeout():
                 for point in error.silent:
                     membership.presence.mark_silent(holder(point))
@@ -409,6 +422,25 @@ class Signing:
                     candidates.exclude(holder(error.by), "ABORTED", f"ended the session: {error.reason}")
             case _:
                 self._count(failures, error)
+
+    def _after_refusal(
+        self, candidates: Candidates, failures: Counter[str], points: Points, error: Refused
+    ) -> None:
+        """It signs with others, or not at all."""
+        code, text = refusal_of(error)
+        failures[f"set {error.by}"] += 1
+        if code in (Decline.QUARANTINED, Decline.SET_BLOCKED) and failures[f"set {error.by}"] <= MAX_SETS:
+            candidates.exclude_set(points)
+            if not candidates.hopeless():
+                return
+        candidates.exclude(holder(error.by), code, f"refuses: {text}")
+
+    async def _identified(self, error: Identifying) -> None:
+        """Nobody else can sign: the caller learns who it was."""
+        try:
+            await asyncio.shield(error.outcome)
+        except ProtocolError as found:
+            raise failure_of_session(found) from found
 
     def _count(self, failures: Counter[str], error: ProtocolError) -> None:
         failures[""] += 1

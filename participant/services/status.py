@@ -32,6 +32,8 @@ CODES: Final[Mapping[str, StatusCode]] = {
     "GATEWAY_UNREACHABLE": StatusCode.UNAVAILABLE,
     "NOT_READY": StatusCode.UNAVAILABLE,
     "PEER_FAULT": StatusCode.ABORTED,
+    "PEER_QUARANTINED": StatusCode.FAILED_PRECONDITION,
+    "SIGNER_SET_BLOCKED": StatusCode.FAILED_PRECONDITION,
     "CEREMONY_FAILED": StatusCode.ABORTED,
     "ABORTED": StatusCode.ABORTED,
     "TIMEOUT": StatusCode.DEADLINE_EXCEEDED,
@@ -51,6 +53,7 @@ CODES: Final[Mapping[str, StatusCode]] = {
 _FAILED_SIGNING: Final = frozenset(
     {
         *("THRESHOLD_NOT_MET", "PARTIES_MISSING", "GATEWAY_UNREACHABLE", "PEER_FAULT", "CEREMONY_FAILED", "ABORTED"),
+        *("PEER_QUARANTINED", "SIGNER_SET_BLOCKED"),
         *("TIMEOUT", "NEEDS_AUX", "ACCOUNT_FROZEN", "SHARE_DAMAGED", "STORE_FAILED"),
     }
 )  # fmt: skip

@@ -4,6 +4,7 @@ import pytest
 from node_testing import committee_of, node_keys
 
 from participant.node.ask_standing import Standing
+from participant.node.driver import Identifying
 from participant.node.errors import NodeFailure, PolicyRefused, ThresholdNotMet
 from participant.node.membership import Membership
 from participant.node.plan import Decline, Declined
@@ -137,6 +138,31 @@ def test_the_silent_are_marked():
 def test_what_is_ones_own_ends_the_request(error):
     with pytest.raises(NodeFailure):
         after(standing(), error)
+
+
+def test_sets_that_are_closed_are_passed_by_while_their_members_sign_with_others():
+    made = standing()
+    made.close([(1, 2)])
+    assert made.choose() == (1, 3)
+    assert not made.hopeless()
+    after(made, Refused(3, "SET_BLOCKED: somebody cheated"), (1, 3))
+    assert made.choose() is None
+    assert made.hopeless()
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        Declined(Decline.SET_BLOCKED, "this node's own record"),
+        Refused(2, "SET_BLOCKED: another's record"),
+        Identifying(None),  # type: ignore[arg-type]
+    ],
+    ids=["declined", "refused", "identifying"],
+)
+def test_a_set_in_which_somebody_cheated_is_not_tried_again(error):
+    made = standing()
+    assert after(made, error, (1, 2)) == []
+    assert made.choose() == (1, 3)
 
 
 def test_quarantine_is_for_good():

@@ -8,9 +8,16 @@ from cggmp24_testing import dealt_presignature
 from node_testing import aux_sets, committee_of, deal, new_store, node_keys
 from tss_testing import TINY
 
-from participant.node.candidates import Candidates, signer_sets
+from participant.node.candidates import Candidates, first_open, signer_sets
 from participant.node.config import StockSettings
-from participant.node.errors import GatewayUnreachable, InvalidRequest, PolicyRefused, ThresholdNotMet
+from participant.node.errors import (
+    GatewayUnreachable,
+    InvalidRequest,
+    PeerQuarantined,
+    PolicyRefused,
+    SignerSetBlocked,
+    ThresholdNotMet,
+)
 from participant.node.hello import account_tag
 from participant.node.membership import Membership
 from participant.node.stock import Stock
@@ -182,3 +189,55 @@ def test_signer_sets(world):
     assert signer_sets(world.membership, 2, 10) == [(1, 2), (1, 3)]
     assert signer_sets(world.membership, 3, 10) == [(1, 2, 3)]
     assert signer_sets(world.membership, 2, 2) is None
+
+
+def block(world: World, *signers: int) -> None:
+    sid = bytes([*signers, *bytes(32 - len(signers))])
+    world.store.sessions.remember(sid, "presign", CID, sid)
+    world.store.blocked.block(sid, CID, signers, b"", "failed delta")
+
+
+def test_a_blocked_set_is_not_tried_and_its_members_sign_with_others(world):
+    block(world, 1, 2)
+    assert world.candidates().choose() == (1, 3)
+    assert world.candidates().problem(holder(2)) is None
+    world.add_stock((1, 2), 1)
+    assert world.candidates().choose() == (1, 3)
+    named = world.candidates((0, 1))
+    assert named.choose() is None
+    assert named.hopeless()
+    failure = named.failure(True, "")
+    assert isinstance(failure, SignerSetBlocked)
+    assert failure.metadata["signers"] == "0, 1"
+    block(world, 1, 3)
+    assert world.candidates().hopeless()
+    assert isinstance(world.candidates().failure(True, ""), SignerSetBlocked)
+    world.hall.present = set()
+    assert isinstance(world.candidates().failure(True, ""), ThresholdNotMet)
+
+
+def test_a_set_that_is_out_for_this_request_only(world):
+    candidates = world.candidates()
+    candidates.exclude_set((1, 2))
+    assert candidates.choose() == (1, 3)
+    assert world.candidates().choose() == (1, 2)
+
+
+def test_of_larger_sets_the_first_that_is_open():
+    assert first_open(2, [3, 4, 5], 3, set()) == (2, 3, 4)
+    assert first_open(2, [3, 4, 5], 3, {(2, 3, 4)}) == (2, 3, 5)
+    assert first_open(2, [3, 4, 5], 3, {(2, 3, 4), (2, 3, 5), (2, 4, 5)}) is None
+    assert first_open(2, [3], 3, set()) is None
+
+
+@pytest.mark.attack("D8")
+def test_who_is_in_quarantine_is_not_waited_for_and_named(world):
+    world.store.quarantine.add(committee_of().identities[1], CID, "a bad signature")
+    assert world.candidates().choose() == (1, 3)
+    named = world.candidates((0, 1))
+    assert named.hopeless(), "an operator decides, not time"
+    failure = named.failure(True, "")
+    assert isinstance(failure, PeerQuarantined)
+    assert (failure.peers, failure.metadata["peers"]) == ((1,), "1")
+    world.store.quarantine.add(committee_of().identities[2], CID, "a bad signature")
+    assert isinstance(world.candidates().failure(True, ""), PeerQuarantined)

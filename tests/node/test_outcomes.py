@@ -43,7 +43,8 @@ def test_every_reason_to_decline_is_told_as_a_failure(code):
     [
         (Declined(Decline.ACCOUNT_FROZEN, "frozen"), "ACCOUNT_FROZEN"),
         (Declined(Decline.BUSY, "busy"), "BUSY"),
-        (Declined(Decline.QUARANTINED, "marked"), "CEREMONY_FAILED"),
+        (Declined(Decline.QUARANTINED, "marked"), "PEER_QUARANTINED"),
+        (Declined(Decline.SET_BLOCKED, "blocked"), "SIGNER_SET_BLOCKED"),
         (PolicyDeclined(Refuse(Reason.NO_RULE, "no rule")), "POLICY_REFUSED"),
         (Refused(2, "NO_RULE: no rule"), "POLICY_REFUSED"),
         (Refused(2, "ACCOUNT_EXISTS: it is there"), "ACCOUNT_EXISTS"),

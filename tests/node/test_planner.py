@@ -188,6 +188,12 @@ def quarantined(world: World, index: int = 1) -> World:
     return world
 
 
+def blocked(world: World) -> World:
+    world.store.sessions.remember(sid_of(9), "presign", COMMITTEE.committee_id, sid_of(9))
+    world.store.blocked.block(sid_of(9), COMMITTEE.committee_id, (1, 2), b"", "failed delta")
+    return world
+
+
 def without_aux(world: World) -> Proposal:
     second = committee_of(2, 2, "second")
     world.store.accounts.put_committee(second)
@@ -238,6 +244,8 @@ DECLINED: dict[str, tuple[str, Change]] = {
     "too-many-signers": (Decline.BAD_SIGNER_SET, lambda w: changed_tail(w, 4, [1, 2, 3])),
     "twice": (Decline.BAD_SIGNER_SET, lambda w: changed_tail(w, 4, [2, 2])),
     "quarantine": (Decline.QUARANTINED, lambda w: quarantined(w).full_sign()),
+    "blocked-set": (Decline.SET_BLOCKED, lambda w: blocked(w).full_sign()),
+    "blocked-set-presigning": (Decline.SET_BLOCKED, lambda w: blocked(w).presign()),
     "quarantine-ceremony": (
         Decline.QUARANTINED,
         lambda w: quarantined(w, 2).propose(keygen.KIND, keygen.tail(3, 2), account_id="new"),

@@ -233,7 +233,7 @@ def test_every_setting_reaches_the_node(tmp_path) -> None:
             "node": {
                 "workers": 10, "max_sessions": 11, "max_signing": 12, "sign_seconds": 13, "gather_seconds": 14,
                 "hello_seconds": 15, "away_seconds": 16, "proposal_seconds": 17, "clock_skew_seconds": 18,
-                "phase_seconds": 19, "deadlines": {"aux.r1": 20}, "ask_gather_seconds": 21, "ask_turn_seconds": 22,
+                "phase_seconds": 19, "identification_seconds": 26, "deadlines": {"aux.r1": 20}, "ask_gather_seconds": 21, "ask_turn_seconds": 22,
                 "ask_total_seconds": 23,
             },
         },
@@ -248,6 +248,7 @@ def test_every_setting_reaches_the_node(tmp_path) -> None:
     assert (node.hello_interval, node.away_after) == (15, 16)
     assert (node.proposal_lifetime, node.max_clock_skew) == (17, 18)
     assert (node.deadlines.for_phase("keygen.r2"), node.deadlines.for_phase("aux.r1")) == (19, 20)
+    assert node.deadlines.for_phase("presign.r5") == node.deadlines.for_phase("full-sign.r5.show") == 26
     assert node.deadlines.for_phase("sign.r0") == NodeConfig().deadlines.for_phase("sign.r0")
     assert (ask.gather, ask.turn, ask.total) == (21, 22, 23)
 
