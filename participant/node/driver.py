@@ -17,6 +17,7 @@ from participant.channel import Channel, session_topic
 from participant.errors import NodeError
 from participant.node.config import NodeConfig
 from participant.node.inbox import Inbox
+from participant.node.outbox import Outbox
 from participant.node.persistence import Persistence
 from participant.node.plan import Plan
 from participant.node.room import Room
@@ -77,7 +78,7 @@ class SessionDriver:
         self._abort: ProtocolError | None = None
         self._entered = False
         self._room: Room | None = None
-        self._posted: list[tuple[Room, bytes, int | None]] = []
+        self._outbox = Outbox()
         self.outcome: asyncio.Future[Any] = self._loop.create_future()
         # Nobody has to look at how a session ended.
         self.outcome.add_done_callback(lambda future: future.cancelled() or future.exception())
@@ -112,7 +113,7 @@ class SessionDriver:
 
     def post_home(self, envelope: bytes) -> None:
         """Post an envelope that belongs to the session's beginning: the proposal."""
-        self._post(self.home, envelope, None)
+        self._outbox.post(self.home, envelope, None)
 
     def deliver(self, envelope: bytes) -> None:
         """Take an envelope whose signature was checked."""
@@ -133,6 +134,7 @@ class SessionDriver:
     def _sender_of(self, envelope: bytes) -> PartyId | None:
         """The claimed sender; None for what is certainly not for this session, or comes after its end."""
         if self.finished:
+            self._outbox.answer(self._loop.time())
             return None
         try:
             scope, _, sender = routing(envelope)
@@ -156,9 +158,7 @@ class SessionDriver:
 
     def restarted(self, room: Room) -> None:
         """The gateway lost what was posted into `room`."""
-        for known, envelope, to in self._posted:
-            if known is room:
-                room.send(envelope, to)
+        self._outbox.post_again(lambda known: known is room)
 
     # The session's life
 
@@ -170,6 +170,8 @@ class SessionDriver:
             await self._tasks.close()
 
     async def _end(self) -> None:
+        repetition = self._outbox.repeat(lambda: self.phase, lambda: bool(self.waiting_for), self.changes)
+        repeating = self._tasks.spawn(repetition, "repetition")
         try:
             await self._drive()
         except asyncio.CancelledError:
@@ -177,6 +179,7 @@ class SessionDriver:
             raise
         except Exception as error:  # noqa: BLE001 - whatever it was, the session is over and its caller learns why
             await self._fail(error)
+        repeating.cancel()
         self._conclude()
         await self._note_end()
         await self._linger()
@@ -232,7 +235,7 @@ class SessionDriver:
             self._enter(self._session.sid)
         for outgoing in out:
             room = self.home if outgoing.scope == self.plan.ph or self._room is None else self._room
-            self._post(room, outgoing.envelope, None if outgoing.to is None else outgoing.to.index - 1)
+            self._outbox.post(room, outgoing.envelope, None if outgoing.to is None else outgoing.to.index - 1)
         self.changes.notify()
 
     def _advance(
@@ -286,10 +289,6 @@ class SessionDriver:
     async def _in_room(self, room: Room) -> None:
         await room.run()
         self.abort(NoBlame(f"the gateway refuses the session's room: {room.refused}"))
-
-    def _post(self, room: Room, envelope: bytes, to: int | None) -> None:
-        self._posted.append((room, envelope, to))
-        room.send(envelope, to)
 
     def _progressed(self, stage: str) -> None:
         """From the worker thread."""

@@ -63,6 +63,11 @@ class Room:
         self._flushed.clear()
         self._wake.set()
 
+    @property
+    def idle(self) -> bool:
+        """Whether everything that was sent is posted."""
+        return self._flushed.is_set()
+
     async def flushed(self) -> None:
         """Return when everything that was sent is posted."""
         await self._flushed.wait()

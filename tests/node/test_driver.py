@@ -12,6 +12,7 @@ from node_testing import node_keys, reopen
 from tss_testing import TINY
 
 from participant.channel import Topic, session_topic
+from participant.node import outbox
 from participant.node.config import Deadlines
 from participant.node.inbox import MAX_EACH, MAX_WAITING
 from participant.store import StoreUnavailable
@@ -129,6 +130,40 @@ async def test_a_gateway_that_lost_everything_gets_it_again(tmp_path):
         assert [await outcome(driver) for driver in drivers] == [6, 6, 6]
     posted = [envelope for _, envelope, _, _ in hub.posted]
     assert len(posted) > len(set(posted)), "posted again, byte for byte"
+
+
+async def test_what_a_gateway_loses_silently_is_said_again(tmp_path, monkeypatch):
+    """Every envelope is taken once and goes nowhere; nobody is told so."""
+    monkeypatch.setattr(outbox, "FIRST_PAUSE", 0.05)
+    hub, taken = Hub(), set()
+
+    def first_time(envelope: bytes) -> bool:
+        return envelope not in taken and not taken.add(envelope)
+
+    hub.loses = first_time
+    # Who has everything stays for those who lack its last message.
+    async with seats(tmp_path, hub, linger=WAIT) as all_:
+        drivers = [seat.open(1, adding(seat.point)) for seat in all_]
+        assert [await outcome(driver) for driver in drivers] == [6, 6, 6]
+
+
+async def test_nothing_is_said_again_behind_what_waits_to_be_posted(tmp_path, monkeypatch):
+    monkeypatch.setattr(outbox, "FIRST_PAUSE", 0.001)
+    hub, up, tries = Hub(), asyncio.Event(), 0
+
+    async def down(_topic: Topic, _envelope: bytes) -> None:
+        nonlocal tries
+        tries += 1
+        await up.wait()
+
+    hub.before_post = down
+    async with seats(tmp_path, hub) as all_:
+        driver = all_[0].open(1, adding(1))
+        # Longer than ten repetitions would take, by the same clock.
+        assert not await driver.changes.wait_for(lambda: tries > 1, 0.5)
+        up.set()
+        await driver.home.flushed()
+        assert [entry[:2] for entry in hub.posted].count(hub.posted[0][:2]) == 1
 
 
 async def test_a_gateway_that_refuses_the_sessions_room_ends_it(tmp_path):

@@ -32,7 +32,8 @@ class Conversation:
         if self.hub.before_post is not None:
             await self.hub.before_post(self.topic, envelope)
         self.hub.posted.append((self.topic.name, envelope, sender, receiver))
-        self.hub.say(self.topic.name, envelope)
+        if not self.hub.loses(envelope):
+            self.hub.say(self.topic.name, envelope)
 
     async def events(self) -> AsyncGenerator[ChannelItem, None]:
         while True:
@@ -55,6 +56,8 @@ class Hub:
         self.refusal: NodeError | None = None
         self.before_post: Callable[[Topic, bytes], object] | None = None
         """Awaited before a post is taken: a test holds it up, or lets it fail."""
+        self.loses: Callable[[bytes], bool] = lambda _envelope: False
+        """Whether a post is taken and goes nowhere."""
         self._changes = Changes()
 
     async def until(self, holds: Callable[[], bool]) -> None:
