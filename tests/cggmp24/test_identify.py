@@ -85,6 +85,7 @@ def test_the_lowest_failing_item_of_a_batch_is_looked_at() -> None:
     assert outcomes[1].error.check.startswith("presign.abort-chi.item1.dec")
 
 
+@pytest.mark.attack("D9")
 def test_in_full_signing_no_sigma_is_made() -> None:
     program = lambda ctx: presign._rounds(SIGNERS.presigning(ctx, LiesInChi), 1, b"e" * 32)  # noqa: E731 - as in its place
     outcomes = SIGNERS.full_sign(REQUEST, programs={CHEATER: program}, drop=reports)
@@ -206,6 +207,7 @@ def test_when_everything_holds_nobody_is_blamed(monkeypatch) -> None:
     outcomes.assert_no_blame(Unattributable)
 
 
+@pytest.mark.attack("D9")
 def test_nothing_secret_is_in_the_evidence() -> None:
     outcomes = run(programs={CHEATER: cheating(LiesInDelta)}, drop=reports)
     evidence = outcomes[1].error.evidence

@@ -128,6 +128,7 @@ class TestTranscript:
         for i in parties:
             assert said(bodies, i, 15, kind=Kind.DONE) == hc("done", sid, [account], None)
 
+    @pytest.mark.attack("C10")
     def test_the_relay_sees_neither_chain_code_nor_shares(self, run: Any) -> None:
         outcomes, bodies, _, parties = run
         private = [outcomes[1].result.chain_code]
@@ -167,6 +168,8 @@ def test_tail() -> None:
     assert outcomes[1].session.sid_preimage[7:] == [3, 2]
 
 
+@pytest.mark.attack("C5")
+@pytest.mark.attack("C12")
 @pytest.mark.parametrize(("t", "n"), [(-1, 2), (0, 2), (1, 2), (3, 2), (4, 3), (2, 17), (17, 17)])
 def test_impossible_thresholds_are_refused_before_anything_is_sent(t: int, n: int) -> None:
     outcomes = run_keygen(n, t, tail=[n, t])
@@ -205,6 +208,7 @@ def coefficients(*polynomials: tuple[int, ...]) -> dict[int, dict[int, bytes]]:
     return {j: {k: word(c) for k, c in enumerate(f)} for j, f in enumerate(polynomials, 1)}
 
 
+@pytest.mark.attack("C5")
 @pytest.mark.parametrize(
     "dice",
     [

@@ -250,6 +250,7 @@ def test_tails() -> None:
     assert presign.tail(signers.shares[1], signers.aux[1], (1, 2, 4), 4, 3) == expected
 
 
+@pytest.mark.attack("D14")
 @pytest.mark.parametrize("S", [(), (1,), (1, 2), (1, 2, 3, 4), (1, 1, 2), (1, 1, 2, 3), (1, 2, 5), (0, 1, 2)])
 def test_signer_sets_that_are_none(S: tuple[int, ...]) -> None:
     share = dealt_key(TINY, 4, 3)[1]
@@ -269,6 +270,7 @@ def test_effective_shares_sum_to_the_key() -> None:
         presign.effective_shares(torn, (4, 2, 1))
 
 
+@pytest.mark.attack("D14")
 class TestWhoTakesPart:
     """A share, an aux set and a session that do not belong together: nothing is sent, nobody is blamed."""
 
@@ -338,6 +340,7 @@ def word(value: int) -> bytes:
     return (value % Q).to_bytes(4, "big")
 
 
+@pytest.mark.attack("D10")
 class TestDegenerate:
     """Outcomes that honest dice do not have: no result, no blame. A party draws k, gamma, a, b first."""
 

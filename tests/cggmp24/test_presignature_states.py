@@ -236,6 +236,7 @@ def test_the_states_by_name() -> None:
     assert [state.value for state in State] == ["fresh", "promised", "answered", "destroyed"]
 
 
+@pytest.mark.attack("D3")
 class TestSecrecy:
     def test_repr_shows_id_and_state_only(self, promised: Presignature) -> None:
         k, chi = secrets_of(promised)

@@ -62,6 +62,7 @@ PARTIALS = named(
 
 
 class TestTwoSigners:
+    @pytest.mark.attack("D7")
     @pytest.mark.parametrize(("what", "error", "check", "change"), PARTIALS)
     def test_a_false_sigma_in_the_acceptance(self, what: str, error: Any, check: str, change: Any) -> None:
         """The owner sees it before it makes its own: nothing of it leaves."""
@@ -71,6 +72,7 @@ class TestTwoSigners:
         assert not durable(outcomes[1])
         assert not [body for body in outcomes[1].bodies() if body.kind is Kind.MSG]
 
+    @pytest.mark.attack("D7")
     @pytest.mark.parametrize(("what", "error", "check", "change"), PARTIALS)
     def test_a_false_sigma_of_the_owner(self, what: str, error: Any, check: str, change: Any) -> None:
         cheat = Cheat(what, error, f"sign.partial.{check}", (2,), (says(1, lambda v: [v[0], change(v[1])]),))
@@ -138,6 +140,7 @@ class TestTwoSigners:
 
 
 class TestManySigners:
+    @pytest.mark.attack("D7")
     @pytest.mark.parametrize(("what", "error", "check", "change"), PARTIALS)
     @pytest.mark.parametrize("cheater", [1, 2])
     def test_a_false_sigma(self, cheater: int, what: str, error: Any, check: str, change: Any) -> None:
@@ -280,6 +283,7 @@ class TestShow:
 
 
 class TestFullSigning:
+    @pytest.mark.attack("D7")
     @pytest.mark.parametrize(("what", "error", "check", "change"), PARTIALS)
     def test_a_false_sigma(self, what: str, error: Any, check: str, change: Any) -> None:
         cheat = Cheat(

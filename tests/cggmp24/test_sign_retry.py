@@ -114,6 +114,7 @@ class TestRetry:
             assert parts[j].state is State.ANSWERED
 
 
+@pytest.mark.attack("D14")
 class TestWhoTakesPart:
     def refused(
         self, signers: Signers, *, owner: int | None = None, parts: Any = None, error: Any = BadSignerSet

@@ -33,11 +33,13 @@ DIGEST = hashlib.sha256(b"message").digest()
 
 
 class TestRequest:
+    @pytest.mark.attack("D2")
     @pytest.mark.parametrize("size", [0, 20, 31, 33, 64])
     def test_a_digest_has_32_bytes(self, size: int) -> None:
         with pytest.raises(BadDigest):
             SignRequest(b"d" * size)
 
+    @pytest.mark.attack("D13")
     def test_the_path_is_soft(self) -> None:
         assert SignRequest(DIGEST, (2**31 - 1,)).path == (2**31 - 1,)
         with pytest.raises(HardenedPath):
@@ -88,6 +90,7 @@ class TestTerms:
             seen.add(xi)
         assert seen == set(range(1, q))
 
+    @pytest.mark.attack("D10")
     def test_r_is_0(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(sign, "_multiplier", lambda *_: 1)
         signers = Signers((1, 2), 2)
@@ -107,23 +110,28 @@ class TestCombine:
         fields = {"req": b"", "m": m, "xi": 1, "R": R, "r": r, "tau": 0, "X_c": x * group.G, **new}
         return Terms(**fields), s, group
 
+    @pytest.mark.attack("D11")
     def test_the_sum_of_the_partials(self) -> None:
         at, s, _ = self.at()
         signature = sign.combine(TINY, at, SignRequest(DIGEST), [5, (s - 12) % Q, 7])
         assert signature.s == min(s, Q - s)
         assert our_ecdsa.recover(DIGEST, signature.r, signature.s, signature.v, TINY.group) == at.X_c
 
+    @pytest.mark.attack("D10")
     def test_sigma_is_0(self) -> None:
         at, _, _ = self.at()
         with pytest.raises(Degenerate):
             sign.combine(TINY, at, SignRequest(DIGEST), [5, Q - 5])
 
+    @pytest.mark.attack("D12")
     def test_a_signature_that_does_not_verify_is_a_bug_of_ours(self) -> None:
         at, s, _ = self.at()
         for bad, sigma in ((at, s + 1), (self.at(X_c=100 * TINY.group.G)[0], s)):
             with pytest.raises(InternalError, match="does not verify"):
                 sign.combine(TINY, bad, SignRequest(DIGEST), [sigma])
 
+    @pytest.mark.attack("D11")
+    @pytest.mark.attack("D12")
     def test_a_recovery_id_of_another_key_is_a_bug_of_ours(self) -> None:
         """-R has the same x: the signature verifies all the same, but v leads to another key."""
         at, s, _ = self.at(R=-77 * TINY.group.G)

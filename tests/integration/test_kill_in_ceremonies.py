@@ -72,6 +72,7 @@ async def all_have(committee: CommitteeProcesses, account_id: str) -> bool:
     return len(active) == len(committee.nodes) and len(set(active)) == 1
 
 
+@pytest.mark.attack("C8")
 @pytest.mark.parametrize(("role", "at"), named(KEYGEN))
 async def test_key_generation(committee, trapped, role, at):
     account_id = f"{role} {' '.join(at)}"

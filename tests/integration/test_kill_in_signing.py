@@ -57,6 +57,7 @@ async def test_full_signing(committee, trapped, role, at):
     await nobody_is_blamed(committee)
 
 
+@pytest.mark.attack("D3")
 @pytest.mark.parametrize(("role", "at"), named(STOCK))
 async def test_signing_from_stock(committee, trapped, role, at):
     victim = trapped(at)

@@ -3,6 +3,8 @@ from __future__ import annotations
 import subprocess
 import sys
 
+import pytest
+
 PROGRAM = """
 import ctypes, resource
 from kit.hardening import forbid_memory_dumps
@@ -13,6 +15,7 @@ print(before, get(), resource.getrlimit(resource.RLIMIT_CORE))
 """
 
 
+@pytest.mark.attack("E3")
 def test_no_core_image_and_no_reader():
     done = subprocess.run([sys.executable, "-c", PROGRAM], capture_output=True, text=True, check=True)
     assert done.stdout.split(maxsplit=2) == ["1", "0", "(0, 0)\n"]

@@ -64,6 +64,7 @@ def test_libraries_log_in_the_same_form(stream: io.StringIO) -> None:
     assert (line["event"], line["logger"], line["service"]) == ("hello world", "library", "svc")
 
 
+@pytest.mark.attack("E3")
 @pytest.mark.parametrize(
     "name",
     [
@@ -106,6 +107,7 @@ def test_text_lines_cannot_be_forged(stream: io.StringIO) -> None:
     assert "\\n2026 ERROR forged" in line
 
 
+@pytest.mark.attack("E3")
 def test_exceptions_have_their_traceback_and_no_local_values(stream: io.StringIO) -> None:
     configure_logging(LoggingSettings(), "svc", stream)
 

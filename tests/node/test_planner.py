@@ -313,12 +313,17 @@ DECLINED: dict[str, tuple[str, Change]] = {
 }
 
 
+@pytest.mark.attack("D8")
+@pytest.mark.attack("D12")
+@pytest.mark.attack("D14")
 @pytest.mark.parametrize("name", DECLINED)
 def test_declined(world, name):
     code, make = DECLINED[name]
     assert world.declined(make(world)) == code
 
 
+@pytest.mark.attack("D1")
+@pytest.mark.attack("D14")
 def test_stock_signing_checks_tau_and_signers(world):
     held = world.add_presignature()
     good = world.stock_sign(held)

@@ -380,6 +380,7 @@ def test_a_share_has_its_place():
         small.check_place(committee, node_keys()[0].identity)
 
 
+@pytest.mark.attack("C3")
 def test_a_foreign_share_with_other_points_is_sound_but_misplaced():
     share = deal(TINY, 2, 4)[1]
     value = json.loads(encode_share_file([ShareEntry("a", share, None, foreign=False)]))

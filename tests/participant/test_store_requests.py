@@ -178,6 +178,7 @@ def test_of_many_threads_each_gets_other_primes(tmp_path):
     assert sorted(taken) == list(range(2**20, 2**20 + 40))
 
 
+@pytest.mark.attack("D8")
 def test_quarantine(tmp_path):
     store = new_store(tmp_path)
     committee_id, peer, other = committee_of().committee_id, b"p" * 32, b"q" * 32

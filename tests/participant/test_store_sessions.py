@@ -41,6 +41,7 @@ def make_pending(store, number, state, kind="keygen"):
     return sid
 
 
+@pytest.mark.attack("A5")
 def test_a_sid_is_remembered_once_and_for_ever(tmp_path):
     store = new_store(tmp_path)
     sid = begin(store, 1)

@@ -228,6 +228,7 @@ def test_aliases_and_spellings_give_the_same_bytes() -> None:
     assert EthereumTx.parse("0x" + unsigned.hex()) == EthereumTx.parse(unsigned) == EthereumTx.parse(GOOD)
 
 
+@pytest.mark.attack("E7")
 def test_duplicate_keys_are_refused() -> None:
     text = json.dumps(GOOD)[:-1] + ', "nonce": 8}'
     with pytest.raises(PayloadError, match="key 'nonce' stands twice"):

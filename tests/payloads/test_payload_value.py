@@ -141,6 +141,7 @@ values = st.recursive(
 )
 
 
+@pytest.mark.attack("E7")
 @settings(max_examples=300, deadline=None, derandomize=True)
 @given(values)
 def test_any_json_raises_payload_errors_only(value: Any) -> None:
@@ -192,6 +193,7 @@ def test_good_bytes_with_some_replaced(payload: Payload, edits: list[tuple[int, 
     only_payload_errors(from_value, [kind, body, extra])
 
 
+@pytest.mark.attack("E7")
 def test_deep_rlp_is_refused() -> None:
     data = b"\xc0"
     while len(data) < 100_000:

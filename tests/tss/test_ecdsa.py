@@ -47,6 +47,7 @@ def recoverable(key, digest, r, s):
     return found
 
 
+@pytest.mark.attack("D11")
 def test_wycheproof_p1363():
     """r || s of 32 bytes each; a high s is valid here."""
     counts = {"valid": 0, "invalid": 0}
@@ -64,6 +65,7 @@ def test_wycheproof_p1363():
     assert counts == {"valid": 167, "invalid": 85}
 
 
+@pytest.mark.attack("D11")
 def test_wycheproof_bitcoin():
     """DER, and a high s is invalid. A signature that is not DER has no r and s."""
     counts = {"valid": 0, "invalid": 0, "reached": 0}
@@ -145,6 +147,7 @@ def test_both_groups_verify_and_recover_what_the_formula_signs(group):
     assert len(ids) == 4
 
 
+@pytest.mark.attack("D12")
 @BOTH
 def test_what_is_changed_does_not_verify(group):
     rng = SeededRng(("changed", group.name))
@@ -270,6 +273,7 @@ def test_library_and_formula_agree():
                 assert ecdsa.verify(expected, digest, r, s, allow_high_s=True), rng
 
 
+@pytest.mark.attack("D11")
 def test_normalise():
     middle = (Q - 1) // 2
     assert ecdsa.normalise(middle, 0, Q) == (middle, 0)

@@ -83,6 +83,7 @@ def nested_schema(depth):
     return schema
 
 
+@pytest.mark.attack("E7")
 def test_depth_limit():
     deepest = encode(nested(MAX_DEPTH))
     assert decode(deepest, nested_schema(MAX_DEPTH)) == nested(MAX_DEPTH)
@@ -157,6 +158,10 @@ MALFORMED = {
 }
 
 
+@pytest.mark.attack("A1")
+@pytest.mark.attack("C1")
+@pytest.mark.attack("E7")
+@pytest.mark.attack("E8")
 @pytest.mark.parametrize("name", MALFORMED)
 def test_malformed(name):
     hexadecimal, schema = MALFORMED[name]
@@ -165,6 +170,7 @@ def test_malformed(name):
     assert refusal.value.peer is None
 
 
+@pytest.mark.attack("C1")
 @pytest.mark.parametrize("content", ["", "00" * 33, "02" + "ff" * 32, "04" + G.hex()[2:], "0000"])
 def test_point_that_is_none(content):
     raw = bytes.fromhex(content)
@@ -200,6 +206,8 @@ class Watched(bytes):
         return found
 
 
+@pytest.mark.attack("B9")
+@pytest.mark.attack("E8")
 @pytest.mark.parametrize("claimed", [34, 1 << 20])
 def test_oversize_integer_is_refused_by_its_header(claimed):
     data = Watched(b"\x03" + claimed.to_bytes(4, "big") + b"\x00" + b"\xff" * (claimed - 1))
@@ -208,6 +216,7 @@ def test_oversize_integer_is_refused_by_its_header(claimed):
     assert data.looked_at == 5
 
 
+@pytest.mark.attack("E8")
 def test_oversize_bytes_and_text_are_refused_by_their_header():
     for tag, schema in ((1, Bytes(0, 32)), (2, Text(32)), (4, PointOf(SECP256K1))):
         data = Watched(bytes([tag]) + (1 << 20).to_bytes(4, "big") + bytes(1 << 20))
@@ -276,12 +285,14 @@ def test_round_trip(value):
     assert encode(decoded) == encode(value)
 
 
+@pytest.mark.attack("A1")
 @DETERMINISTIC
 @given(VALUES, VALUES)
 def test_injective(a, b):
     assert (encode(a) == encode(b)) == (a == b)
 
 
+@pytest.mark.attack("A1")
 @DETERMINISTIC
 @given(st.lists(VALUES, min_size=1, max_size=4), st.data())
 def test_injective_on_neighbours(values, data):
@@ -310,6 +321,7 @@ def record(rng):
     return [rng(rng(1)[0] % 9), "ab", int.from_bytes(rng(10)) - (1 << 79), point, numbers, [rng(2)]]
 
 
+@pytest.mark.attack("E8")
 @DETERMINISTIC
 @given(st.integers(0, 1 << 32), st.data())
 def test_whatever_is_accepted_is_canonical(seed, data):
@@ -335,6 +347,8 @@ def test_whatever_is_accepted_is_canonical(seed, data):
     assert encode(value) == bytes(encoded)
 
 
+@pytest.mark.attack("E7")
+@pytest.mark.attack("E8")
 @DETERMINISTIC
 @given(st.binary(max_size=80))
 def test_arbitrary_bytes(data):

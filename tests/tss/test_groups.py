@@ -213,6 +213,7 @@ BAD_SECP = {
 }
 
 
+@pytest.mark.attack("C1")
 @pytest.mark.parametrize("name", BAD_SECP)
 def test_secp256k1_refuses(name):
     with pytest.raises(BadPoint) as refusal:
@@ -326,6 +327,7 @@ class Recorder:
         return getattr(self._library, name)
 
 
+@pytest.mark.attack("E2")
 def test_secret_scalars_never_meet_the_variable_time_multiplication(monkeypatch):
     module = groups.secp256k1
     recorder = Recorder(module.lib)
@@ -394,6 +396,7 @@ BAD_ED25519 = {
 }
 
 
+@pytest.mark.attack("C2")
 @pytest.mark.parametrize("name", BAD_ED25519)
 def test_ed25519_refuses(name):
     with pytest.raises(BadPoint) as refusal:
@@ -401,6 +404,7 @@ def test_ed25519_refuses(name):
     assert refusal.value.peer is None
 
 
+@pytest.mark.attack("C2")
 def test_ed25519_refuses_every_key_of_zip215_but_the_identity():
     """Its 14 keys are the small-order points, canonical or not."""
     keys = {case["vk_bytes"] for case in vectors("ed25519-extra/zip215.json")}

@@ -142,6 +142,7 @@ def test_retry_when_il_is_not_below_q(monkeypatch, too_large):
     assert derived.X_c == X + SECP256K1.mul_base(derived.tau)
 
 
+@pytest.mark.attack("D13")
 def test_retry_when_the_child_would_be_the_identity(monkeypatch):
     k = 987654321
     root = SECP256K1.mul_base(k)
@@ -176,6 +177,7 @@ def test_paths(text, path):
     assert format_path(path) == text
 
 
+@pytest.mark.attack("D13")
 @pytest.mark.parametrize(
     "text", ["m/0'", "m/44'/60'/0'/0/0", "m/0h", "m/0/1H", "m/2147483648", "m/9999999999"]
 )
@@ -203,6 +205,7 @@ def test_longest_path():
     assert len(parse_path("m" + "/0" * 255)) == 255
 
 
+@pytest.mark.attack("D13")
 @pytest.mark.parametrize("path", [(1 << 31,), (0, 1 << 31), ((1 << 32) - 1,), (1 << 40,)])
 def test_hardened_index(path):
     with pytest.raises(HardenedPath):
@@ -222,6 +225,7 @@ def test_hardened_is_found_before_anything_is_derived(monkeypatch):
     assert asked == []
 
 
+@pytest.mark.attack("D13")
 def test_roots_that_have_no_children():
     for c in (b"", C[:31], C + b"\x00"):
         with pytest.raises(CallerError, match="chain code"):

@@ -159,6 +159,7 @@ class OnlyConstantTime:
         return getattr(gmpy2, name)
 
 
+@pytest.mark.attack("E2")
 def test_secrets_meet_the_constant_time_power_alone(monkeypatch):
     p, q_ = safe_primes(TESTING_TINY, 2)
     monkeypatch.setattr(modexp, "gmpy2", OnlyConstantTime())

@@ -127,6 +127,8 @@ NOT_CIPHERTEXTS = {
 }
 
 
+@pytest.mark.attack("B8")
+@pytest.mark.attack("B9")
 @pytest.mark.parametrize("name", NOT_CIPHERTEXTS)
 def test_not_a_ciphertext(name):
     for use in (lambda C: PUBLIC.check_ciphertext(C, "K"), SECRET.dec, SECRET.extract_nonce):
@@ -137,6 +139,7 @@ def test_not_a_ciphertext(name):
         PUBLIC.check_ciphertext(NOT_CIPHERTEXTS[name], "K")
 
 
+@pytest.mark.attack("B8")
 def test_smallest_and_largest_ciphertexts():
     """1 and N^2 - 1 are units mod N^2, encryptions of 0 with nonces 1 and -1."""
     for C, nonce in ((1, 1), (N * N - 1, N - 1)):
@@ -156,6 +159,7 @@ def test_ominus_of_no_ciphertext():
         PUBLIC.ominus(PUBLIC.enc(1, 1), mpz(5 * N))
 
 
+@pytest.mark.attack("B7")
 @pytest.mark.parametrize(
     ("modulus", "reason"),
     [
@@ -207,6 +211,7 @@ def test_generate_takes_primes_and_refuses_unfit_ones():
         PaillierSecret.generate(replace(TESTING_TINY, pb=161), SeededRng(0), (p, q_))
 
 
+@pytest.mark.attack("B10")
 def test_check_finds_damaged_primes():
     p, q_ = SECRET.p, SECRET.q_
     for primes in ((p, gmpy2.next_prime(q_)), (p + 2, q_), (p, mpz(7))):
@@ -249,6 +254,7 @@ def test_public_keys_are_values():
     assert type(PaillierPublic(int(N)).N) is type(mpz(1))
 
 
+@pytest.mark.attack("E2")
 def test_the_owner_uses_constant_time_powers_alone(monkeypatch):
     class OnlyConstantTime:
         def __getattr__(self, name):

@@ -47,12 +47,14 @@ BORDERS = [
 ]
 
 
+@pytest.mark.attack("B6")
 @pytest.mark.parametrize(("level", "change", "name"), BORDERS, ids=[f"{b[2]}-{b[1]}" for b in BORDERS])
 def test_border(level, change, name):
     with pytest.raises(BadParameters, match=name):
         replace(level, **change)
 
 
+@pytest.mark.attack("B6")
 def test_values_that_let_a_false_delta_through_are_refused():
     """Wider masks, eps = pb - 2l - 2 and l' = pb + l, break (C5): the dec proof's range would exceed N."""
     with pytest.raises(BadParameters, match="C5"):

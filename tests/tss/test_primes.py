@@ -74,6 +74,7 @@ def test_starts_come_from_the_rng_and_have_their_top_bits():
     assert len(starts) == 50
 
 
+@pytest.mark.attack("B10")
 @pytest.mark.parametrize(
     ("bits", "count"), [(64, 20), (80, 20), (160, 20), (255, 3), (256, 3), (512, 2), (768, 1)]
 )
@@ -203,6 +204,7 @@ def test_search_runs_in_a_spawned_process():
     assert type(found) is int
 
 
+@pytest.mark.attack("B10")
 def test_rounds_of_miller_rabin(monkeypatch):
     """GMP's is_prime(n, k) makes Baillie-PSW and k - 24 Miller-Rabin rounds: own primes get 64, loading a few."""
     asked = []
@@ -261,6 +263,7 @@ def test_own_primes_pass():
         check_own_primes(mpz(q_), mpz(p), level.pb, rounds=1)
 
 
+@pytest.mark.attack("B10")
 def test_own_primes_refused():
     p, q_ = safe_primes(TESTING_TINY, 2)
     low_top_bits = next(
@@ -287,6 +290,7 @@ def test_own_primes_refused():
                 assert str(secret) not in str(refusal.value), name
 
 
+@pytest.mark.attack("B10")
 def test_distance_is_exact():
     """|p - q_| = 2^(pb-100) is refused, one more is not refused for that."""
     p = mpz(7 << 157) | 3

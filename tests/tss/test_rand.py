@@ -25,6 +25,7 @@ def test_randbelow_refuses_an_empty_range(n):
         randbelow(SeededRng(0), n)
 
 
+@pytest.mark.attack("A9")
 def test_randbelow_rejects_rather_than_reduces():
     """Of the bytes 255, 100, 7 a reduction mod 100 would take the first."""
     source = iter([b"\xff", b"\xc8", b"\x0e"])
@@ -44,6 +45,7 @@ def test_randbelow_asks_for_no_more_than_it_needs():
         assert asked.pop() == size
 
 
+@pytest.mark.attack("A9")
 def test_uniformity():
     """Chi-square over 7 classes: 22.5 is exceeded with probability 0.001 by a fair source; a reduced byte gives 40."""
     rng, trials = SeededRng("chi"), 35_000

@@ -21,6 +21,7 @@ def test_share_round_trip(suite, t, n):
         assert (again.n, again.indices) == (n, list(range(1, n + 1)))
 
 
+@pytest.mark.attack("E3")
 def test_share_repr_hides_secrets():
     share = deal(SMALL_SECP)[0]
     assert str(share.x) not in repr(share)
@@ -35,6 +36,8 @@ def _swap(share, i, j):
     return public
 
 
+@pytest.mark.attack("C4")
+@pytest.mark.attack("E4")
 @pytest.mark.parametrize(
     ("change", "text"),
     [
@@ -69,11 +72,13 @@ def test_share_check_finds(change, text):
         changed.check()
 
 
+@pytest.mark.attack("C12")
 def test_seventeen_parties_are_too_many():
     with pytest.raises(ShareCorrupt, match="not 2 <= t <= n <= 16"):
         deal(TINY, 2, 17)[0].check()
 
 
+@pytest.mark.attack("E4")
 def test_every_flipped_byte_of_a_share_is_noticed():
     share = deal()[0]
     data = share.to_bytes()
@@ -119,6 +124,7 @@ def _fields(share, shares=None):
     return [*head, share.X, rows, share.chain_code, share.x]
 
 
+@pytest.mark.attack("C3")
 def test_repeated_or_unsorted_indices_in_the_encoding():
     share = deal()[0]
     rows = [[i, share.public_shares[i]] for i in share.indices]
@@ -141,6 +147,7 @@ def test_aux_round_trip(suite):
     assert AuxSet.from_bytes(suite, bare.to_bytes()).pedersen is None
 
 
+@pytest.mark.attack("E3")
 def test_aux_repr_hides_secrets():
     aux = aux_sets()[0]
     for secret in (aux.paillier.p, aux.paillier.q_, aux.pedersen.p, aux.pedersen.q_, aux.pedersen.lam):
@@ -151,6 +158,7 @@ def _with_party(aux, index, **change):
     return {"parties": aux.parties | {index: replace(aux.parties[index], **change)}}
 
 
+@pytest.mark.attack("E4")
 @pytest.mark.parametrize(
     ("change", "text"),
     [

@@ -35,6 +35,7 @@ def test_hash_commit_preimage():
     assert hash_commit("proto", "tag", 5, b"ab") == hashlib.sha256(preimage).digest()
 
 
+@pytest.mark.attack("A8")
 def test_hash_commit_takes_nothing_and_separates_tags():
     assert hash_commit("p", "t") != hash_commit("p", "t", None)
     assert hash_commit("p", "ta", "b") != hash_commit("p", "t", "ab")
@@ -103,6 +104,7 @@ CHANGES = {
 }
 
 
+@pytest.mark.attack("A4")
 @pytest.mark.parametrize("field", CHANGES)
 def test_every_field_enters_the_challenge(field):
     changed = challenger(**CHANGES[field])
@@ -112,6 +114,7 @@ def test_every_field_enters_the_challenge(field):
     assert set(changed.units(n, 4)).isdisjoint(challenger().units(n, 4))
 
 
+@pytest.mark.attack("A6")
 def test_every_challenge_bit_takes_both_values():
     """One counter that is never incremented once left 96 of 128 bits zero (security.md A6)."""
     ones, zeros = [0] * 128, [0] * 128
@@ -123,6 +126,7 @@ def test_every_challenge_bit_takes_both_values():
     assert min(zeros) > 60
 
 
+@pytest.mark.attack("A9")
 @pytest.mark.parametrize("suite", [SUITE, TINY, replace(SUITE, group=ED25519)], ids=lambda s: s.group.name)
 def test_scalar_challenges_fill_the_range_of_their_group(suite):
     """Lengths come from the group: secp256k1 256 bits, Ed25519 253, the toy curve 32; every bit varies."""
@@ -136,6 +140,7 @@ def test_scalar_challenges_fill_the_range_of_their_group(suite):
     assert min(draws) < q // 20
 
 
+@pytest.mark.attack("A9")
 def test_scalar_challenge_rejects_rather_than_reduces():
     """Ed25519's order is just above 2^252, so that half of the 253-bit blocks are rejected."""
     suite = replace(SUITE, group=ED25519)
@@ -150,6 +155,7 @@ def test_scalar_challenge_rejects_rather_than_reduces():
     assert 8 < rejected < 32
 
 
+@pytest.mark.attack("A9")
 def test_unit_challenges_are_units_below_n():
     rng = SeededRng("units")
     n = mpz(int.from_bytes(rng(40), "big") | 1) * 3 * 5 * 7

@@ -88,6 +88,7 @@ def test_coefficients_come_from_the_rng(group):
     assert Polynomial.random(group, 2, SeededRng(3)) == polynomials[3]
 
 
+@pytest.mark.attack("C4")
 @every_group
 def test_wrong_shares_are_refused(group):
     rng = SeededRng(("wrong", group.name))
@@ -162,6 +163,7 @@ def test_lagrange_properties(group):
 Q = TOY.q
 
 
+@pytest.mark.attack("C3")
 @pytest.mark.parametrize(
     "indices", [[0], [1, 0], [Q], [2 * Q], [Q + 1], [1, Q + 1], [1, 1], [3, 2, 3], [-1], [1, 1 - Q]]
 )
@@ -179,6 +181,7 @@ def test_good_indices():
     check_indices(iter([1, 2]), Q)
 
 
+@pytest.mark.attack("C3")
 def test_evaluation_never_hands_out_the_secret():
     f = Polynomial(TOY, (5, 7))
     for index in (0, Q, -Q, 2 * Q, Q + 1, -1):

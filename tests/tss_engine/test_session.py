@@ -249,6 +249,7 @@ def test_a_session_starts_once():
     assert len(solo.sent()) == 1
 
 
+@pytest.mark.attack("D14")
 @pytest.mark.parametrize("members", [[1, 2, 2], [2, 3], [1, 1]], ids=repr)
 def test_members_are_different_parties_this_one_among_them(members):
     listed = tuple(Member(holder(i), identity_of(holder(i)).public) for i in members)

@@ -221,6 +221,7 @@ def ended_by(how: str) -> tuple[Solo, list[str]]:
     return solo, last
 
 
+@pytest.mark.attack("D9")
 @pytest.mark.parametrize("how", ["result", "fault", "deadline", "abort"])
 def test_after_the_end_nothing_is_taken_said_or_kept(how):
     solo, last = ended_by(how)

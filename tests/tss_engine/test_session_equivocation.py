@@ -70,6 +70,7 @@ def test_two_versions_of_a_broadcast(round_, round0):
         assert_proven(run, 3, check=f"test.r{round_}.msg")
 
 
+@pytest.mark.attack("C11")
 @pytest.mark.parametrize("round0", BOTH, ids=str)
 def test_two_session_keys(round0):
     """What is sealed to another key than the peers saw would be lost, or read by somebody else."""
@@ -196,6 +197,7 @@ def test_a_lie_is_well_formed():
     echo_from_value(TINY.proto, PH, 0, decode(lie.payload, Anything(TINY.group)), parties)
 
 
+@pytest.mark.attack("C11")
 @pytest.mark.parametrize(("round_", "inside", "round0"), ECHOES, ids=str)
 @pytest.mark.parametrize("of", [1, 2, 3])
 def test_a_lying_echo_is_convicted_by_what_its_sender_shows(round_, inside, round0, of):

@@ -106,6 +106,7 @@ class TestParameters:
         pytest.fail("no lucky challenge")
 
 
+@pytest.mark.attack("A2")
 @pytest.mark.attack("B8")
 class TestDomains:
     @pytest.mark.parametrize("at", [0, 17, 31])
