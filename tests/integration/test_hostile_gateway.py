@@ -9,54 +9,27 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 import pytest
-from committee_processes import UNHURRIED, CommitteeProcesses, create_account, merged
-from fault_testing import ROUNDS, check_said, committee_through, fill_stock, said_in, signs
-from hostile_gateway import HostileGateway, Mischief
-from killing import nobody_is_blamed
+from committee_processes import UNHURRIED, merged
+from fault_testing import ROUNDS, Besieged, besieged_committee, fill_stock, said_in, signs
+from hostile_gateway import Mischief
 from mischief import Duplicates, Equivocating, Forging, Lossy, Replaying, Shuffled, kind_of
+from secret_search import found_in, plaintexts_of, secrets_of
 
 from tss.envelope import Kind, routing
 
 SEED = 20261121
 
 
-@dataclass
-class Besieged:
-    """The committee and what stands between its members."""
-
-    gateway: HostileGateway
-    committee: CommitteeProcesses
-
-    async def check(self) -> None:
-        """What holds whatever was done."""
-        await nobody_is_blamed(self.committee)
-        assert check_said(self.gateway, self.committee)["slots"] > 0
-
-    def behave(self) -> None:
-        self.gateway.mischief = Mischief()
-
-
 @pytest.fixture(scope="module")
 def besieged(tmp_path_factory) -> Iterator[Besieged]:
-    """Its key was generated while every message came many times and in any order."""
+    """Its key was generated while every message came at another moment than it was said."""
+    settings = merged(UNHURRIED, {"node": {"hello_seconds": 5}})
     directory = tmp_path_factory.mktemp("committee")
-    with (
-        HostileGateway(3) as gateway,
-        committee_through(
-            gateway, directory, settings=merged(UNHURRIED, {"node": {"hello_seconds": 5}})
-        ) as committee,
-    ):
-
-        async def make() -> None:
-            async with committee.nodes[0].client() as client:
-                await create_account(client, "main")
-
-        gateway.mischief = Shuffled(SEED)
-        asyncio.run(make())
-        yield Besieged(gateway, committee)
+    faults = {"plaintexts": directory / "plaintexts-{index}"}
+    with besieged_committee(directory, settings=settings, faults=faults, mischief=Shuffled(SEED)) as besieged:
+        yield besieged
 
 
 @pytest.fixture
@@ -182,3 +155,18 @@ async def test_each_is_told_another_story(siege, seed):
     siege.gateway.mischief = Equivocating((SEED, seed), 0.3)
     await signs(siege.committee.nodes[0], ("stories", seed))
     await siege.check()
+
+
+@pytest.mark.fault(25)
+async def test_nothing_that_it_has_read_is_a_secret(siege, tmp_path):
+    """Everything since the key was generated: requests as they came, and the envelopes in them."""
+    committee = siege.committee
+    secrets = [
+        one for node in committee.nodes for one in secrets_of(node.directory, tmp_path / str(node.index))
+    ]
+    for index in range(3):
+        secrets += plaintexts_of(committee.directory / f"plaintexts-{index}", 12, (SEED, index))
+    assert len(secrets) > 30
+    heads = b"".join(siege.gateway.read)
+    assert not found_in([heads], secrets, base64_too=True)
+    assert not found_in([b"".join(said_in(siege.gateway))], secrets)

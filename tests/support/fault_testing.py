@@ -16,9 +16,16 @@ from pathlib import Path
 from typing import Any
 
 from coincurve import PublicKey
-from committee_processes import CommitteeProcesses, NodeProcess, make_committee, sign_digest
+from committee_processes import (
+    CommitteeProcesses,
+    NodeProcess,
+    create_account,
+    make_committee,
+    sign_digest,
+)
 from faulty_daemon import ARMED, FAULTS
-from hostile_gateway import HostileGateway
+from hostile_gateway import HostileGateway, Mischief
+from killing import nobody_is_blamed
 from tss_testing import SMALL_SECP
 from wire_record import check_record
 
@@ -87,6 +94,42 @@ def committee_through(
         yield committee
     finally:
         committee.close()
+
+
+@dataclass
+class Besieged:
+    """A committee with the account "main", and what stands between its members."""
+
+    gateway: HostileGateway
+    committee: CommitteeProcesses
+
+    async def check(self) -> None:
+        """What holds whatever was done."""
+        await nobody_is_blamed(self.committee)
+        assert check_said(self.gateway, self.committee)["slots"] > 0
+
+    def behave(self) -> None:
+        """From now on the gateway is honest."""
+        self.gateway.mischief = Mischief()
+
+
+@contextlib.contextmanager
+def besieged_committee(
+    directory: Path, *, mischief: Mischief | None = None, **options: Any
+) -> Iterator[Besieged]:
+    """See Besieged; `mischief` is what the gateway does while the key is generated."""
+    with HostileGateway(3) as gateway, committee_through(gateway, directory, **options) as committee:
+
+        async def make() -> None:
+            async with committee.nodes[0].client() as client:
+                await create_account(client, "main")
+
+        if mischief is not None:
+            gateway.mischief = mischief
+        asyncio.run(make())
+        besieged = Besieged(gateway, committee)
+        besieged.behave()
+        yield besieged
 
 
 async def signs(
