@@ -6,7 +6,7 @@ PIP    := $(BIN)/python -m pip --disable-pip-version-check --quiet
 WHEEL_SOURCES := $(shell git ls-files -co --exclude-standard -- '*.py' '*.sql' '*.pyi' 'pyproject.toml' 'README.md' 'LICENSE' ':!tests' ':!bench')
 export TSS_VECTORS ?= $(abspath ../shared/vectors)
 
-.PHONY: test demo lint stubs docs clean lock
+.PHONY: test demo lint stubs docs clean lock crash-points timing
 
 # The suite on the installed wheel, a process a core.
 test: $(VENV)/.installed
@@ -21,6 +21,14 @@ lint: $(VENV)/.installed
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+# A crash after every system call, and every state of the disk after a power failure; `make test` tries some of them.
+crash-points: $(VENV)/.installed
+	WALLET_MPC_CRASH_STRIDE=1 $(BIN)/pytest --installed -q -s tests/crash
+
+# Whether secrets show in the time of operations with them: half an hour of a quiet core.
+timing: $(VENV)/.installed
+	$(BIN)/python bench/timing.py
 
 # The tables of docs/configuration.md.
 docs: $(VENV)/.installed

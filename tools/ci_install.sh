@@ -1,11 +1,13 @@
 #!/bin/sh
-# Installs what tests need besides Python: a Docker engine, docker-compose, and debootstrap for a base image. Needs root.
+# Installs what tests need besides Python: a Docker engine, docker-compose, debootstrap for a base image, and a C compiler for
+# the library that ends a process at a chosen system call. Needs root.
 set -eu
 export DEBIAN_FRONTEND=noninteractive
 packages=''
-for pair in docker-compose:docker-compose dockerd:docker.io debootstrap:debootstrap; do
+for pair in docker-compose:docker-compose dockerd:docker.io debootstrap:debootstrap cc:gcc; do
     command -v "${pair%%:*}" >/dev/null || packages="$packages ${pair#*:}"
 done
+case "$packages" in *gcc*) packages="$packages libc6-dev" ;; esac
 [ -n "$packages" ] || exit 0
 apt-get update -qq
 # shellcheck disable=SC2086
