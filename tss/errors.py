@@ -9,7 +9,7 @@ Three things are kept apart: the caller's mistake, a peer's fault, and silence o
     |  |- BadIndex            an evaluation point that is zero or repeated mod q
     |  |- BadParameters       a security level that breaks an inequality of protocol.md 0.2
     |  `- BadDigest           a digest that is not 32 bytes
-    |- PeerFault              a peer signed something that fails a check; `peer`, `check`, `evidence`
+    |- PeerFault              a peer signed something that fails a check; `peer`, `check`, `evidence`, `also`
     |  |- SchemaViolation     validly signed, but not the message that the slot asks for
     |  |- WrongLength         a list or byte string of another length than the check wants
     |  |- OutOfDomain         not a unit, not a ciphertext, not in its range
@@ -91,6 +91,8 @@ class PeerFault(ProtocolError):
         self.peer = peer
         self.check = check
         self.evidence: bytes | None = None
+        self.also: tuple[PeerFault, ...] = ()
+        """Faults of other parties that came to light in the same step: each is blamed by itself."""
 
     def blame(self, peer: int, check: str) -> Self:
         """Attribute the fault to evaluation point `peer` under the protocol's check id."""

@@ -12,15 +12,16 @@ from gmpy2 import mpz
 
 from tss.cggmp24.completion import complete, new_state
 from tss.cggmp24.keygen import xor
-from tss.effects import Compute, Echo, Progress, Protocol, Receive, Send, SessionContext
+from tss.effects import Compute, Echo, Progress, Protocol, PublicContext, Receive, Send, SessionContext
 from tss.encoding import Bytes, Tuple, Value
 from tss.envelope import PartyId
 from tss.errors import BadDecommit, BadPedersen, SharedPrime, blaming
 from tss.paillier import PaillierSecret, check_modulus
+from tss.params import Suite
 from tss.records import AuxPublic, AuxSet
 from tss.ring_pedersen import RingPedersen, RingPedersenSecret
 from tss.zk import fac, mod, prm
-from tss.zk.common import natural
+from tss.zk.common import PedersenKey, natural
 
 KIND: Final = "aux"
 
@@ -33,12 +34,24 @@ def tail(key_ids: Sequence[bytes] | None) -> list[Value]:
     return [None if key_ids is None else list(key_ids)]
 
 
+def rounds(suite: Suite) -> tuple[Receive, Receive, Receive]:
+    """What is received: V; (N, N^, s, t, psi^prm, rho, u); psi^mod with psi^fac to each."""
+    number = natural(suite)
+    reveal = Tuple(number, number, number, number, prm.schema(suite), Bytes(32), Bytes(32))
+    return (
+        Receive(1, broadcast=Bytes(32), echo=Echo.BLOCKING),
+        Receive(2, broadcast=reveal, echo=Echo.NEXT),
+        Receive(3, broadcast=mod.schema(suite), p2p=fac.schema(suite), echo=Echo.BLOCKING),
+    )
+
+
 def aux_info(ctx: SessionContext, take_primes: TakePrimes) -> Protocol[AuxSet]:
     """Make this party's Paillier key and ring-Pedersen parameters and verify everybody else's.
 
     Raises PeerFault (with the peer), SharedPrime, SessionMismatch.
     """
     suite, i = ctx.suite, ctx.me.index
+    round1, round2, round3 = rounds(suite)
 
     # Round 1
     yield Progress("aux: safe primes")
@@ -49,16 +62,14 @@ def aux_info(ctx: SessionContext, take_primes: TakePrimes) -> Protocol[AuxSet]:
     rho_i, u_i = ctx.rng(32), ctx.rng(32)
     reveal_i = [*own.as_list(), psi_prm.to_value(), rho_i, u_i]
     yield Send(1, broadcast=_commitment(ctx, i, reveal_i))
-    committed = yield Receive(1, broadcast=Bytes(32), echo=Echo.BLOCKING)
+    committed = yield round1
 
     # Round 2
     yield Send(2, broadcast=reveal_i)
-    number = natural(suite)
-    reveal = Tuple(number, number, number, number, prm.schema(suite), Bytes(32), Bytes(32))
-    revealed = yield Receive(2, broadcast=reveal, echo=Echo.NEXT)
+    revealed = yield round2
     yield Progress("aux: checking the others' parameters")
     yield Compute(
-        [partial(_check_reveal, ctx, j, committed[j].broadcast, revealed[j].broadcast) for j in ctx.others]
+        [partial(check_reveal, ctx, j, committed[j].broadcast, revealed[j].broadcast) for j in ctx.others]
     )
     parties = {j.index: AuxPublic(*revealed[j].broadcast[:4]) for j in ctx.others} | {i: own}
     _check_distinct(parties)
@@ -84,11 +95,14 @@ def aux_info(ctx: SessionContext, take_primes: TakePrimes) -> Protocol[AuxSet]:
         broadcast=psi_mod.to_value(),
         p2p={j: psi.to_value() for j, psi in zip(ctx.others, psi_fac, strict=True)},
     )
-    proofs = yield Receive(3, broadcast=mod.schema(suite), p2p=fac.schema(suite), echo=Echo.BLOCKING)
+    proofs = yield round3
     yield Progress("aux: checking the others' moduli")
     yield Compute(
-        [partial(_check_mod, ctx, j, rid, parties[j.index].N, proofs[j].broadcast) for j in ctx.others]
-        + [partial(_check_fac, ctx, j, rid, parties[j.index].N, pedersen, proofs[j].p2p) for j in ctx.others]
+        [partial(check_mod, ctx, j, rid, parties[j.index].N, proofs[j].broadcast) for j in ctx.others]
+        + [
+            partial(check_fac, ctx, j, ctx.me, rid, parties[j.index].N, pedersen, proofs[j].p2p)
+            for j in ctx.others
+        ]
     )
 
     listed = [parties[index].as_list() for index in sorted(parties)]
@@ -108,12 +122,12 @@ def _own_parameters(
     return paillier, pedersen, psi
 
 
-def _commitment(ctx: SessionContext, i: int, reveal: Sequence[Value]) -> bytes:
+def _commitment(ctx: PublicContext, i: int, reveal: Sequence[Value]) -> bytes:
     """V_i over N, N^, s, t, psi^prm, rho, u."""
     return ctx.hc("aux-commit", ctx.sid, i, *reveal)
 
 
-def _check_reveal(ctx: SessionContext, j: PartyId, V_j: bytes, reveal: Sequence[Value]) -> None:
+def check_reveal(ctx: PublicContext, j: PartyId, V_j: bytes, reveal: Sequence[Value]) -> None:
     """Checks 1-5 of protocol.md 2.1, in their order."""
     N, N_hat, s, t, psi, _, _ = reveal
     level = ctx.suite.level
@@ -153,16 +167,16 @@ def _prove_fac(
     return fac.prove(ctx.suite, ctx.proof("fac", ctx.me, j, rid), statement, witness, ctx.rng)
 
 
-def _check_mod(ctx: SessionContext, j: PartyId, rid: bytes, N: mpz, value: list[Value]) -> None:
+def check_mod(ctx: PublicContext, j: PartyId, rid: bytes, N: mpz, value: list[Value]) -> None:
     """Check 6."""
     with blaming(j.index, "aux.r3"):
         mod.verify(ctx.suite, ctx.proof("mod", j, rid=rid), mod.Statement(N), mod.Proof.from_value(value))
 
 
-def _check_fac(
-    ctx: SessionContext, j: PartyId, rid: bytes, N: mpz, own: RingPedersenSecret, value: list[Value]
+def check_fac(
+    ctx: PublicContext, j: PartyId, i: PartyId, rid: bytes, N: mpz, ring: PedersenKey, value: list[Value]
 ) -> None:
-    """Check 7, with this party's own ring-Pedersen parameters."""
+    """Check 7, with the ring-Pedersen parameters `ring` of the verifier i, whose own secret form is faster."""
     with blaming(j.index, "aux.r3"):
         proof = fac.Proof.from_value(value)
-        fac.verify(ctx.suite, ctx.proof("fac", j, ctx.me, rid), fac.Statement(N, own), proof)
+        fac.verify(ctx.suite, ctx.proof("fac", j, i, rid), fac.Statement(N, ring), proof)

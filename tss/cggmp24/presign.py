@@ -13,21 +13,28 @@ from typing import Final
 
 from gmpy2 import mpz
 
-from tss.cggmp24 import identify
+from tss.cggmp24 import identify, presign_checks
+from tss.cggmp24.identify_checks import Case
+from tss.cggmp24.presign_checks import (
+    Presigned,
+    Round1,
+    check_said1,
+    check_said2,
+    check_said3,
+    check_told1,
+    check_told2,
+    rounds,
+)
 from tss.cggmp24.presignature import ENTROPY_BYTES, Presignature, PresignaturePublic
 from tss.cggmp24.sign import Signature, SignRequest, exchange_sigmas, terms
-from tss.effects import Compute, Echo, Progress, Protocol, Receive, Received, Send, SessionContext
-from tss.encoding import Bytes, Integer, ListOf, NoValue, PointOf, Schema, Tuple, Value
+from tss.effects import Compute, Progress, Protocol, Received, Send, SessionContext
+from tss.encoding import Value
 from tss.envelope import PartyId
 from tss.errors import (
-    BadDecommit,
-    BadPoint,
     BadSignerSet,
     CallerError,
     Degenerate,
     InternalError,
-    OutOfDomain,
-    blaming,
 )
 from tss.groups import Point
 from tss.hd import derive
@@ -37,7 +44,6 @@ from tss.records import AuxSet, KeyShare
 from tss.ring_pedersen import RingPedersen, RingPedersenSecret
 from tss.vss import lagrange
 from tss.zk import aff_g, elog, enc_elg
-from tss.zk.common import natural
 
 KIND: Final = "presign"
 FULL_KIND: Final = "full-sign"
@@ -128,19 +134,6 @@ class Item:
         return [self.K, self.G, self.Y, self.A1, self.A2, self.B1, self.B2]
 
 
-@dataclass(frozen=True)
-class Round1:
-    """What another party broadcast for one item in round 1."""
-
-    K: mpz
-    G: mpz
-    Y: Point
-    A1: Point
-    A2: Point
-    B1: Point
-    B2: Point
-
-
 class Presigning:
     """One run: the keys, and the steps that the generators below put in order."""
 
@@ -165,6 +158,13 @@ class Presigning:
         self.own_ring: RingPedersen | RingPedersenSecret = aux.pedersen or RingPedersen(
             own_public.N_hat, own_public.s, own_public.t
         )
+        self.public = Presigned(
+            ctx,
+            share.X,
+            {j: self.X_eff[j.index] for j in ctx.parties},
+            {**self.keys, ctx.me: self.own},
+            {**self.rings, ctx.me: self.own_ring},
+        )
 
     # -- round 1 -------------------------------------------------------------------------------------------------
 
@@ -175,7 +175,7 @@ class Presigning:
         Y = group.mul_base(1 + scalar(ctx.rng, q - 1))
         rho, nu = unit(ctx.rng, self.own.public.N), unit(ctx.rng, self.own.public.N)
         return Item(
-            isid=ctx.hc("item", ctx.sid, k_),
+            isid=self.public.isid(k_),
             k=k, gamma=gamma, a=a, b=b, rho=rho, nu=nu, Y=Y,
             K=self.own.enc(k, rho), G=self.own.enc(gamma, nu),
             A1=group.mul_base(a), A2=group.mul_base(k) + group.mul_secret(a, Y),
@@ -197,33 +197,10 @@ class Presigning:
         )  # fmt: skip
         return [psi0.to_value(), psi1.to_value()]
 
-    def check_round1(
-        self, item: Item, k_: int, j: PartyId, broadcast: list[Value], p2p: list[Value]
-    ) -> Round1:
+    def check_round1(self, k_: int, j: PartyId, broadcast: list[Value], p2p: list[Value]) -> Round1:
         """Checks 1-3 of round 1."""
-        ctx, said, key = self.ctx, Round1(*broadcast), self.keys[j]
-        with blaming(j.index, f"presign.r1.item{k_}"):
-            # 1
-            for name, C in (("K", said.K), ("G", said.G)):
-                with blaming(j.index, f"presign.r1.item{k_}.{name}"):
-                    key.check_ciphertext(C, name)
-            for name, point in (("Y", said.Y), ("A1", said.A1), ("B1", said.B1)):
-                if point.is_identity:
-                    raise BadPoint(f"{name} is the identity", check=name)
-            # 2
-            with blaming(j.index, f"presign.r1.item{k_}.k"):
-                enc_elg.verify(
-                    self.suite, ctx.proof("k", j, ctx.me, sid=item.isid),
-                    enc_elg.Statement(key, said.K, said.Y, said.A1, said.A2, self.own_ring),
-                    enc_elg.Proof.from_value(p2p[0]),
-                )  # fmt: skip
-            # 3
-            with blaming(j.index, f"presign.r1.item{k_}.gamma"):
-                enc_elg.verify(
-                    self.suite, ctx.proof("gamma", j, ctx.me, sid=item.isid),
-                    enc_elg.Statement(key, said.G, said.Y, said.B1, said.B2, self.own_ring),
-                    enc_elg.Proof.from_value(p2p[1]),
-                )  # fmt: skip
+        said = check_said1(self.public, k_, j, broadcast)
+        check_told1(self.public, k_, j, self.ctx.me, said, p2p)
         return said
 
     # -- round 2 -------------------------------------------------------------------------------------------------
@@ -264,52 +241,14 @@ class Presigning:
 
     def commit_mask(self, item: Item, sender: PartyId, recipient: PartyId, ciphertexts: list[Value]) -> bytes:
         """h_{recipient,sender}: makes the later opening of D, F binding."""
-        return self.ctx.hc("mta-commit", item.isid, sender.index, recipient.index, *ciphertexts)
+        return self.public.mask_hash(item.isid, sender, recipient, ciphertexts)
 
     def check_round2(
         self, item: Item, k_: int, j: PartyId, broadcast: list[Value], p2p: list[Value]
     ) -> Point:
         """Checks 1-6 of round 2: Gamma_j."""
-        ctx, suite, key = self.ctx, self.suite, self.keys[j]
-        Gamma_j: Point = broadcast[0]
-        _, psi, hashes = broadcast
-        D, F, D_hat, F_hat, psi_aff, psi_aff_hat = p2p
-        said = item.round1[j]
-        with blaming(j.index, f"presign.r2.item{k_}"):
-            # 1
-            if Gamma_j.is_identity:
-                raise BadPoint("Gamma_j is the identity", check="Gamma")
-            # 2
-            elog.verify(
-                suite, ctx.proof("gamma", j, sid=item.isid),
-                elog.Statement(L=said.B1, M=said.B2, X=said.Y, Y=Gamma_j, h=self.group.G),
-                elog.Proof.from_value(psi),
-            )  # fmt: skip
-            # 3
-            place = [party for party in ctx.parties if party != j].index(ctx.me)
-            if hashes[place] != self.commit_mask(item, j, ctx.me, [D, F, D_hat, F_hat]):
-                raise BadDecommit("D, F, D^, F^ do not match the hash that was broadcast", check="h")
-            # 4
-            own = self.own.public
-            for name, whose, C in (("D", own, D), ("F", key, F), ("D^", own, D_hat), ("F^", key, F_hat)):
-                with blaming(j.index, f"presign.r2.item{k_}.{name}"):
-                    whose.check_ciphertext(C, name)
-            # 5
-            with blaming(j.index, f"presign.r2.item{k_}.gamma"):
-                aff_g.verify(
-                    suite, ctx.proof("gamma", j, ctx.me, sid=item.isid),
-                    aff_g.Statement(self.own, key, item.K, D, F, Gamma_j, self.own_ring),
-                    aff_g.Proof.from_value(psi_aff),
-                )  # fmt: skip
-            # 6
-            with blaming(j.index, f"presign.r2.item{k_}.x"):
-                aff_g.verify(
-                    suite, ctx.proof("x", j, ctx.me, sid=item.isid),
-                    aff_g.Statement(
-                        self.own, key, item.K, D_hat, F_hat, self.X_eff[j.index], self.own_ring
-                    ),
-                    aff_g.Proof.from_value(psi_aff_hat),
-                )  # fmt: skip
+        Gamma_j = check_said2(self.public, k_, j, item.round1[j], broadcast)
+        check_told2(self.public, k_, j, self.ctx.me, item.K, broadcast, p2p)
         return Gamma_j
 
     # -- round 3 -------------------------------------------------------------------------------------------------
@@ -339,31 +278,15 @@ class Presigning:
 
     def check_round3(self, item: Item, k_: int, j: PartyId, broadcast: list[Value]) -> None:
         """Checks 1-2 of round 3."""
-        delta_j, Delta_j, _, psi = broadcast
-        said = item.round1[j]
         if item.Gamma is None:
             raise InternalError("round 3 is checked before Gamma is known")
-        with blaming(j.index, f"presign.r3.item{k_}"):
-            # 1
-            if not delta_j < self.group.q:
-                raise OutOfDomain("delta_j is not reduced", check="delta")
-            if Delta_j.is_identity:
-                raise BadPoint("Delta_j is the identity", check="Delta")
-            # 2
-            elog.verify(
-                self.suite, self.ctx.proof("delta", j, sid=item.isid),
-                elog.Statement(L=said.A1, M=said.A2, X=said.Y, Y=Delta_j, h=item.Gamma),
-                elog.Proof.from_value(psi),
-            )  # fmt: skip
+        check_said3(self.public, k_, j, item.round1[j], item.Gamma, broadcast)
 
     def failed(self, item: Item, deltas: list[int]) -> str | None:
-        """Which of the output conditions (a) and (b) does not hold; (b) is looked at only if (a) holds."""
-        group, delta = self.group, sum(deltas) % self.group.q
-        if delta * group.G != group.sum(list(item.Delta_j.values())):
-            return identify.DELTA
-        if delta * self.share.X != group.sum(list(item.S_j.values())):
-            return identify.CHI
-        return None
+        """Which of the output conditions (a) and (b) does not hold; `deltas` of this party and the others."""
+        parties = (self.ctx.me, *self.ctx.others)
+        values = [[delta, item.Delta_j[j], item.S_j[j]] for j, delta in zip(parties, deltas, strict=True)]
+        return presign_checks.failed(self.public, values)
 
     def finish(self, item: Item, deltas: list[int], transcript: tuple[Received, ...]) -> Presignature:
         """The output condition (c) and the record, once (a) and (b) hold."""
@@ -425,6 +348,7 @@ def _rounds(
     """Rounds 1-3 of protocol.md 3.2. With `e` (full signing) round 3 carries every signer's entropy."""
     ctx, others = run.ctx, run.ctx.others
     pairs = [(k, j) for k in range(batch) for j in others]
+    round1, round2, round3 = rounds(run.suite, len(run.S), batch, entropy=e is not None)
 
     # Round 1
     yield Progress("presign: round 1")
@@ -436,11 +360,9 @@ def _rounds(
         broadcast=[item.round1_value() for item in items],
         p2p={j: [psi1[k, j] for k in range(batch)] for j in others},
     )
-    r1 = yield Receive(
-        1, broadcast=ListOf(_round1(run), batch), p2p=ListOf(_proofs1(run), batch), echo=Echo.NEXT
-    )
+    r1 = yield round1
     said = yield Compute(
-        [partial(run.check_round1, items[k], k, j, r1[j].broadcast[k], r1[j].p2p[k]) for k, j in pairs]
+        [partial(run.check_round1, k, j, r1[j].broadcast[k], r1[j].p2p[k]) for k, j in pairs]
     )
     for (k, j), value in zip(pairs, said, strict=True):
         items[k].round1[j] = value
@@ -464,9 +386,7 @@ def _rounds(
             for j in others
         },
     )
-    r2 = yield Receive(
-        2, broadcast=ListOf(_round2(run), batch), p2p=ListOf(_masks2(run), batch), echo=Echo.NEXT
-    )
+    r2 = yield round2
     points = yield Compute(
         [partial(run.check_round2, items[k], k, j, r2[j].broadcast[k], r2[j].p2p[k]) for k, j in pairs]
     )
@@ -479,8 +399,7 @@ def _rounds(
         [partial(run.open_masks, item, {j: r2[j].p2p[k] for j in others}) for k, item in enumerate(items)]
     )
     yield Send(3, broadcast=[opened, e])
-    entropy: Schema = NoValue() if e is None else Bytes(ENTROPY_BYTES)
-    r3 = yield Receive(3, broadcast=Tuple(ListOf(_round3(run), batch), entropy), echo=Echo.BLOCKING)
+    r3 = yield round3
     yield Compute([partial(run.check_round3, items[k], k, j, r3[j].broadcast[0][k]) for k, j in pairs])
 
     # Output
@@ -494,7 +413,7 @@ def _rounds(
         if failed is not None:
             for made in presignatures:
                 made.destroy()
-            yield from identify.identify(_case(run, item, k, failed, opened[k], r2, r3), r2)
+            yield from identify.identify(run, item, _case(run, item, k, failed, opened[k], r2, r3), r2)
         presignatures.append(run.finish(item, deltas, transcript))
     return presignatures, {} if e is None else {j.index: r3[j].broadcast[1] for j in others}
 
@@ -507,40 +426,16 @@ def _case(
     opened: list[Value],
     r2: dict[PartyId, Received],
     r3: dict[PartyId, Received],
-) -> identify.Case:
+) -> Case:
     """What the identification of item `k` begins with."""
     me, others = run.ctx.me, run.ctx.others
     own_hashes = [run.commit_mask(item, me, j, item.masks[j].ciphertexts()) for j in others]
-    return identify.Case(
-        run, item, k, failed,
+    if item.Gamma is None:
+        raise InternalError("identification begins before Gamma is known")
+    return Case(
+        run.public, k, failed,
+        K={**{j: item.round1[j].K for j in others}, me: item.K},
+        Gamma_j=item.Gamma_j, Gamma=item.Gamma,
         hashes={**{j: r2[j].broadcast[k][2] for j in others}, me: own_hashes},
         round3={**{j: r3[j].broadcast[0][k] for j in others}, me: opened},
     )  # fmt: skip
-
-
-def _round1(run: Presigning) -> Schema:
-    """[K, G, Y, A1, A2, B1, B2]."""
-    point, number = PointOf(run.group), natural(run.suite)
-    return Tuple(number, number, point, point, point, point, point)
-
-
-def _proofs1(run: Presigning) -> Schema:
-    """[psi0, psi1]."""
-    return Tuple(enc_elg.schema(run.suite), enc_elg.schema(run.suite))
-
-
-def _round2(run: Presigning) -> Schema:
-    """[Gamma, psi, [h]]."""
-    return Tuple(PointOf(run.group), elog.schema(run.suite), ListOf(Bytes(32), len(run.S) - 1))
-
-
-def _masks2(run: Presigning) -> Schema:
-    """[D, F, D^, F^, psi, psi^]."""
-    number = natural(run.suite)
-    return Tuple(number, number, number, number, aff_g.schema(run.suite), aff_g.schema(run.suite))
-
-
-def _round3(run: Presigning) -> Schema:
-    """[delta, Delta, S, psi']."""
-    point = PointOf(run.group)
-    return Tuple(Integer(run.group.q.bit_length()), point, point, elog.schema(run.suite))

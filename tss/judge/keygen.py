@@ -8,7 +8,7 @@ from typing import Final
 from tss.cggmp24 import keygen
 from tss.cggmp24.completion import DONE
 from tss.effects import Receive
-from tss.judge.reader import Reader, Step
+from tss.judge.reader import Reader, Step, always
 from tss.judge.record import NotProven, Preimage, Record
 
 
@@ -24,8 +24,10 @@ def _round2(record: Record) -> None:
     _, t = record.session.tail
     V, reveal = record.said(1), record.said(2)
     keygen.check_reveal(record.ctx, t, record.accused, V, reveal)
-    for recipient, private in record.told(2).items():
+    told = record.told(2)
+    for recipient, private in told.items():
         keygen.check_private(record.ctx, record.accused, recipient, reveal, private)
+    record.need_told(told, 2)
 
 
 def _round3(record: Record) -> None:
@@ -43,7 +45,7 @@ def _round3(record: Record) -> None:
 READER: Final = Reader(
     _rounds,
     {
-        "r2": Step(_round2, "1", own=frozenset({1, 2})),
-        "r3": Step(_round3, "1", own=frozenset({2, 3}), context=frozenset({2})),
+        "r2": Step(_round2, "1", always((1, 2))),
+        "r3": Step(_round3, "1", always((2, 3), (2,))),
     },
 )

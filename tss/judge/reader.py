@@ -3,24 +3,38 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from tss.effects import Receive
 from tss.judge.record import Preimage, Record
 
 
 @dataclass(frozen=True)
+class Needs:
+    """Messages that a check rests on: what a complaint about it shows."""
+
+    own: frozenset[int]
+    """Rounds of which the accused's own are needed, those that carry its echoes of the context included."""
+    context: frozenset[int] = frozenset()
+    """Rounds of which everybody's broadcast is needed, and the accused's own echo."""
+
+
+@dataclass(frozen=True)
 class Step:
-    """The checks of one round, and the messages that they need: what a complaint about one of them shows."""
+    """The checks of one round."""
 
     check: Callable[[Record], None]
     """Repeats the checks in protocol.md's order. Raises the fault of the accused, or NotProven; returns when all pass."""
     section: str
     """Of protocol.md."""
-    own: frozenset[int]
-    """Rounds of which the accused's own messages are needed, those with its echoes included."""
-    context: frozenset[int] = field(default=frozenset())
-    """Rounds of which everybody's broadcast is needed."""
+    needs: Callable[[str], Needs]
+    """By the check's id."""
+
+
+def always(own: Sequence[int], context: Sequence[int] = ()) -> Callable[[str], Needs]:
+    """The same for all checks of a round."""
+    needs = Needs(frozenset(own), frozenset(context))
+    return lambda _check: needs
 
 
 @dataclass(frozen=True)

@@ -5,11 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
+from tss.cggmp24 import aux_info as aux_protocol
 from tss.cggmp24 import keygen as keygen_protocol
-from tss.judge import keygen
+from tss.cggmp24 import presign as presign_protocol
+from tss.judge import aux_info, identification, keygen, presign
 from tss.judge.reader import Reader
+
+_PRESIGN_STEPS: Final = {**presign.STEPS, **identification.STEPS}
 
 READERS: Final[Mapping[str, Reader]] = {
     keygen_protocol.KIND: keygen.READER,
+    aux_protocol.KIND: aux_info.READER,
+    presign_protocol.KIND: Reader(presign.rounds, _PRESIGN_STEPS),
+    presign_protocol.FULL_KIND: Reader(presign.rounds, _PRESIGN_STEPS),
 }
 """By kind of session."""

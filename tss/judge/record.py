@@ -169,7 +169,7 @@ class Record:
         return value
 
     def told(self, round_: int) -> dict[PartyId, Value]:
-        """The values of the accused's peer-to-peer messages of a round that are here, by recipient; at least one.
+        """The values of the accused's peer-to-peer messages of a round that are here, by recipient.
 
         Raises NotProven, and the fault of one that cannot be read.
         """
@@ -184,9 +184,12 @@ class Record:
                     raise NotProven(f"nobody is told anything in round {round_}")
                 with blaming(self.accused.index, f"{self.session.kind}.r{round_}.schema"):
                     values[slot.to] = decode(signed.body.payload, receive.p2p)
-        if not values:
-            raise NotProven(f"the accused's own message of round {round_} to its accuser is missing")
         return values
+
+    def need_told(self, told: Mapping[PartyId, Value], round_: int) -> None:
+        """Raise NotProven unless one of the accused's peer-to-peer messages of a round is here."""
+        if not told:
+            raise NotProven(f"the accused's own message of round {round_} to its accuser is missing")
 
     def broadcast(self, party: PartyId, round_: int) -> Value:
         """The value that `party` broadcast in a round: its own word, or what the accused vouches for. Raises NotProven."""
