@@ -166,7 +166,45 @@ class Progress:
     stage: str
 
 
-Effect = Send | SendDurably | Receive | Compute | Persist | Progress
+@dataclass(frozen=True)
+class Transcript:
+    """What everybody signed of a run, for whoever has to judge it later. All of it is public."""
+
+    preimage: Sequence[Value]
+    """The list whose hash is the run's sid."""
+    messages: tuple[Signed, ...]
+
+
+@dataclass(frozen=True)
+class Recall:
+    """Resumed with the Transcript of these rounds: all broadcasts and echo envelopes that are here, this party's included."""
+
+    rounds: Sequence[int]
+
+
+@dataclass(frozen=True)
+class Compare:
+    """Signed broadcasts of this session that came inside another message: they are kept as if they had come alone.
+
+    The session ends with an Equivocation when one of them is another version of what this party has.
+    """
+
+    shown: Sequence[Sequence[bytes]]
+    """[body, signature] each."""
+
+
+@dataclass(frozen=True)
+class Dispute:
+    """What parties signed in rounds without an echo does not fit together: show it all to everybody, and hear the others.
+
+    The session ends with an Equivocation when two versions of a message are among what was shown. When everybody has
+    shown what it has, or the deadline has passed, the protocol is resumed, and ends the session for a reason of its own.
+    """
+
+    rounds: Sequence[int]
+
+
+Effect = Send | SendDurably | Receive | Compute | Persist | Progress | Recall | Compare | Dispute
 
 Protocol = Generator[Effect, Any, T]
 

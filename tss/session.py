@@ -25,10 +25,13 @@ from contextlib import contextmanager
 from typing import Any, Final
 
 from tss.control import ABORT_SCHEMA, COMPLAINT_SCHEMA, MAX_CHECK, MAX_REASON, read_acceptance
+from tss.disputes import Disputes
 from tss.echo import SAID_ONCE, EchoRecord, show_payloads, two_versions
 from tss.echo_rounds import EchoRounds, Place
 from tss.effects import (
+    Compare,
     Compute,
+    Dispute,
     Durable,
     Echo,
     Effect,
@@ -36,11 +39,13 @@ from tss.effects import (
     Persist,
     Progress,
     Protocol,
+    Recall,
     Receive,
     Received,
     Send,
     SendDurably,
     SessionContext,
+    Transcript,
 )
 from tss.encoding import Value, decode, encode
 from tss.envelope import (
@@ -102,6 +107,7 @@ class Session:
         self._out: list[Outgoing] = []
         self._mail = Mailbox(setup.suite.proto, setup.me, self._identities, setup.ph)
         self._echoes = EchoRounds(setup.suite.proto, setup.kind, setup.me, self.others, self._mail)
+        self._disputes = Disputes(self.others, self._mail)
         self._echo_to_send: EchoRecord | None = None
         self._echo_to_check: Place | None = None
         self._epks: dict[PartyId, bytes] = {}
@@ -144,6 +150,8 @@ class Session:
 
     def expire(self) -> list[Outgoing]:
         """The deadline of the present phase has passed: end with Timeout, naming the silent parties."""
+        if self._disputes.round is not None:
+            return self._guard(self._resume_after_dispute)
         return self.abort(Timeout((party.index for party in self.waiting_for), self.phase))
 
     def abort(self, error: ProtocolError) -> list[Outgoing]:
@@ -162,6 +170,8 @@ class Session:
             return "ended"
         if self._generator is None:
             step = "r0"
+        elif self._disputes.round is not None:
+            return f"{self.setup.kind}.r{self._disputes.round}.show"
         elif self._waiting is None:
             step = "computing"
         else:
@@ -175,6 +185,8 @@ class Session:
             return ()
         if self._echoes.showing is not None:
             return self._echoes.lacking()
+        if self._disputes.round is not None:
+            return self._disputes.lacking()
         missing = self._missing_messages() + self._missing_echoes()
         return tuple(sorted({slot.sender for slot in missing}))
 
@@ -257,6 +269,7 @@ class Session:
         with self._decoding(signed):
             self._mail.keep_show(signed)
         self._show_and_judge((signed.body.sid, signed.body.round))
+        self._settle_dispute()
 
     # -- round 0 -------------------------------------------------------------------------------------------------
 
@@ -308,6 +321,7 @@ class Session:
             self._advance_round0()
         elif self._round0_passed():
             self._advance_rounds()
+            self._settle_dispute()
 
     def _advance_round0(self) -> None:
         if self._missing_messages():
@@ -405,6 +419,11 @@ class Session:
             if isinstance(effect, Compute) and effect.jobs:
                 self.jobs = effect.jobs
                 return
+            if isinstance(effect, Dispute):
+                for place in self._disputes.begin(self.sid_or_fail(), effect):
+                    self._show_and_judge(place)
+                self._settle_dispute()
+                return
             resume = _sending(self._carry_out(effect))
 
     def _resume_with_results(self, results: Sequence[Any | BaseException]) -> None:
@@ -430,7 +449,29 @@ class Session:
             return self._runtime.progress(effect.stage)
         if isinstance(effect, Compute):
             return []
+        if isinstance(effect, Recall):
+            return self._recall(effect.rounds)
+        if isinstance(effect, Compare):
+            return self._compare(effect.shown)
         raise InternalError(f"unknown effect {type(effect).__name__}")
+
+    def _recall(self, rounds: Sequence[int]) -> Transcript:
+        sid = self.sid_or_fail()
+        messages = tuple(
+            signed
+            for slot, signed in self._mail.slots.items()
+            if slot.sid == sid
+            and slot.round in rounds
+            and slot.to is None
+            and slot.kind in (Kind.MSG, Kind.ECHO)
+        )
+        return Transcript(tuple(self.sid_preimage or ()), messages)
+
+    def _compare(self, shown: Sequence[Sequence[bytes]]) -> None:
+        for signed in self._mail.authentic(shown):
+            known = self._mail.keep(signed)
+            if known is not None:
+                raise self._equivocation(known, signed)
 
     def _persist(self, record: object) -> Any:
         try:
@@ -519,8 +560,9 @@ class Session:
         return differs
 
     def _show_and_judge(self, place: Place) -> None:
-        """The echoes of a round differ: show all that we have of it, once, and raise what the shows at hand prove."""
-        shown = self._echoes.to_show(place)
+        """The messages of a round differ: show all that we have of it, once, and raise what the shows at hand prove."""
+        echoed = self.setup.round0 is not Round0.NONE
+        shown = self._echoes.to_show(place) if echoed else self._disputes.to_show(place)
         for payload in show_payloads(shown) if shown else ():
             self._send(*place, Kind.SHOW, payload)
         versions = self._echoes.equivocation()
@@ -532,6 +574,20 @@ class Session:
             own = [signed for slot, signed in self._mail.slots.items() if slot.sender == accused]
             fault.evidence = self._evidence(fault, accused, [*own, show.signed]).encode()
             raise fault
+
+    def _settle_dispute(self) -> None:
+        """End what this party disputes, as soon as everybody has shown what it has."""
+        if self.finished or self.setup.round0 is not Round0.NONE or not self._mail.shows:
+            return
+        versions = self._disputes.equivocation()
+        if versions is not None:
+            raise self._equivocation(*versions)
+        if self._disputes.round is not None and not self._disputes.lacking():
+            self._resume_after_dispute()
+
+    def _resume_after_dispute(self) -> None:
+        self._disputes.end()
+        self._run(_sending(None))
 
     def _equivocation(self, first: Signed, second: Signed) -> ProtocolError:
         slot = first.body.slot

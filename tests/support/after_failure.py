@@ -41,8 +41,11 @@ def assert_stopped(node: Any, where: str, *, ahead: int = 1) -> None:
 
 
 def failed_round(error: BaseException | None) -> int | None:
-    """The round whose check failed. None: no peer's fault, or found whenever a second version of an echo comes."""
-    if not isinstance(error, PeerFault) or error.check.endswith(".echo"):
+    """The round whose check failed. None: no peer's fault, or found whenever a second version comes.
+
+    That is so for echoes, and for signing from stock, whose rounds have none.
+    """
+    if not isinstance(error, PeerFault) or re.search(r"\.echo$|^sign\.r\d+\.msg$", error.check):
         return None
     if ".abort-" in error.check:
         return _IDENTIFICATION

@@ -8,7 +8,19 @@ from typing import Final
 
 from tss.cggmp24.presignature import ENTROPY_BYTES, Presignature, PresignaturePublic, State
 from tss.ecdsa import digest_to_scalar, normalise, recover, recovery_id, verify
-from tss.effects import Echo, Protocol, Receive, Send, SendDurably, SessionContext
+from tss.effects import (
+    Compare,
+    Dispute,
+    Echo,
+    Protocol,
+    PublicContext,
+    Recall,
+    Receive,
+    Send,
+    SendDurably,
+    SessionContext,
+    Transcript,
+)
 from tss.encoding import Bytes, Integer, ListOf, NoValue, Schema, Tuple, Value, decode
 from tss.envelope import SIGNED_SCHEMA, Kind, PartyId, decode_body, verify_signature
 from tss.errors import (
@@ -18,16 +30,20 @@ from tss.errors import (
     Degenerate,
     InternalError,
     OutOfDomain,
+    PeerFault,
     SchemaViolation,
     SessionMismatch,
     blaming,
 )
+from tss.evidence import Evidence
 from tss.groups import Point
 from tss.hd import check_path, derive
 from tss.params import Suite
 from tss.transcript import hash_commit, low_bits, xof
 
 KIND: Final = "sign"
+SIGMA_ROUND: Final = 4
+"""Of full signing: it follows those of presigning."""
 DIGEST_BYTES: Final = 32
 
 
@@ -78,6 +94,8 @@ class Terms:
     r: int
     tau: int
     X_c: Point = field(repr=False)
+    req_preimage: Sequence[Value] = field(default=(), repr=False)
+    """The list whose hash is req."""
 
 
 def tail(
@@ -107,8 +125,9 @@ def terms(
     r = group.x(R) % group.q
     if r == 0:
         raise Degenerate("r is 0")
-    req = hash_commit(proto, "req", public.id, request.digest, tau, entropy)
-    return Terms(req, digest_to_scalar(request.digest, group.q), xi, R, r, tau, X_c)
+    asked: list[Value] = [public.id, request.digest, tau, entropy]
+    req, m = hash_commit(proto, "req", *asked), digest_to_scalar(request.digest, group.q)
+    return Terms(req, m, xi, R, r, tau, X_c, req_preimage=[proto, "req", *asked])
 
 
 def _multiplier(seed: bytes, q: int) -> int:
@@ -151,23 +170,66 @@ def sigma_schema(suite: Suite) -> Schema:
 
 
 def exchange_sigmas(
-    ctx: SessionContext, round_: int, presignature: Presignature, request: SignRequest, at: Terms, e: bytes
+    ctx: SessionContext,
+    round_: int,
+    presignature: Presignature,
+    request: SignRequest,
+    at: Terms,
+    e: bytes,
+    entropies: Sequence[int] = (),
 ) -> Protocol[Signature]:
-    """Send (req, sigma_i), check everybody's, combine."""
+    """Send (req, sigma_i), check everybody's, combine. `entropies`: the rounds without an echo in which they were sent."""
     own = presignature.answer(at.req, e, at.m, at.r, at.xi)
     answered = Answered(presignature.id, at.req)
     yield SendDurably(round_, broadcast=[at.req, own], record=answered)
     said = yield Receive(round_, broadcast=sigma_schema(ctx.suite), echo=Echo.NONE)
-    theirs = [_checked_sigma(ctx, presignature.public, at, j, said[j].broadcast) for j in ctx.others]
+    theirs = []
+    for j in ctx.others:
+        try:
+            sigma_j = yield from _checked_sigma(
+                ctx, presignature.public, at, j, said[j].broadcast, entropies=entropies
+            )
+        except PeerFault as fault:
+            if not entropies:
+                transcript = yield Recall(range(round_ + 1))
+                fault.evidence = _full_signing_evidence(ctx, transcript, at, j, fault)
+            raise
+        theirs.append(sigma_j)
     return combine(ctx.suite, at, request, [own, *theirs])
 
 
+def _full_signing_evidence(
+    ctx: SessionContext, transcript: Transcript, at: Terms, j: PartyId, fault: PeerFault
+) -> bytes:
+    """The run, and what the accused's req is the hash of: nothing else there says tau."""
+    messages = [
+        signed
+        for signed in transcript.messages
+        if signed.body.sender == j or 2 <= signed.body.round < SIGMA_ROUND
+    ]
+    return Evidence.collect(
+        proto=ctx.suite.proto,
+        sid_preimages=(transcript.preimage, at.req_preimage),
+        accused=j,
+        check=fault.check,
+        messages=messages,
+    ).encode()
+
+
 def _checked_sigma(
-    ctx: SessionContext, public: PresignaturePublic, at: Terms, j: PartyId, value: list[Value]
-) -> int:
+    ctx: SessionContext,
+    public: PresignaturePublic,
+    at: Terms,
+    j: PartyId,
+    value: list[Value],
+    *,
+    entropies: Sequence[int],
+) -> Protocol[int]:
     req, sigma_j = value
     if req != at.req:
         # Somebody showed two entropies, or a party is confused: this says nothing about sigma_j.
+        if entropies:
+            yield Dispute(entropies)
         raise SessionMismatch(f"party {j.index} signed another request")
     with blaming(j.index, "sign.partial"):
         check_partial(ctx.suite, public, at, j.index, sigma_j)
@@ -218,7 +280,7 @@ def _stock_two(
         )
         e_other, value = accepted[other].broadcast
         at = terms(suite, public, request, tau, X_c, {owner.index: e_owner, other.index: e_other})
-        theirs = _checked_sigma(ctx, public, at, other, value)
+        theirs = yield from _checked_sigma(ctx, public, at, other, value, entropies=(0,))
         own = presignature.answer(at.req, e_me, at.m, at.r, at.xi)
         yield SendDurably(1, broadcast=[at.req, own], record=Answered(presignature.id, at.req))
         return combine(suite, at, request, [own, theirs])
@@ -226,7 +288,8 @@ def _stock_two(
     own = presignature.answer(at.req, e_me, at.m, at.r, at.xi)
     yield SendDurably(0, broadcast=[e_me, [at.req, own]], record=Answered(presignature.id, at.req))
     said = yield Receive(1, broadcast=sigma_schema(suite), echo=Echo.NONE)
-    return combine(suite, at, request, [own, _checked_sigma(ctx, public, at, owner, said[owner].broadcast)])
+    theirs = yield from _checked_sigma(ctx, public, at, owner, said[owner].broadcast, entropies=(0,))
+    return combine(suite, at, request, [own, theirs])
 
 
 def _stock_many(
@@ -250,18 +313,20 @@ def _stock_many(
         shows = yield Receive(
             1, broadcast=ListOf(SIGNED_SCHEMA, len(responders)), echo=Echo.NONE, senders=(owner,)
         )
-        e = _shown_entropies(ctx, owner, responders, shows[owner].broadcast)
+        shown = shows[owner].broadcast
+        e = shown_entropies(ctx, owner, responders, shown)
         if e[ctx.me.index] != e_me:
             raise SessionMismatch("the owner shows an acceptance that this party did not send")
+        yield Compare(shown)
     at = terms(ctx.suite, presignature.public, request, tau, X_c, {**e, owner.index: e_owner})
-    return (yield from exchange_sigmas(ctx, 2, presignature, request, at, e_me))
+    return (yield from exchange_sigmas(ctx, 2, presignature, request, at, e_me, entropies=(0, 1)))
 
 
 _ACCEPTANCE: Final = Tuple(Bytes(ENTROPY_BYTES), NoValue())
 
 
-def _shown_entropies(
-    ctx: SessionContext, owner: PartyId, responders: Sequence[PartyId], shown: Sequence[list[bytes]]
+def shown_entropies(
+    ctx: PublicContext, owner: PartyId, responders: Sequence[PartyId], shown: Sequence[list[bytes]]
 ) -> dict[int, bytes]:
     """e_j of every responder from the signed acceptances that the owner shows. Blames the owner for a bad show."""
     e: dict[int, bytes] = {}
