@@ -15,11 +15,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-import gmpy2
-
 from participant.committee import Committee
 from participant.identity import NodeKeys
+from participant.node.following import STEPS
 from participant.node.persistence import public_of
+from participant.node.workers import free_the_lock_in_powers
 from participant.store import NewAux, NewShare, NewState, Store
 from tss.cggmp24 import aux_info, keygen
 from tss.cggmp24.completion import Certificate
@@ -35,7 +35,6 @@ from tss.session import Member, Outgoing, Runtime, Session, SessionStarted, Setu
 
 PROPOSAL_SECONDS: Final = 3600
 
-PHASES: Final = ("r0", "r1", "r2", "r3", "done", "ended")
 WORDS: Final = ("agreeing", "round 1", "round 2", "round 3", "confirming", "done")
 
 Report = Callable[[int, int, str, str], None]
@@ -54,11 +53,6 @@ class LocalMember:
 @contextmanager
 def arithmetic() -> Iterator[ThreadPoolExecutor]:
     """Threads for the sessions' computations, one a core."""
-
-    def free_the_lock_in_powers() -> None:
-        # gmpy2 keeps the interpreter's lock unless its context, which is the thread's, says otherwise.
-        gmpy2.get_context().allow_release_gil = True
-
     with ThreadPoolExecutor(os.cpu_count() or 1, initializer=free_the_lock_in_powers) as pool:
         try:
             yield pool
@@ -227,12 +221,12 @@ class _Relay:
         slowest = min(self._steps.values())
         left = sum(not future.done() for futures in self._running.values() for future in futures)
         detail = f"{left} computations left" if left else ""
-        self._report(sum(self._steps.values()), (len(PHASES) - 1) * len(self._steps), WORDS[slowest], detail)
+        self._report(sum(self._steps.values()), (len(STEPS) - 1) * len(self._steps), WORDS[slowest], detail)
 
 
 def _step(session: Session) -> int:
     """The place of a session's phase; 0 while it computes."""
     if session.finished:
-        return len(PHASES) - 1
+        return len(STEPS) - 1
     name = session.phase.partition(".")[2].partition(".")[0]
-    return PHASES.index(name) if name in PHASES else 0
+    return STEPS.index(name) if name in STEPS else 0

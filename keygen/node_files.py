@@ -20,7 +20,7 @@ import click
 
 from participant.files import sync_directory
 from participant.identity import Card, NodeKeys
-from participant.sealing import KeyFileWrapper, KeyWrapper, PasswordWrapper
+from participant.sealing import KeyFileWrapper, wrapper_from
 from participant.store import Store, StoreMissing
 
 STORE: Final = "store.db"
@@ -65,7 +65,7 @@ class NodeFiles:
             raise StoreMissing(
                 f"there is no store at {self.store}: name a node's directory, or make one with mpc-keygen identity DIR"
             )
-        return Store.open(self.store, self._wrapper())
+        return Store.open(self.store, wrapper_from(self.password_file, self.seal_key))
 
     def make(self, keys: NodeKeys | None = None) -> Card:
         """Make whatever of store, sealing key, identity and card is missing; the card.
@@ -79,7 +79,7 @@ class NodeFiles:
         else:
             if self.password_file is None and not self.seal_key.exists():
                 KeyFileWrapper.create_file(self.seal_key)
-            store = Store.create(self.store, self._wrapper())
+            store = Store.create(self.store, wrapper_from(self.password_file, self.seal_key))
         with store:
             if not store.has_identity():
                 store.put_identity(keys or NodeKeys.generate())
@@ -95,11 +95,6 @@ class NodeFiles:
             os.fsync(file.fileno())
         partial.replace(self.card)
         sync_directory(self.card.parent)
-
-    def _wrapper(self) -> KeyWrapper:
-        if self.password_file is not None:
-            return PasswordWrapper.from_file(self.password_file)
-        return KeyFileWrapper.from_file(self.seal_key)
 
 
 def password_option(command: F) -> F:

@@ -277,6 +277,13 @@ def _decode_wrapped(wrapped: bytes, schema: Tuple, form: str) -> list[Value]:
     return fields
 
 
+def wrapper_from(password_file: Path | None, key_file: Path) -> KeyWrapper:
+    """What opens a store: the password in a file where one is named, else a key file. Raises SecretFileError."""
+    if password_file is not None:
+        return PasswordWrapper.from_file(password_file)
+    return KeyFileWrapper.from_file(key_file)
+
+
 def wrap_place(store_id: bytes, number: int) -> bytes:
     """The associated data of data key `number` of a store."""
     return encode([_WRAP_TAG, store_id, number])

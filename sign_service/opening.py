@@ -15,7 +15,7 @@ from participant.files import read_private
 from participant.identity import NodeKeys
 from participant.node import config as node_config
 from participant.node.api import NodeApi
-from participant.sealing import KeyFileWrapper, KeyWrapper, PasswordWrapper, WrongSealingKey
+from participant.sealing import WrongSealingKey, wrapper_from
 from participant.sharefile import ShareEntry, ShareFileMissing, read_share_file
 from participant.store import Store, StoreMissing
 from sign_service.settings import ServiceSettings
@@ -24,13 +24,6 @@ from tss.params import Suite
 EXIT_FILES = 3
 
 _log = get_logger(__name__)
-
-
-def wrapper_of(settings: ServiceSettings) -> KeyWrapper:
-    """What opens the store. Raises SecretFileError."""
-    if settings.store.password_file is not None:
-        return PasswordWrapper.from_file(settings.store.password_file)
-    return KeyFileWrapper.from_file(settings.store.sealing_key)
 
 
 def open_store(settings: ServiceSettings) -> Store:
@@ -43,7 +36,7 @@ def open_store(settings: ServiceSettings) -> Store:
             "store.path"
         )
     try:
-        store = Store.open(path, wrapper_of(settings))
+        store = Store.open(path, wrapper_from(settings.store.password_file, settings.store.sealing_key))
     except WrongSealingKey as error:
         key = settings.store.password_file or settings.store.sealing_key
         raise WrongSealingKey(f"the store {path} does not open with {key}: {error}") from None

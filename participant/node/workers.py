@@ -36,8 +36,8 @@ class Urgency(IntEnum):
     STOP = 3
 
 
-def _free_the_lock_in_powers() -> None:
-    """Gmpy2 keeps the interpreter's lock unless its context, which is the thread's, says otherwise."""
+def free_the_lock_in_powers() -> None:
+    """For a thread that computes: gmpy2 keeps the interpreter's lock unless its context, the thread's, says otherwise."""
     gmpy2.get_context().allow_release_gil = True
 
 
@@ -46,7 +46,7 @@ class Workers:
 
     def __init__(self, threads: int = 0) -> None:
         """`threads` for jobs; 0 = one a core."""
-        self._steps = ThreadPoolExecutor(STEP_THREADS, "step", initializer=_free_the_lock_in_powers)
+        self._steps = ThreadPoolExecutor(STEP_THREADS, "step", initializer=free_the_lock_in_powers)
         self._queue: queue.PriorityQueue[tuple[int, int, Job | None, Future[Any]]] = queue.PriorityQueue()
         self._numbers = count()
         self._closed = False
@@ -77,7 +77,7 @@ class Workers:
         return asyncio.gather(*map(asyncio.wrap_future, futures))
 
     def _work(self) -> None:
-        _free_the_lock_in_powers()
+        free_the_lock_in_powers()
         while True:
             _, _, job, future = self._queue.get()
             if job is None:
