@@ -31,7 +31,7 @@ class Pair:
 
 
 class DevelopmentAuthority:
-    """Signs certificates for servers and clients of one development setting."""
+    """Signs certificates for the servers of one development setting."""
 
     def __init__(self) -> None:
         self._key = ec.generate_private_key(ec.SECP256R1())
@@ -54,23 +54,14 @@ class DevelopmentAuthority:
 
     def issue_server(self, directory: Path, hosts: list[str]) -> Pair:
         """`server.pem` and `server.key` (mode 0600) for these DNS names and addresses, the first as common name."""
-        return self._issue(directory, "server", hosts[0], hosts, ExtendedKeyUsageOID.SERVER_AUTH)
-
-    def issue_client(self, directory: Path, name: str) -> Pair:
-        """`client.pem` and `client.key` (mode 0600) for a caller of this name."""
-        return self._issue(directory, "client", name, [name], ExtendedKeyUsageOID.CLIENT_AUTH)
-
-    def _issue(
-        self, directory: Path, file: str, common_name: str, names: list[str], usage: x509.ObjectIdentifier
-    ) -> Pair:
         key = ec.generate_private_key(ec.SECP256R1())
         builder = (
-            self._builder(_name(common_name), key.public_key())
+            self._builder(_name(hosts[0]), key.public_key())
             .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
-            .add_extension(x509.SubjectAlternativeName([_general(name) for name in names]), critical=False)
-            .add_extension(x509.ExtendedKeyUsage([usage]), critical=False)
+            .add_extension(x509.SubjectAlternativeName([_general(name) for name in hosts]), critical=False)
+            .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
         )
-        pair = Pair(directory / f"{file}.pem", directory / f"{file}.key")
+        pair = Pair(directory / "server.pem", directory / "server.key")
         pair.certificate.write_bytes(self._sign(builder))
         encoded = key.private_bytes(
             serialization.Encoding.PEM,
