@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Sequence
 from contextlib import aclosing
@@ -51,7 +52,7 @@ from tss.envelope import PartyId
 T = TypeVar("T")
 
 
-class Operations:
+class Operations(ABC):
     """The facade. `Node` makes the parts and keeps them going."""
 
     _config: NodeConfig
@@ -73,17 +74,17 @@ class Operations:
     _started_at: float
     _running: bool
 
-    def _membership(self, committee_id: bytes | None) -> Membership:
-        raise NotImplementedError
+    @abstractmethod
+    def _membership(self, committee_id: bytes | None) -> Membership: ...
 
-    def _join(self, committee: Committee) -> Membership:
-        raise NotImplementedError
+    @abstractmethod
+    def _join(self, committee: Committee) -> Membership: ...
 
-    def _refresh(self, committee_id: bytes) -> None:
-        raise NotImplementedError
+    @abstractmethod
+    def _refresh(self, committee_id: bytes) -> None: ...
 
-    def _reachable(self) -> bool | None:
-        raise NotImplementedError
+    @abstractmethod
+    def _reachable(self) -> bool | None: ...
 
     # Accounts
 
