@@ -148,6 +148,29 @@ def test_smallest_and_largest_ciphertexts():
         assert SECRET.extract_nonce(C) == nonce
 
 
+@pytest.mark.attack("B8")
+def test_ten_thousand_numbers_are_ciphertexts_or_out_of_domain():
+    """Whatever is taken can be used: nothing else is ever raised, and what comes out is a ciphertext again."""
+    rng = SeededRng("numbers")
+    special = [0, 1, N, N * N, P, SECRET.q_, PUBLIC.enc(7, 5)]
+    taken = 0
+    for number in range(10_000):
+        drawn = int.from_bytes(rng(1 + number % 90), "big")
+        base = special[drawn % len(special)]
+        C = (drawn, -drawn, base + drawn % 3 - 1, base * drawn, base - drawn, N * N - drawn)[number % 6]
+        try:
+            PUBLIC.check_ciphertext(C, "C")
+        except OutOfDomain:
+            with pytest.raises(OutOfDomain):
+                SECRET.dec(C)
+            continue
+        taken += 1
+        assert 0 < C < N * N
+        PUBLIC.check_ciphertext(PUBLIC.oplus(PUBLIC.otimes(-3, C), PUBLIC.ominus(C, C)), "C")
+        assert abs(SECRET.dec(C)) <= N // 2
+    assert 2_000 < taken < 9_000
+
+
 @pytest.mark.parametrize("value", [0, N, -1, N + 1, P, N - P], ids=["0", "N", "-1", "N+1", "p", "N-p"])
 def test_not_a_nonce(value):
     with pytest.raises(OutOfDomain, match="z2"):
@@ -178,6 +201,13 @@ def test_modulus_size_is_exact(modulus, reason):
         PaillierPublic(modulus).check(TESTING_TINY)
     with pytest.raises(BadModulusSize, match=r"N\^"):
         check_modulus(modulus, TESTING_TINY, "N^")
+
+
+@pytest.mark.attack("B7")
+@pytest.mark.parametrize("bits", [2048, 3071, 3073, 8192])
+def test_moduli_of_other_sizes_than_the_full_one(bits):
+    with pytest.raises(BadModulusSize, match=f"{bits} bits"):
+        check_modulus(mpz(3) << (bits - 2) | 1, LEVEL_128, "N")
 
 
 def test_modulus_of_its_level_passes():

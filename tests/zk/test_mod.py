@@ -25,7 +25,8 @@ from zk_cases import (
 from zk_naive import jacobi, unit
 
 from tss.errors import ProofInvalid
-from tss.params import Suite
+from tss.params import CGGMP24_SECP256K1, Suite
+from tss.zk import mod
 
 KEY, _, _, _ = keys(TINY)
 N, P, Q_ = int(KEY.public.N), int(KEY.p), int(KEY.q_)
@@ -85,6 +86,16 @@ class TestModulus:
         """A prime = 3 mod 4 passes every equation."""
         single = case("mod", factors=[(prime(320, 3, 4), 1)])
         assert_only(single, forge(single), "N composite")
+
+    @pytest.mark.attack("B3")
+    def test_a_prime_of_full_size(self) -> None:
+        """The 3072-bit prime of RFC 3526: refused before anything of the proof is looked at."""
+        with gmpy2.context(precision=4000):
+            pi = int(gmpy2.floor(gmpy2.const_pi() * 2**2942))
+        N_prime = 2**3072 - 2**3008 - 1 + 2**64 * (pi + 1690314)
+        assert N_prime.bit_length() == 3072
+        single = Case("mod", CGGMP24_SECP256K1, mod.Statement(gmpy2.mpz(N_prime)), {})
+        assert_rejected(single, [2, [[1, 0, 0, 1]] * 128], "N composite")
 
     def test_a_factor_1_mod_4(self) -> None:
         """Half of the squares modulo such a prime have no fourth root."""
