@@ -195,6 +195,11 @@ CHECKS = [
 ]  # fmt: skip
 
 
+@pytest.mark.attack("A4")
+@pytest.mark.attack("C1")
+@pytest.mark.attack("C4")
+@pytest.mark.attack("C5")
+@pytest.mark.attack("C7")
 @pytest.mark.parametrize("cheat", [*MESSAGES, *CHECKS], ids=lambda cheat: cheat.id)
 def test_every_lie_is_caught(cheat: Cheat) -> None:
     outcomes = assert_caught(cheat, CHEATER, partial(run_keygen, N, T))
@@ -223,6 +228,7 @@ def test_two_versions_of_a_broadcast(round_: int, change: Any) -> None:
         assert not durable(outcomes[index])
 
 
+@pytest.mark.attack("C11")
 def test_two_versions_of_the_reveal() -> None:
     """V lets only one of them pass: who gets the other sees it without an echo, and the rest is told."""
     outcomes = run_keygen(

@@ -229,6 +229,10 @@ MESSAGES = [
 ]
 
 
+@pytest.mark.attack("A4")
+@pytest.mark.attack("B5")
+@pytest.mark.attack("B8")
+@pytest.mark.attack("C1")
 @pytest.mark.parametrize("cheat", [*MESSAGES, *ROUND_1], ids=lambda cheat: cheat.id)
 def test_every_lie_is_caught(cheat: Cheat) -> None:
     assert_caught(cheat, CHEATER, run)

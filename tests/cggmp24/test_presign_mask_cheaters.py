@@ -265,6 +265,11 @@ ROUND_2 = [
 ]  # fmt: skip
 
 
+@pytest.mark.attack("A4")
+@pytest.mark.attack("B5")
+@pytest.mark.attack("B8")
+@pytest.mark.attack("C1")
+@pytest.mark.attack("D15")
 @pytest.mark.parametrize("cheat", ROUND_2, ids=lambda cheat: cheat.id)
 def test_every_lie_is_caught(cheat: Cheat) -> None:
     assert_caught(cheat, CHEATER, run)

@@ -79,6 +79,8 @@ ROUND_3 = [
 ]  # fmt: skip
 
 
+@pytest.mark.attack("A4")
+@pytest.mark.attack("C1")
 @pytest.mark.parametrize("cheat", ROUND_3, ids=lambda cheat: cheat.id)
 def test_every_lie_is_caught(cheat: Cheat) -> None:
     assert_caught(cheat, CHEATER, run)
@@ -130,7 +132,7 @@ class TestBugsOfOurs:
             def open_masks(self, item: Item, received: Any) -> Any:
                 for step in (
                     lambda: self.check_round3(item, 0, holder(1), [1, G, G, [G, G, G, 1, 1]]),
-                    lambda: self.finish(item, [1], ()),
+                    lambda: self.finish(item, 0, {}, Transcript((), ())),
                 ):
                     with pytest.raises(InternalError) as caught:
                         step()
