@@ -6,11 +6,13 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, Final
 
+from participant.node.cases import encode_run
 from participant.node.plan import Plan
 from participant.store import Certificate as StoredCertificate
-from participant.store import NewAux, NewShare, NewState, Pending, Store
+from participant.store import Kept, NewAux, NewShare, NewState, Pending, Store
 from tss.cggmp24.completion import DONE_ROUND, Certificate, check_certificate
 from tss.cggmp24.completion import NewState as RunState
+from tss.cggmp24.identify import AbortMessage, Begun
 from tss.cggmp24.sign import Answered
 from tss.effects import Durable
 from tss.encoding import Bytes, NoValue, Text, Tuple, decode, encode
@@ -69,6 +71,8 @@ class Persistence:
         self._plan = plan
         self._activated = activated
         self._sid: bytes | None = None
+        self.identifying = False
+        """Whether the session has turned to finding out who cheated."""
 
     def __call__(self, record: object) -> Any:
         """Make one record durable."""
@@ -82,10 +86,27 @@ class Persistence:
             case Durable(record=Answered(presignature_id=presignature_id, req=req), envelope=envelope):
                 audit = replace(plan.audit, session=self._sid)
                 store.answers.put(presignature_id, req, envelope, audit, sid=self._sid)
+            case Begun():
+                self._block(record)
+            case Durable(record=AbortMessage(sid=sid), envelope=envelope):
+                with store.transaction():
+                    store.sessions.keep(sid, Kept.ABORT, envelope)
+                    store.blocked.add_opening(sid, plan.setup.me.index, envelope)
             case Certificate(sid=sid, envelopes=envelopes):
                 self._activated(store.sessions.activate(sid, list(envelopes)))
             case _:
                 raise InternalError(f"a record of type {type(record).__name__} has no place in the store")
+
+    def _block(self, begun: Begun) -> None:
+        plan = self._plan
+        self._store.blocked.block(
+            begun.sid,
+            plan.membership.committee_id,
+            begun.signers,
+            encode_run(plan.setup.suite, begun),
+            f"presigning gave no usable {begun.case}: somebody in this set cheated, and it is being found out who",
+        )
+        self.identifying = True
 
     def _put_pending(self, state: RunState, envelope: bytes) -> None:
         plan = self._plan

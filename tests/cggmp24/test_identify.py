@@ -3,22 +3,28 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import pytest
 from cggmp24_cheating import changed, durable, reports
 from presign_cheating import ALL, CHEATER, KEY, REQUEST, SIGNERS, G, Q, cheating, run
 from session_testing import says
+from tss_testing import SeededRng
 
 from tss.cggmp24 import identify, presign
 from tss.cggmp24.presign import Item, Mask, Presigning
-from tss.envelope import PartyId, holder
+from tss.cggmp24.presignature import Presignature, State
+from tss.effects import Durable
+from tss.envelope import Kind, PartyId, holder
 from tss.errors import (
     BadDecommit,
     OutOfDomain,
     PeerFault,
+    PresignatureSpent,
     ProofInvalid,
     SchemaViolation,
+    SessionClosed,
     Timeout,
     Unattributable,
 )
@@ -91,8 +97,53 @@ def test_in_full_signing_no_sigma_is_made() -> None:
     outcomes = SIGNERS.full_sign(REQUEST, programs={CHEATER: program}, drop=reports)
     outcomes.assert_blamed(CHEATER, ProofInvalid, by=ALL)
     for node in outcomes.honest:
-        assert not durable(node)
+        assert [type(record) for record in durable(node)] == [identify.AbortMessage]
         assert not [body for body in node.bodies() if body.round == 4]
+
+
+@pytest.mark.attack("D9")
+def test_the_batch_is_destroyed_before_anything_is_opened() -> None:
+    """What the batch had made is gone, and what blocks the set is durable, before this party's message of the round."""
+    made: dict[int, Presignature] = {}
+    begun: dict[int, identify.Begun] = {}
+
+    class Lies(LiesInDelta):
+        """In the second item only."""
+
+        def open_masks(self, item: Item, received: Any) -> list[Any]:
+            honest = item.isid == self.public.isid(0)
+            return (
+                Presigning.open_masks(self, item, received) if honest else super().open_masks(item, received)
+            )
+
+    class Watched(Presigning):
+        def finish(self, *args: Any) -> Presignature:
+            made[self.ctx.me.index] = super().finish(*args)
+            return made[self.ctx.me.index]
+
+    def persist(me: int, record: object) -> None:
+        if isinstance(record, identify.Begun):
+            assert made[me].state is State.DESTROYED
+            begun[me] = record
+        elif isinstance(record, Durable):
+            assert me in begun
+
+    programs = {CHEATER: cheating(Lies, 2), **{j: cheating(Watched, 2) for j in ALL}}
+    outcomes = SIGNERS.presign(
+        batch=2, programs=programs, persist={j: partial(persist, j) for j in ALL}, drop=reports
+    )
+    for j in ALL:
+        error = outcomes[j].error
+        assert isinstance(error, ProofInvalid)
+        assert error.peer == CHEATER
+        with pytest.raises(PresignatureSpent):
+            made[j].promise(REQUEST.digest, (), 0, SeededRng(1))
+        with pytest.raises(SessionClosed):
+            outcomes[j].session.receive(b"")
+        case = begun[j]
+        assert (case.signers, case.case, case.k) == ((1, 2, 3), "delta", 1)
+        said = [(signed.body.round, signed.body.kind) for signed in case.transcript.messages]
+        assert sorted(said) == sorted([(r, Kind.MSG) for r in (1, 2, 3)] * 3 + [(3, Kind.ECHO)] * 3)
 
 
 def says5(place: int, new: Any) -> Any:

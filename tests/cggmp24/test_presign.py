@@ -21,6 +21,7 @@ from tss.cggmp24.sign import SignRequest
 from tss.effects import SessionContext
 from tss.envelope import Kind, holder
 from tss.errors import BadSignerSet, CallerError, Degenerate, InternalError, Timeout
+from tss.session import session_id
 from tss.transcript import Context
 from tss.vss import lagrange
 
@@ -112,16 +113,20 @@ def test_without_the_trapdoor_of_ones_own_ring_pedersen() -> None:
 
 
 def test_the_record_keeps_what_the_others_signed() -> None:
-    """Rounds 2 and 3 of every other signer, once a batch: evidence for a bad partial signature later."""
+    """Rounds 2 and 3 of every signer and the echoes, once a batch: evidence for a bad partial signature (3.3)."""
     signers = Signers()
     outcomes = signers.presign(batch=2)
-    for j, (first, second) in outcomes.results().items():
-        assert first.transcript is not None
-        assert first.transcript == second.transcript
+    for first, second in outcomes.results().values():
+        assert first.transcript is second.transcript
+        assert session_id(first.transcript.preimage) == first.public.sid
         kept = [
-            (signed.body.sender.index, signed.body.round, signed.body.kind) for signed in first.transcript
+            (signed.body.sender.index, signed.body.round, signed.body.kind)
+            for signed in first.transcript.messages
         ]
-        assert sorted(kept) == sorted((i, r, Kind.MSG) for i in signers.S if i != j for r in (2, 3))
+        expected = [(i, r, Kind.MSG) for i in signers.S for r in (2, 3)] + [
+            (i, 3, Kind.ECHO) for i in signers.S
+        ]
+        assert sorted(kept) == sorted(expected)
 
 
 @pytest.fixture(scope="module")

@@ -28,6 +28,7 @@ from session_testing import says
 from tss_testing import TINY
 
 from tss.cggmp24.presign import Item, Presigning
+from tss.effects import Transcript
 from tss.envelope import holder
 from tss.errors import (
     BadPoint,

@@ -10,6 +10,7 @@ import re
 from typing import Any
 
 from tss.cggmp24.completion import DONE_ROUND
+from tss.cggmp24.identify import AbortMessage
 from tss.effects import Durable
 from tss.envelope import Kind, Sealed, decode_body, unpack
 from tss.errors import PeerFault
@@ -37,7 +38,8 @@ def assert_stopped(node: Any, where: str, *, ahead: int = 1) -> None:
     rounds = [round_ for kind, round_ in said if kind in (Kind.MSG, Kind.DONE)]
     assert all(round_ <= found + ahead for round_ in rounds), f"went on to round {max(rounds)}; {where}"
     if node.session.setup.kind in _NEW_STATE and found < DONE_ROUND:
-        assert not any(isinstance(record, Durable) for record in node.records), f"stored new state; {where}"
+        stored = [record.record for record in node.records if isinstance(record, Durable)]
+        assert all(isinstance(record, AbortMessage) for record in stored), f"stored new state; {where}"
 
 
 def failed_round(error: BaseException | None) -> int | None:

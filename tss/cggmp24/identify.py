@@ -8,6 +8,7 @@ those who cheated at least one is.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Final, NoReturn
 
@@ -15,7 +16,16 @@ from gmpy2 import mpz
 
 from tss.cggmp24 import presign_checks
 from tss.cggmp24.identify_checks import ROUND, Case, Opened, check_dec, check_mask, check_openings, receive
-from tss.effects import Compute, Progress, Protocol, Received, Send
+from tss.effects import (
+    Compute,
+    Persist,
+    Progress,
+    Protocol,
+    Recall,
+    Received,
+    SendDurably,
+    Transcript,
+)
 from tss.encoding import Value
 from tss.envelope import PartyId
 from tss.errors import PeerFault, Unattributable
@@ -28,6 +38,28 @@ DELTA: Final = presign_checks.DELTA
 CHI: Final = presign_checks.CHI
 
 
+@dataclass(frozen=True)
+class Begun:
+    """Durable before this party opens anything: this signer set does not work together until it is known who cheated."""
+
+    sid: bytes
+    signers: tuple[int, ...]
+    """S, ascending evaluation points."""
+    case: str
+    """DELTA or CHI."""
+    k: int
+    """Which item of the batch."""
+    transcript: Transcript
+    """Rounds 1 to 3: with everybody's abort message it is all that a third party needs."""
+
+
+@dataclass(frozen=True)
+class AbortMessage:
+    """Durable together with this party's message of the identification, which is sent again to whoever lacks it."""
+
+    sid: bytes
+
+
 def identify(
     run: Presigning, item: Item, case: Case, received: Mapping[PartyId, Received]
 ) -> Protocol[NoReturn]:
@@ -37,6 +69,8 @@ def identify(
     be blamed.
     """
     ctx = run.ctx
+    transcript = yield Recall((1, 2, 3))
+    yield Persist(Begun(ctx.sid, tuple(run.S), case.name, case.k, transcript))
     yield Progress(f"presign: failed {case.name}, finding out who is at fault")
     own = {j: item.masks[j].ciphertexts() for j in ctx.others}
     # What the others sent to this party stands for their openings: it matched the hashes of round 2.
@@ -49,7 +83,7 @@ def identify(
         ]
     )
     mine = [case.k, [own[j] for j in ctx.others], psi_star, psi_dec]
-    yield Send(ROUND, broadcast=mine)
+    yield SendDurably(ROUND, broadcast=mine, record=AbortMessage(ctx.sid))
     said = yield receive(run.suite, len(run.S))
     values: dict[PartyId, list[Value]] = {j: said[j].broadcast for j in ctx.others}
     # 4.2, steps i and ii

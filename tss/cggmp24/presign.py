@@ -6,7 +6,7 @@ Sign convention, everywhere: `y[j]` is the mask that *this* party draws for reci
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Final
@@ -25,9 +25,9 @@ from tss.cggmp24.presign_checks import (
     check_told2,
     rounds,
 )
-from tss.cggmp24.presignature import ENTROPY_BYTES, Presignature, PresignaturePublic
+from tss.cggmp24.presignature import ENTROPY_BYTES, Batch, Presignature, public_record
 from tss.cggmp24.sign import Signature, SignRequest, exchange_sigmas, terms
-from tss.effects import Compute, Progress, Protocol, Received, Send, SessionContext
+from tss.effects import Compute, Progress, Protocol, Recall, Received, Send, SessionContext, Transcript
 from tss.encoding import Value
 from tss.envelope import PartyId
 from tss.errors import (
@@ -282,33 +282,26 @@ class Presigning:
             raise InternalError("round 3 is checked before Gamma is known")
         check_said3(self.public, k_, j, item.round1[j], item.Gamma, broadcast)
 
-    def failed(self, item: Item, deltas: list[int]) -> str | None:
-        """Which of the output conditions (a) and (b) does not hold; `deltas` of this party and the others."""
-        parties = (self.ctx.me, *self.ctx.others)
-        values = [[delta, item.Delta_j[j], item.S_j[j]] for j, delta in zip(parties, deltas, strict=True)]
-        return presign_checks.failed(self.public, values)
+    def failed(self, sums: Mapping[PartyId, Sequence[Value]]) -> str | None:
+        """Which of the output conditions (a) and (b) does not hold. `sums`: [delta, Delta, S] of all."""
+        return presign_checks.failed(self.public, list(sums.values()))
 
-    def finish(self, item: Item, deltas: list[int], transcript: tuple[Received, ...]) -> Presignature:
-        """The output condition (c) and the record, once (a) and (b) hold."""
+    def finish(
+        self, item: Item, k_: int, sums: Mapping[PartyId, Sequence[Value]], transcript: Transcript
+    ) -> Presignature:
+        """The output condition (c) and the record, once (a) and (b) hold. `sums`: [delta, Delta, S] of all."""
         group, q, share = self.group, self.group.q, self.share
         if item.Gamma is None:
             raise InternalError("a presignature is finished before Gamma is known")
-        delta = sum(deltas) % q
-        if delta == 0:
-            raise Degenerate("delta is 0")
+        batch = Batch(
+            share.key_id, share.share_epoch, self.aux.aux_id, self.owner.index, tuple(self.S), share.X
+        )
+        public, delta = public_record(self.ctx, batch, k_, item.Gamma, sums)
         inverse = pow(delta, -1, q)
-        public = PresignaturePublic(
-            id=self.ctx.hc("presig-id", item.isid), sid=self.ctx.sid,
-            key_id=share.key_id, share_epoch=share.share_epoch, aux_id=self.aux.aux_id,
-            owner=self.owner.index, signers=tuple(self.S), X=share.X, Gamma=item.Gamma,
-            Delta={j.index: inverse * point for j, point in item.Delta_j.items()},
-            S={j.index: inverse * point for j, point in item.S_j.items()},
-        )  # fmt: skip
         k, chi = item.k * inverse % q, int(item.chi * inverse % q)
         if group.mul_secret(k, item.Gamma) != public.Delta[share.me]:
             raise InternalError("k~_i*Gamma is not Delta~_i")
-        signed = tuple(r.signed_broadcast for r in transcript if r.signed_broadcast is not None)
-        return Presignature(self.suite, share.me, public, k, chi, signed)
+        return Presignature(self.suite, share.me, public, k, chi, transcript)
 
 
 def presign(
@@ -403,18 +396,19 @@ def _rounds(
     yield Compute([partial(run.check_round3, items[k], k, j, r3[j].broadcast[0][k]) for k, j in pairs])
 
     # Output
-    transcript = (*r2.values(), *r3.values())
+    transcript = yield Recall((2, 3))
     presignatures: list[Presignature] = []
     for k, item in enumerate(items):
+        delta = {ctx.me: opened[k][0], **{j: r3[j].broadcast[0][k][0] for j in others}}
         for j in others:
             item.Delta_j[j], item.S_j[j] = r3[j].broadcast[0][k][1:3]
-        deltas = [opened[k][0], *(r3[j].broadcast[0][k][0] for j in others)]
-        failed = run.failed(item, deltas)
+        sums = {j: [delta[j], item.Delta_j[j], item.S_j[j]] for j in delta}
+        failed = run.failed(sums)
         if failed is not None:
             for made in presignatures:
                 made.destroy()
             yield from identify.identify(run, item, _case(run, item, k, failed, opened[k], r2, r3), r2)
-        presignatures.append(run.finish(item, deltas, transcript))
+        presignatures.append(run.finish(item, k, sums, transcript))
     return presignatures, {} if e is None else {j.index: r3[j].broadcast[1] for j in others}
 
 

@@ -9,11 +9,14 @@ from __future__ import annotations
 
 import enum
 import threading
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from tss.envelope import Signed
-from tss.errors import PresignatureSpent
+from tss.effects import PublicContext, Transcript
+from tss.encoding import Value
+from tss.envelope import PartyId
+from tss.errors import Degenerate, PresignatureSpent
 from tss.groups import Point
 from tss.params import Suite
 from tss.rand import Rng
@@ -62,6 +65,45 @@ class PresignaturePublic:
     """S~_j = delta^-1 * S_j by evaluation point."""
 
 
+@dataclass(frozen=True)
+class Batch:
+    """What the presignatures of one session have in common."""
+
+    key_id: bytes
+    share_epoch: bytes
+    aux_id: bytes
+    owner: int
+    signers: tuple[int, ...]
+    X: Point
+
+
+def public_record(
+    ctx: PublicContext,
+    batch: Batch,
+    k: int,
+    Gamma: Point,
+    sums: Mapping[PartyId, Sequence[Value]],
+) -> tuple[PresignaturePublic, int]:
+    """(the public record, delta) of item k, from Gamma and everybody's [delta, Delta, S] of round 3.
+
+    The output conditions (a) and (b) of protocol.md 3.2 hold. Raises Degenerate when (c) does not.
+    """
+    q = ctx.suite.group.q
+    delta = sum(value[0] for value in sums.values()) % q
+    if delta == 0:
+        raise Degenerate("delta is 0")
+    inverse = pow(delta, -1, q)
+    isid = ctx.hc("item", ctx.sid, k)
+    public = PresignaturePublic(
+        id=ctx.hc("presig-id", isid), sid=ctx.sid,
+        key_id=batch.key_id, share_epoch=batch.share_epoch, aux_id=batch.aux_id,
+        owner=batch.owner, signers=batch.signers, X=batch.X, Gamma=Gamma,
+        Delta={j.index: inverse * value[1] for j, value in sums.items()},
+        S={j.index: inverse * value[2] for j, value in sums.items()},
+    )  # fmt: skip
+    return public, delta
+
+
 class Presignature:
     """One party's presignature. `repr` shows no secret; there is no way to write it to disk."""
 
@@ -72,8 +114,9 @@ class Presignature:
         public: PresignaturePublic,
         k: int,
         chi: int,
-        transcript: tuple[Signed, ...] = (),
+        transcript: Transcript | None = None,
     ) -> None:
+        """`transcript`: of the session that made it, with rounds 2 and 3; shared by all that it made."""
         self.suite = suite
         self.me = me
         self.public = public
