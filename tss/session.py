@@ -14,7 +14,8 @@ echo rounds, and turns every failure into a typed error. It reads no clock: whoe
             out = session.receive(next_envelope())
 
 Legal sequences: `start` once, then any mix of `receive` and (only while `jobs` is not empty) `completed`; `expire` and
-`abort` at any time. What is received before `start` is kept for it. Feeding it anything at all raises only
+`abort` at any time. What is received before `start` is kept for it. A complaint that is received ends the protocol: what
+the jobs at hand give is dropped, and the next `jobs` are the complaint's judging. Feeding it anything at all raises only
 ProtocolError and its kind.
 """
 
@@ -24,6 +25,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, Final
 
+from tss.complaints import Complaint, Complaints
 from tss.control import ABORT_SCHEMA, COMPLAINT_SCHEMA, MAX_CHECK, MAX_REASON, read_acceptance
 from tss.disputes import Disputes
 from tss.echo import SAID_ONCE, EchoRecord, show_payloads, two_versions
@@ -76,6 +78,7 @@ from tss.errors import (
     blaming,
 )
 from tss.evidence import Evidence, messages_in
+from tss.judge.showing import relevant
 from tss.mailbox import Mailbox, SessionKey
 from tss.rounds import read_broadcast
 from tss.setting import Member, Outgoing, Round0, Runtime, SessionStarted, Setup
@@ -108,6 +111,7 @@ class Session:
         self._mail = Mailbox(setup.suite.proto, setup.me, self._identities, setup.ph)
         self._echoes = EchoRounds(setup.suite.proto, setup.kind, setup.me, self.others, self._mail)
         self._disputes = Disputes(self.others, self._mail)
+        self._complaints = Complaints(setup.suite, self._identities)
         self._echo_to_send: EchoRecord | None = None
         self._echo_to_check: Place | None = None
         self._epks: dict[PartyId, bytes] = {}
@@ -146,10 +150,14 @@ class Session:
         if not self.jobs or len(results) != len(self.jobs):
             raise InternalError(f"{len(results)} results for {len(self.jobs)} jobs")
         self.jobs = ()
+        if self._complaints.first is not None:
+            return self._guard(lambda: self._judged(results))
         return self._guard(lambda: self._resume_with_results(results))
 
     def expire(self) -> list[Outgoing]:
         """The deadline of the present phase has passed: end with Timeout, naming the silent parties."""
+        if self._complaints.first is not None:
+            return self._guard(self._end_unproven)
         if self._disputes.round is not None:
             return self._guard(self._resume_after_dispute)
         return self.abort(Timeout((party.index for party in self.waiting_for), self.phase))
@@ -168,6 +176,8 @@ class Session:
         """A stable name of what the session is doing: deadlines restart when it changes."""
         if self.finished:
             return "ended"
+        if self._complaints.first is not None:
+            return f"{self.setup.kind}.complaint"
         if self._generator is None:
             step = "r0"
         elif self._disputes.round is not None:
@@ -216,6 +226,8 @@ class Session:
 
     def _take(self, signed: Signed) -> None:
         kind = signed.body.kind
+        if self._complaints.first is not None and kind in (Kind.ABORT, Kind.SHOW):
+            return
         if kind is Kind.ABORT:
             self._take_abort(signed)
         elif kind is Kind.COMPLAINT:
@@ -250,7 +262,7 @@ class Session:
         self._end(kind(sender.index, f"{code}: {text}"))
 
     def _take_complaint(self, signed: Signed) -> None:
-        """Any complaint ends the run. Two versions of one message in its evidence prove themselves to us as well."""
+        """Any complaint ends the run. Two versions of one message in its evidence prove themselves to us at once."""
         with self._decoding(signed):
             accused, check, evidence = decode(signed.body.payload, COMPLAINT_SCHEMA)
         if self._committed:
@@ -261,8 +273,45 @@ class Session:
             versions = None
         if versions is not None:
             raise self._equivocation(*versions)
-        who = party_from_value(accused).index
-        self._end(AbortedByPeer(signed.body.sender.index, f"complains about party {who}: {check}"))
+        self._complaints.take(Complaint(signed, party_from_value(accused), check, evidence))
+        if self._generator is not None:
+            self._generator.close()
+        if not self.jobs:
+            self._judge_next()
+
+    def _judge_next(self) -> None:
+        scopes = [scope for scope in (self.setup.ph, self.sid) if scope is not None]
+        scopes += [signed.body.sid for signed in self.setup.background]
+        job = self._complaints.next_job(self._preimages(), scopes) if self._started else None
+        if job is None:
+            self._end_unproven()
+        else:
+            self.jobs = [job]
+
+    def _end_unproven(self) -> None:
+        """A complaint that proves nothing: its sender ended the run, and nobody is blamed."""
+        complaint = self._complaints.first
+        if complaint is not None and not self.finished:
+            self._end(AbortedByPeer(complaint.by.index, complaint.reason))
+
+    def _judged(self, results: Sequence[Any | BaseException]) -> None:
+        """What the judge found: who is accused is guilty, or who complained accuses falsely, or nobody is to blame."""
+        complaint = self._complaints.judging
+        if complaint is None:
+            # Of jobs that were under way when the complaint came.
+            self._judge_next()
+            return
+        (verdict,) = results
+        if isinstance(verdict, BaseException):
+            raise InternalError(f"a complaint could not be judged: {type(verdict).__name__}") from verdict
+        if verdict.fault is not None and complaint.accused == self.me:
+            raise InternalError(f"what this party sent fails a check, as a peer shows: {verdict.fault}")
+        if verdict.fault is not None:
+            verdict.fault.evidence = complaint.evidence
+            raise verdict.fault
+        if verdict.cleared:
+            raise self._complaints.false_accusation(self.setup.kind, self._preimages())
+        self._judge_next()
 
     def _take_show(self, signed: Signed) -> None:
         """A peer found echoes that differ: show ours of that round too, and judge what can be judged."""
@@ -315,7 +364,7 @@ class Session:
 
     def _advance(self) -> None:
         """Go on as far as the messages at hand allow."""
-        if not self._started:
+        if not self._started or self._complaints.first is not None:
             return
         if self._generator is None:
             self._advance_round0()
@@ -638,20 +687,23 @@ class Session:
 
     def _tell(self, error: ProtocolError) -> None:
         scope = self.sid or self.setup.ph
-        accused = None
-        if isinstance(error, PeerFault):
-            accused = next((party for party in self.others if party.index == error.peer), None)
+        faults = (error, *error.also) if isinstance(error, PeerFault) else ()
+        told = False
+        for fault in faults:
+            accused = next((party for party in self.others if party.index == fault.peer), None)
             if accused is not None:
-                self._complain(scope, accused, error)
-        if accused is None and not self._committed:
+                self._complain(scope, accused, fault)
+                told = True
+        if not told and not self._committed:
             # After `done` the others may still complete without us: an abort would only stop them.
             text = [_clip(type(error).__name__, 64), _clip(str(error), MAX_REASON)]
             self._send(scope, 0, Kind.ABORT, encode(text))
 
     def _complain(self, scope: bytes, accused: PartyId, error: PeerFault) -> None:
         if error.evidence is None:
-            shown = [s for slot, s in self._mail.slots.items() if slot.to is None or slot.sender == accused]
-            error.evidence = self._evidence(error, accused, shown).encode()
+            said = [s for slot, s in self._mail.slots.items() if slot.to is None or slot.sender == accused]
+            shown = relevant(self.setup.kind, error.check, accused, said)
+            error.evidence = self._evidence(error, accused, [*shown, *self.setup.background]).encode()
         claim = [accused.as_list(), _clip(error.check, MAX_CHECK)]
         room = MAX_ENVELOPE_BYTES - _COMPLAINT_OVERHEAD
         self._send(
@@ -669,13 +721,16 @@ class Session:
         if self._generator is not None:
             self._generator.close()
 
+    def _preimages(self) -> Sequence[Sequence[Value]]:
+        return () if self.sid_preimage is None else (self.sid_preimage, *self.setup.preimages)
+
     def _evidence(self, error: PeerFault, accused: PartyId, messages: Sequence[Signed]) -> Evidence:
         """What a third party needs to look at this fault again."""
         return Evidence.collect(
             proto=self.suite.proto,
-            sid_preimages=() if self.sid_preimage is None else (self.sid_preimage, *self.setup.preimages),
+            sid_preimages=self._preimages(),
             accused=accused,
-            check=error.check,
+            check=_clip(error.check, MAX_CHECK),
             messages=messages,
         )
 

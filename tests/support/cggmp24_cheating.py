@@ -18,6 +18,8 @@ from session_testing import Committee, Node, Outcomes, Posted, Program, Tamper
 from tss.effects import Durable, Effect, Protocol, SessionContext
 from tss.envelope import Kind, PartyId
 from tss.errors import AbortedByPeer, PeerFault, ProtocolError, Timeout
+from tss.judge import Verdict, judge
+from tss.judge.readers import READERS
 from tss.rand import Rng
 from tss.transcript import Context
 
@@ -121,9 +123,10 @@ class Cheat:
 
 
 def assert_caught(cheat: Cheat, cheater: int, run: Callable[..., Outcomes]) -> Outcomes:
-    """The lie is seen by exactly `cheat.by`, who blame `cheater` for exactly this check, with evidence; nobody else is.
+    """The lie is seen by exactly `cheat.by`, who blame `cheater` for exactly this check; nobody else is blamed.
 
-    Run twice: deaf to complaints, so that everybody has to see for itself, and as it is. Returns the deaf run.
+    Run twice: deaf to complaints, so that everybody has to see for itself, and as it is, where everybody who is told blames
+    it too. All evidence is judged guilty by somebody who was not there. Returns the deaf run.
     """
     options: dict[str, Any] = {"tamper": {cheater: list(cheat.tamper)}}
     if cheat.program is not None:
@@ -135,17 +138,17 @@ def assert_caught(cheat: Cheat, cheater: int, run: Callable[..., Outcomes]) -> O
         assert_stopped(node, cheat.id, ahead=0)
     told = run(seed=(cheat.id, "told"), **options)
     accusers = _accusers(told, cheat, cheater)
-    assert accusers, errors_of(told)
-    assert accusers <= set(cheat.by), errors_of(told)
+    assert accusers & set(cheat.by), errors_of(told)
     for node in told.honest:
         # After its own `done` nobody listens to complaints any more (protocol.md 0.8).
         late = type(node.error) is Timeout and node.error.phase.endswith(".done")
-        assert node.blamed or isinstance(node.error, AbortedByPeer) or late, errors_of(told)
+        unjudged = isinstance(node.error, AbortedByPeer) and not can_be_judged(told, cheat.check)
+        assert node.blamed or late or unjudged, errors_of(told)
     return deaf
 
 
 def _accusers(outcomes: Outcomes, cheat: Cheat, cheater: int) -> set[int]:
-    """Who blames, after a look at whom, for what, and with which evidence."""
+    """Who blames, after a look at whom, for what, and that the evidence convinces a third party."""
     accusers = set()
     for node in outcomes.honest:
         if node.blamed is not None:
@@ -153,8 +156,29 @@ def _accusers(outcomes: Outcomes, cheat: Cheat, cheater: int) -> set[int]:
             found = (type(node.error), node.error.peer, node.error.check)
             assert found == (cheat.error, cheater, cheat.check), errors_of(outcomes)
             assert any(body.sender.index == cheater for body in outcomes.evidence(node.party.index))
+            if can_be_judged(outcomes, cheat.check):
+                verdict = judged(outcomes, node)
+                assert (verdict.guilty, verdict.accused.index) == (True, cheater), verdict
+                assert (verdict.check, type(verdict.fault)) == (cheat.check, cheat.error), verdict
+                assert verdict.section, verdict
             accusers.add(node.party.index)
     return accusers
+
+
+def judged(outcomes: Outcomes, node: Node) -> Verdict:
+    """What somebody says of a party's evidence who knows the committee's identities and nothing else."""
+    assert isinstance(node.error, PeerFault)
+    assert node.error.evidence is not None
+    committee = outcomes.committee
+    identities = {member.party: member.identity for member in committee.members}
+    return judge(node.error.evidence, identities, {committee.suite.proto: committee.suite})
+
+
+def can_be_judged(outcomes: Outcomes, check: str) -> bool:
+    """Whether there is a reader for this check in a session of this kind."""
+    reader = READERS.get(outcomes.nodes[next(iter(outcomes.nodes))].session.setup.kind)
+    _, step, *rest = check.split(".", 2)
+    return reader is not None and (step in reader.steps or rest == ["schema"])
 
 
 def errors_of(outcomes: Outcomes) -> dict[int, ProtocolError | None]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
@@ -22,6 +23,7 @@ PRODUCTION_SUITES: Final[Mapping[str, Suite]] = {CGGMP24_SECP256K1.proto: CGGMP2
 MAX_NESTING: Final = 3
 """Complaints about complaints: nobody honest is further from the message that it is all about."""
 
+_NAME: Final = re.compile(r"[a-z-]{1,16}")
 _TRANSPORT, _BLAME = "0.8", "4.1"
 
 
@@ -99,7 +101,7 @@ class _Case:
         step, _, rest = rest.partition(".")
         messages, wrong = authentic(claim.messages, claim.proto, self._identities)
         own = [signed for signed in messages if signed.body.sender == claim.accused]
-        kind = name if name in READERS else "session"
+        kind = name if _NAME.fullmatch(name) else "session"
         generic.check_versions(kind, own)
         if wrong:
             raise NotProven(wrong)
