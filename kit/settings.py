@@ -32,6 +32,10 @@ from pydantic_core import ErrorDetails
 _SECRET_NAME = re.compile(r"pass(word|phrase)?$|secret|token$|private", re.IGNORECASE)
 _MAX_SHOWN = 60
 
+# What PyYAML fails with, its own errors aside, where a scalar is not what its tag says: `!!int ""`, `2001-99-99`, or
+# where a file is nested too deeply.
+YAML_FAILURES = (ValueError, LookupError, AttributeError, ArithmeticError, RecursionError)
+
 type_of_section = TypeVar("type_of_section", bound="Section")
 
 
@@ -187,6 +191,9 @@ def _read_file(path: Path) -> dict[str, Any]:
         line = f":{mark.line + 1}" if mark is not None else ""
         what = getattr(error, "problem", None) or "cannot be parsed"
         raise SettingsError([Problem(f"{path}{line}", "", f"not valid YAML: {what}")]) from None
+    except YAML_FAILURES as error:
+        text = f"not valid YAML: a value is not what it looks like or is tagged as ({error})"
+        raise SettingsError([Problem(str(path), "", text)]) from None
     if tree is None:
         return {}
     if not isinstance(tree, dict):
@@ -216,7 +223,7 @@ def _put(
         node = child
     try:
         node[location[-1]] = _parse(annotation, text)
-    except yaml.YAMLError:
+    except (yaml.YAMLError, *YAML_FAILURES):
         problems.append(
             Problem(name, "", f"expected a list or mapping in JSON or YAML form for {'.'.join(location)}")
         )

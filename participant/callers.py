@@ -157,7 +157,12 @@ def certificate_names(certificate_pem: bytes) -> list[str]:
             names = [
                 str(item.value) for item in certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
             ]
-    except ValueError:
+    except (
+        ValueError,
+        x509.InvalidVersion,
+        x509.DuplicateExtension,
+        x509.UnsupportedGeneralNameType,
+    ):
         raise Unauthenticated("the client certificate cannot be read") from None
     return names
 

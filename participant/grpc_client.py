@@ -131,7 +131,9 @@ class Target:
         """From "http://host:port", "https://host:port" (TLS), "host:port" or "unix:/path". Raises ValueError."""
         if text.startswith(UNIX):
             path = text.removeprefix(UNIX).removeprefix("//")
-            if not path:
+            if path.startswith("/"):
+                path = "/" + path.lstrip("/")
+            if path in ("", "/"):
                 raise ValueError(f"{text!r} names no socket: expected unix:/path")
             return cls(UNIX + path)
         parts = urlsplit(text if "//" in text else f"http://{text}")

@@ -42,8 +42,11 @@ class SseDecoder:
 
     def feed(self, chunk: bytes) -> list[RawEvent]:
         """The events that `chunk` completes."""
+        if not chunk:
+            return []
         if self._after_cr and chunk.startswith(b"\n"):
             chunk = chunk[1:]
+            self._after_cr = False
         if not chunk:
             return []
         self._after_cr = chunk.endswith(b"\r")

@@ -6,6 +6,8 @@ from typing import Any, Final
 
 import yaml
 
+from kit.settings import YAML_FAILURES
+
 MAX_DEPTH: Final = 16
 """Nesting that is read; the parser itself recurses, and its limit is the process's, not the file's."""
 
@@ -38,5 +40,5 @@ def loads(text: str, maximum: int) -> Any:
         raise ValueError(f"it has {len(text)} characters, at most {maximum} are taken")
     try:
         return yaml.load(text, _Loader)  # noqa: S506 - a SafeLoader
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
+    except (yaml.YAMLError, *YAML_FAILURES) as error:
         raise ValueError(f"it is not YAML of the kind that is read here: {error}") from None

@@ -236,6 +236,7 @@ class AuxSet:
         _need(
             [row[0] for row in rows] == sorted(parties), "aux set is damaged: indices repeat or are unsorted"
         )
+        _need(me in parties, "this party is not among the aux set's parties")
         try:
             paillier = PaillierSecret(primes[0], primes[1])
             opener = None

@@ -102,7 +102,9 @@ def encode_finished(signed: SignedDigest) -> bytes:
 def decode_finished(payload: bytes, X: Point, digest: bytes) -> SignedDigest:
     """Read a finished signature of `digest` under the root key X and verify it. Raises SchemaViolation."""
     r, s, v, points, from_stock, session_id = decode(payload, _FINISHED)
-    r, s, v = int(r), int(s), int(v)
+    r, s, v, points = int(r), int(s), int(v), [int(point) for point in points]
+    if min(points) < 1:
+        raise SchemaViolation("a signer at evaluation point 0")
     try:
         good = ecdsa.verify(X, digest, r, s) and ecdsa.recover(digest, r, s, v, X.group) == X
     except ProtocolError:
@@ -116,7 +118,7 @@ def decode_finished(payload: bytes, X: Point, digest: bytes) -> SignedDigest:
         r=r,
         s=s,
         v=v,
-        signers=tuple(int(point) - 1 for point in points),
+        signers=tuple(point - 1 for point in points),
         from_stock=bool(from_stock),
         session_id=session_id,
     )

@@ -31,7 +31,7 @@ from tss.cggmp24 import presign, sign
 from tss.encoding import encode
 from tss.envelope import Kind, Signed, pack
 from tss.envelope import sign as sign_body
-from tss.errors import SchemaViolation
+from tss.errors import PeerFault
 from tss.params import Suite
 from tss.proposal import Proposal, decode_proposal
 
@@ -134,7 +134,7 @@ class Proposals:
         suite, ph = self._records.suite_of(signed.body.proto), signed.body.sid
         try:
             proposal = decode_proposal(suite, signed.body)
-        except SchemaViolation as error:
+        except PeerFault as error:
             self.dropped["proposal"] += 1
             self._refuse(membership, suite, ph, home, Declined(Decline.UNREADABLE, error.what))
             return None

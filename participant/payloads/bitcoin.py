@@ -142,15 +142,17 @@ def decode(data: bytes, keys: Keys, path: Path = ()) -> Decoded:
                     else sighash.segwit(index, code, spent.value)
                 )
                 digests.append(DigestToSign(digest, ours.path, ours.public_key, index))
+                # Here, since each digest of the older kind hashes the whole transaction.
+                if len(digests) > MAX_SIGNED_INPUTS:
+                    raise PayloadError(
+                        f"{len(digests)} inputs to sign, at most {MAX_SIGNED_INPUTS} are taken",
+                        "split the payment",
+                    )
         inputs.append(_summary_of(transaction, index, spent, ours, proved=proved))
     if not digests:
         raise PayloadError(
             "no unsigned input of this PSBT belongs to the account's key",
             "give the path, or put the BIP-32 derivation of the key into the PSBT's inputs",
-        )
-    if len(digests) > MAX_SIGNED_INPUTS:
-        raise PayloadError(
-            f"{len(digests)} inputs to sign, at most {MAX_SIGNED_INPUTS} are taken", "split the payment"
         )
     outputs = tuple(BitcoinOutput(o.value, o.script, finder.path_of(o.script)) for o in transaction.outputs)
     summary = BitcoinSummary(transaction.version, transaction.locktime, tuple(inputs), outputs)

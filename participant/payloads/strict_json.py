@@ -15,8 +15,9 @@ MAX_DEPTH: Final = 16
 MAX_INTEGER_DIGITS: Final = 80
 """A sign and the 78 decimal digits of 2^256 fit; nothing that is signed has a larger number."""
 
-_BRACKETS: Final = re.compile(r'"(?:[^"\\]|\\.)*"|[\[{\]}]')
-"""A whole text (whose brackets do not nest), or one bracket."""
+_BRACKETS: Final = re.compile(r'"(?:[^"\\]++|\\.)*+"?|[\[{\]}]', re.DOTALL)
+"""A whole text (whose brackets do not nest), or one bracket. A text without an end takes the rest, so that the time is
+linear in the length."""
 
 
 def loads(text: str | bytes, what: str, maximum: int) -> Any:
@@ -38,9 +39,12 @@ def loads(text: str | bytes, what: str, maximum: int) -> Any:
     def pairs(items: list[tuple[str, Any]]) -> dict[str, Any]:
         found = dict(items)
         if len(found) != len(items):
-            keys = [key for key, _ in items]
-            repeated = next(key for key in keys if keys.count(key) > 1)
-            raise PayloadError(f"{what}: key {repeated!r} stands twice in one object", "remove one of them")
+            seen: set[str] = set()
+            for key, _ in items:
+                if key in seen:
+                    text = f"{what}: key {key[:80]!r} stands twice in one object"
+                    raise PayloadError(text, "remove one of them")
+                seen.add(key)
         return found
 
     def integer(digits: str) -> int:

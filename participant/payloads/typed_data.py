@@ -17,6 +17,8 @@ from participant.payloads.fields import byte_string, ethereum_address, shown
 MAX_JSON: Final = 256 * 1024
 MAX_TYPES: Final = 256
 """Hashing a type spells out all that it refers to, so the work grows with the square of this."""
+MAX_NAMED: Final = 8
+"""Members that an error lists."""
 _IDENTIFIER: Final = re.compile(r"[A-Za-z_$][A-Za-z0-9_$]*", re.ASCII)
 _ARRAY: Final = re.compile(r"(.*)\[([0-9]*)\]", re.ASCII)
 _NUMBER: Final = re.compile(r"(u?)int([1-9][0-9]{0,2})", re.ASCII)
@@ -122,6 +124,7 @@ def _members(name: str, members: Any) -> Struct:
     if not isinstance(members, list):
         raise PayloadError(f"types.{name} is no list")
     struct: Struct = []
+    labels: set[str] = set()
     for member in members:
         if not isinstance(member, dict) or set(member) != {"name", "type"}:
             raise PayloadError(f"types.{name} has a member that is no object of name and type")
@@ -130,8 +133,9 @@ def _members(name: str, members: Any) -> Struct:
             raise PayloadError(f"types.{name}: {shown(label)} is no name for a member")
         if not isinstance(kind, str) or len(kind) > 256:
             raise PayloadError(f"types.{name}.{label}: {shown(kind)} is no type")
-        if any(label == other for other, _ in struct):
+        if label in labels:
             raise PayloadError(f"types.{name}.{label} is declared twice")
+        labels.add(label)
         struct.append((label, kind))
     return struct
 
@@ -178,12 +182,12 @@ class _Encoder:
         if not isinstance(value, dict):
             raise PayloadError(f"{where} is {shown(value)}, not an object of type {name}")
         struct = self.structs[name]
-        declared = [label for label, _ in struct]
-        if missing := [label for label in declared if label not in value]:
-            raise PayloadError(f"{where} lacks {', '.join(missing)}", f"type {name} declares it")
+        declared = {label for label, _ in struct}
+        if missing := [label for label, _ in struct if label not in value]:
+            raise PayloadError(f"{where} lacks {', '.join(missing[:MAX_NAMED])}", f"type {name} declares it")
         if extra := [label for label in value if label not in declared]:
             raise PayloadError(
-                f"{where} has {', '.join(map(shown, extra))}, which type {name} does not declare",
+                f"{where} has {', '.join(map(shown, extra[:MAX_NAMED]))}, which type {name} does not declare",
                 "what is not declared would not be signed; remove it or declare it",
             )
         return keccak256(

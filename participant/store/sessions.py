@@ -81,8 +81,11 @@ class NewState:
 
     @classmethod
     def from_bytes(cls, data: bytes) -> Self:
-        """The inverse of `to_bytes`."""
-        shares, aux = decode(data, _STATE_SCHEMA)
+        """The inverse of `to_bytes`. Raises StoreDamaged."""
+        try:
+            shares, aux = decode(data, _STATE_SCHEMA)
+        except ProtocolError as error:
+            raise StoreDamaged(f"pending state is damaged: {error}") from None
         new_aux = None if aux is None else NewAux(aux[0], int(aux[1]), aux[2], tuple(aux[3]))
         return cls(tuple(NewShare(*share) for share in shares), new_aux)
 
