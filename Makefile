@@ -6,7 +6,10 @@ PIP    := $(BIN)/python -m pip --disable-pip-version-check --quiet
 WHEEL_SOURCES := $(shell git ls-files -co --exclude-standard -- '*.py' '*.sql' '*.pyi' 'pyproject.toml' 'README.md' 'LICENSE' ':!tests' ':!bench')
 export TSS_VECTORS ?= $(abspath ../shared/vectors)
 
-.PHONY: test demo lint stubs docs clean lock crash-points timing
+# Without daemons and gateway.
+PROTOCOL_TESTS := tests/tss tests/zk tests/tss_engine tests/cggmp24
+
+.PHONY: test demo lint stubs docs clean lock crash-points timing mutants coverage
 
 # The suite on the installed wheel, a process a core.
 test: $(VENV)/.installed
@@ -25,6 +28,15 @@ lint: $(VENV)/.installed
 # A crash after every system call, and every state of the disk after a power failure; `make test` tries some of them.
 crash-points: $(VENV)/.installed
 	WALLET_MPC_CRASH_STRIDE=1 $(BIN)/pytest --installed -q -s tests/crash
+
+# Mutants of everything that checks or decodes; MODULES="tss/zk tss/vss.py" chooses among them. Hours; `make test` tries some.
+mutants: $(VENV)/.dev
+	PYTHONPATH=tools $(BIN)/python -m mutation $(MODULES)
+
+# Branches of the protocols that no test of theirs takes.
+coverage: $(VENV)/.dev
+	PYTHONPATH=. $(BIN)/coverage run -m pytest -q -m 'not full_size' $(PROTOCOL_TESTS)
+	$(BIN)/coverage report
 
 # Whether secrets show in the time of operations with them: half an hour of a quiet core.
 timing: $(VENV)/.installed

@@ -122,6 +122,17 @@ def test_wrong_shares_are_refused(group):
 
 
 @every_group
+def test_shares_at_the_ends_of_their_range(group):
+    """0 is a share like any other, its other form q is none."""
+    G, q = group.G, group.q
+    check_share(0, [G, -G], 1)
+    check_share(q - 1, [-G], 3)
+    for share, commitments in ((q, [G, -G]), (-1, [-G]), (q + 1, [G])):
+        with pytest.raises(BadShare, match=r"not in \[0, q\)"):
+            check_share(share, commitments, 1)
+
+
+@every_group
 def test_commitments_at_edges(group):
     """Degenerate commitments are computed rightly: O where the sum is O."""
     G = group.G
