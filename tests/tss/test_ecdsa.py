@@ -12,6 +12,7 @@ from tss_testing import TOY, TOY_P, SeededRng, vectors
 from tss import ecdsa
 from tss.errors import BadDigest, BadPoint, OutOfDomain
 from tss.groups import ED25519, SECP256K1
+from tss.groups.secp256k1 import ecdsa_recover, ecdsa_verify
 from tss.rand import scalar
 
 Q = SECP256K1.q
@@ -255,6 +256,13 @@ def test_recovery_without_a_key():
         r = group.x(group.G) % group.q
         with pytest.raises(OutOfDomain, match="no public key"):
             ecdsa.recover(digest, r, 5, ecdsa.recovery_id(group.G), group)
+
+
+def test_the_library_refuses_what_is_not_reduced():
+    digest = bytes(31) + b"\x05"
+    for r, s in ((Q, 7), (7, Q)):
+        assert ecdsa_recover(digest, r.to_bytes(32, "big") + s.to_bytes(32, "big"), 0) is None
+        assert not ecdsa_verify(SECP256K1.G, digest, r.to_bytes(32, "big") + s.to_bytes(32, "big"))
 
 
 def test_library_and_formula_agree():

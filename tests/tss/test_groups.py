@@ -343,6 +343,18 @@ def test_secret_scalars_never_meet_the_variable_time_multiplication(monkeypatch)
     assert recorder.called == ["secp256k1_ec_pubkey_tweak_mul"]
 
 
+def test_a_product_off_the_curve_ends_the_computation(monkeypatch):
+    """What the library returns is read back as a point; if that fails, the library or the machine is broken."""
+
+    class Broken(Recorder):
+        def secp256k1_ec_pubkey_parse(self, *_):
+            return 0
+
+    monkeypatch.setattr(groups.secp256k1, "lib", Broken(groups.secp256k1.lib))
+    with pytest.raises(RuntimeError, match="off the curve"):
+        SECP256K1.mul_secret(5, SECP256K1.G)
+
+
 def test_operands_are_left_alone():
     """The library multiplies and negates in place; points are shared."""
     P = 3 * SECP256K1.G

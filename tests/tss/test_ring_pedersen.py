@@ -122,6 +122,23 @@ def test_generate_searches_its_own_primes():
     assert key.public.N_hat.bit_length() == TESTING_TINY.modulus_bits
 
 
+def test_parameters_that_every_peer_refuses_are_drawn_again():
+    """tau = 1 and lambda = 0 or 1 make s or t trivial, or s equal to t; lambda = 2 is the least that is kept."""
+    primes = safe_primes(TESTING_TINY, 2)
+    draws = iter([1, 7, int(primes[0] * primes[1]) - 1, 7, 2, 0, 2, 1, 3, 2])
+
+    def rng(n):
+        value = next(draws)
+        size = primes[0] * primes[1] if rng.for_tau else (primes[0] - 1) * (primes[1] - 1) // 4
+        rng.for_tau = not rng.for_tau
+        return (value << (8 * n - int(size).bit_length())).to_bytes(n, "big")
+
+    rng.for_tau = True
+    key = RingPedersenSecret.generate(TESTING_TINY, rng, primes)
+    assert (key.public.t, key.lam, key.public.s) == (9, 2, 81)
+    assert next(draws, None) is None
+
+
 def test_generate_refuses_unfit_primes():
     p, q_ = SECRET.p, SECRET.q_
     for primes in ((p, p), (p, gmpy2.next_prime(q_)), (p, mpz(7)), (mpz(3) << 158, q_)):
