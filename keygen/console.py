@@ -6,6 +6,7 @@ Nothing secret is ever handed to this module.
 from __future__ import annotations
 
 import contextlib
+import importlib
 import json
 import signal
 import threading
@@ -98,7 +99,22 @@ class RichBar(Bar):
 
 
 class Commands(click.Group):
-    """A group whose commands' errors end in one text and one exit code each."""
+    """A group whose commands' errors end in one text and one exit code each, and which loads only the one that runs."""
+
+    def __init__(self, *arguments: Any, places: Mapping[str, str], **options: Any) -> None:
+        """`places`: each command's name, and the module whose COMMANDS has it."""
+        super().__init__(*arguments, **options)
+        # Names are all that click looks at here.
+        self.commands = {name: click.Command(name) for name in places}
+        self._places = places
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """The command, from its module."""
+        del ctx
+        if cmd_name not in self._places:
+            return None
+        commands: Iterable[click.Command] = importlib.import_module(self._places[cmd_name]).COMMANDS
+        return next(command for command in commands if command.name == cmd_name)
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command; what it raises on purpose becomes its end."""

@@ -17,12 +17,11 @@ from typing import Any, Final
 
 from participant.committee import Committee
 from participant.identity import NodeKeys
-from participant.node.following import STEPS
 from participant.node.persistence import public_of
 from participant.node.workers import free_the_lock_in_powers
 from participant.store import NewAux, NewShare, NewState, Store
 from tss.cggmp24 import aux_info, keygen
-from tss.cggmp24.completion import Certificate
+from tss.cggmp24.completion import STEPS, Certificate
 from tss.cggmp24.completion import NewState as RunState
 from tss.effects import Durable, Protocol, SessionContext, run_job
 from tss.encoding import Value

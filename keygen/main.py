@@ -2,19 +2,42 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 import click
 
-from keygen import ceremony_commands, node_commands, quickstart_command, setup_commands, share_commands
 from keygen.console import NAME, Commands
 from keygen.errors import EXIT_CODES_HELP
 from kit.hardening import forbid_memory_dumps
 from kit.version import version
 
-CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
+CONTEXT: Final = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
+
+PLACES: Final = {
+    "quickstart": "keygen.quickstart_command",
+    "identity": "keygen.setup_commands",
+    "committee": "keygen.setup_commands",
+    "init": "keygen.setup_commands",
+    "create": "keygen.ceremony_commands",
+    "aux": "keygen.ceremony_commands",
+    "primes": "keygen.node_commands",
+    "status": "keygen.node_commands",
+    "quarantine": "keygen.node_commands",
+    "inspect": "keygen.share_commands",
+    "export": "keygen.share_commands",
+    "import": "keygen.share_commands",
+    "deal": "keygen.share_commands",
+}
+"""Where each command is defined."""
 
 
 @click.group(
-    NAME, cls=Commands, context_settings=CONTEXT, epilog=EXIT_CODES_HELP, invoke_without_command=True
+    NAME,
+    cls=Commands,
+    places=PLACES,
+    context_settings=CONTEXT,
+    epilog=EXIT_CODES_HELP,
+    invoke_without_command=True,
 )
 @click.version_option(version(), prog_name=NAME)
 @click.pass_context
@@ -26,12 +49,10 @@ def main(ctx: click.Context) -> None:
     # A crash leaves no image of a memory that may hold whole keys (`deal`) or all shares of one (the quick start).
     forbid_memory_dumps()
     if ctx.invoked_subcommand is None:
-        ctx.invoke(quickstart_command.quickstart)
+        quickstart = main.get_command(ctx, "quickstart")
+        assert quickstart is not None  # noqa: S101 - it is in PLACES
+        ctx.invoke(quickstart)
 
-
-for module in (quickstart_command, setup_commands, ceremony_commands, node_commands, share_commands):
-    for command in module.COMMANDS:
-        main.add_command(command)
 
 if __name__ == "__main__":
     main()

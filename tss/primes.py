@@ -7,12 +7,10 @@ start; an odd prime r strikes out p' = 0 and p' = (r-1)/2 mod r. What survives i
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import lru_cache
 from math import exp, log
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 import gmpy2
-import numpy as np
 from gmpy2 import mpz
 
 from tss.errors import BadParameters, ShareCorrupt
@@ -31,9 +29,6 @@ _BPSW_REPETITIONS: Final = 24
 # GMP's is_prime(n, k) makes a Baillie-PSW test and then k - 24 Miller-Rabin rounds.
 
 _TESTS_PER_CALLBACK: Final = 32
-_STEP: Final = 6
-_VECTOR_FROM: Final = 1 << 10
-# Below this a prime strikes so often that a slice is faster than index arrays.
 
 ProgressHook = Callable[[int], None]
 """Called with the number of candidates tested since the last call, at least once a window."""
@@ -78,11 +73,14 @@ def search_safe_prime(
     """
     if bits < MIN_BITS:
         raise BadParameters(f"safe primes of {bits} bits: at least {MIN_BITS}")
+    # numpy, which only a search needs.
+    from tss.sieve import STEP, survivors
+
     sieve = _sieve_for(bits)
     while True:
         start = _random_start(bits, rng)
         tested = 0
-        for k in _survivors(start, sieve):
+        for k in survivors(start, sieve.bound, sieve.window):
             if tested == _TESTS_PER_CALLBACK:
                 if progress is not None:
                     progress(tested)
@@ -90,7 +88,7 @@ def search_safe_prime(
             if tested == 0 and stop is not None and stop():
                 return None
             tested += 1
-            half = start + _STEP * int(k)
+            half = start + STEP * int(k)
             p = 2 * half + 1
             if _fermat(half) and _fermat(p) and p.bit_length() == bits and is_safe_prime(p, OWN_PRIME_ROUNDS):
                 if progress is not None:
@@ -139,56 +137,4 @@ def _random_start(bits: int, rng: Rng) -> mpz:
     size = bits - 1
     raw = int.from_bytes(rng((size + 7) // 8), "big") & ((1 << size) - 1)
     start = mpz(raw | (3 << (size - 2)))
-    return start - start % _STEP + (_STEP - 1)
-
-
-def _survivors(start: mpz, sieve: _Sieve) -> Any:
-    """The k, ascending, for which neither p' = start + 6k nor 2p'+1 has a factor below the sieve's bound."""
-    primes, inverse_of_step = _sieving_primes(sieve.bound)
-    residues = _residues(start, primes, sieve.bound)
-    alive = np.ones(sieve.window, dtype=bool)
-    # start + 6k = target mod r, that is k = (target - residue)/6 mod r, for target 0 and (r-1)/2.
-    for target in (0, (primes - 1) // 2):
-        first = (target + primes - residues) % primes * inverse_of_step % primes
-        _strike(alive, first, primes)
-    return np.flatnonzero(alive)
-
-
-def _strike(alive: Any, first: Any, primes: Any) -> None:
-    """Strike out first, first + r, first + 2r, ... for every prime r."""
-    split = int(np.searchsorted(primes, _VECTOR_FROM))
-    for index, prime in zip(first[:split].tolist(), primes[:split].tolist(), strict=True):
-        alive[index::prime] = False
-    index, step = first[split:], primes[split:]
-    while True:
-        inside = index < len(alive)
-        index, step = index[inside], step[inside]
-        if not len(index):
-            return
-        alive[index] = False
-        index = index + step
-
-
-def _residues(start: mpz, primes: Any, bound: int) -> Any:
-    """The residue of start mod r for every r, by Horner's rule on limbs that leave room for a residue in 64 bits."""
-    limb_bits = 64 - bound.bit_length()
-    mask = (1 << limb_bits) - 1
-    limbs = [int(start >> shift) & mask for shift in range(0, start.bit_length(), limb_bits)]
-    residues = np.zeros_like(primes)
-    for limb in reversed(limbs):
-        residues = ((residues << np.uint64(limb_bits)) | np.uint64(limb)) % primes
-    return residues
-
-
-@lru_cache(maxsize=3)
-def _sieving_primes(bound: int) -> tuple[Any, Any]:
-    """The primes 5 <= r < bound, and 6^-1 mod each, as uint64 arrays."""
-    odd = np.ones(bound // 2, dtype=bool)
-    odd[0] = False
-    for i in range(1, int(bound**0.5) // 2 + 1):
-        if odd[i]:
-            odd[2 * i * (i + 1) :: 2 * i + 1] = False
-    primes = (2 * np.flatnonzero(odd) + 1).astype(np.uint64)[1:]
-    # 6 * inverse = 1 + c*r with c = -r^-1 mod 6, and r^-1 = r mod 6 because r = 1 or 5 mod 6.
-    inverse = (1 + (6 - primes % 6) * primes) // 6
-    return primes, inverse
+    return start - start % 6 + 5

@@ -9,11 +9,10 @@ from typing import Final
 
 from participant.node.api import Progress, Result
 from participant.node.driver import SessionDriver
+from tss.cggmp24.completion import STEPS
 
 TICK_SECONDS: Final = 1.0
 """Between two reports while nothing changes."""
-
-STEPS: Final = ("r0", "r1", "r2", "r3", "done", "ended")
 
 
 @dataclass

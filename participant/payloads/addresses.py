@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from typing import Final
 
 from coincurve import PublicKey
-from Crypto.Hash import RIPEMD160, keccak
 
 from participant.payloads.errors import PayloadError
 
@@ -22,11 +21,16 @@ _BASE58: Final = "123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz"
 
 def keccak256(data: bytes) -> bytes:
     """Keccak-256 as Ethereum uses it (not SHA3-256); 32 bytes."""
+    # Here, as below: its library takes a sixth of a second to load, of every start.
+    from Crypto.Hash import keccak
+
     return keccak.new(digest_bits=256, data=data).digest()
 
 
 def hash160(data: bytes) -> bytes:
     """RIPEMD-160 of SHA-256; 20 bytes."""
+    from Crypto.Hash import RIPEMD160
+
     return RIPEMD160.new(hashlib.sha256(data).digest()).digest()
 
 

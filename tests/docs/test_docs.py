@@ -67,7 +67,7 @@ def problem_of(words: list[str]) -> str | None:
         if re.match(r"--?[a-z]", option) and option not in known:
             return f"{' '.join(words)}: there is no option {option}"
         if isinstance(command, click.Group) and re.fullmatch(r"[a-z]+", word):
-            inner = command.commands.get(word)
+            inner = command.get_command(click.Context(command), word)
             if inner is None:
                 return f"{' '.join(words)}: there is no command {word}"
             command = inner
@@ -117,10 +117,13 @@ def test_the_commands_of_readme_and_quick_start_are_found() -> None:
 @pytest.mark.parametrize("name", COMMANDS)
 def test_every_command_explains_itself(name: str) -> None:
     def walk(command: click.Command, words: list[str]) -> None:
-        text = command.get_help(click.Context(command, info_name=" ".join(words)))
+        context = click.Context(command, info_name=" ".join(words))
+        text = command.get_help(context)
         assert len(text) > 100, words
         if isinstance(command, click.Group):
-            for inner, part in command.commands.items():
+            for inner in command.list_commands(context):
+                part = command.get_command(context, inner)
+                assert part is not None, [*words, inner]
                 walk(part, [*words, inner])
 
     walk(COMMANDS[name], [name])

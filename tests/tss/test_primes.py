@@ -12,7 +12,7 @@ import pytest
 from gmpy2 import mpz
 from tss_testing import TESTING_SECP, TESTING_TINY, SeededRng, safe_primes
 
-from tss import primes
+from tss import primes, sieve
 from tss.errors import BadParameters, ShareCorrupt
 from tss.params import LEVEL_128
 from tss.primes import check_own_primes, expected_tests, is_safe_prime, safe_prime, search_safe_prime
@@ -20,7 +20,7 @@ from tss.primes import check_own_primes, expected_tests, is_safe_prime, safe_pri
 
 def test_sieving_primes():
     for bound in (8, 100, 1 << 12):
-        found, inverses = primes._sieving_primes(bound)
+        found, inverses = sieve.sieving_primes(bound)
         assert found.tolist() == [r for r in range(5, bound) if gmpy2.is_prime(r)]
         assert all(6 * i % r == 1 for r, i in zip(found.tolist(), inverses.tolist(), strict=True))
 
@@ -30,16 +30,16 @@ def test_residues(bits):
     rng = SeededRng(bits)
     for bound in (1 << 12, 1 << 17, 1 << 22):
         start = primes._random_start(bits, rng)
-        found, _ = primes._sieving_primes(bound)
+        found, _ = sieve.sieving_primes(bound)
         some = found[:: max(1, len(found) // 500)]
-        assert primes._residues(start, some, bound).tolist() == [int(start % r) for r in some.tolist()], rng
+        assert sieve.residues_of(start, some, bound).tolist() == [int(start % r) for r in some.tolist()], rng
 
 
 @pytest.mark.parametrize("bound", [1 << 8, 1 << 12])
 def test_sieve_strikes_out_what_has_a_small_factor_and_nothing_else(bound):
     rng, window = SeededRng(bound), 3000
     start = primes._random_start(120, rng)
-    alive = set(primes._survivors(start, primes._Sieve(bound, window)).tolist())
+    alive = set(sieve.survivors(start, bound, window).tolist())
     small = [r for r in range(2, bound) if gmpy2.is_prime(r)]
     for k in range(window):
         half = start + 6 * k
@@ -50,18 +50,18 @@ def test_sieve_strikes_out_what_has_a_small_factor_and_nothing_else(bound):
 
 def test_sieve_of_the_full_size_loses_no_safe_prime():
     """Through the vectorised strikes: a window that begins a known distance before a known safe prime keeps it."""
-    sieve = primes._sieve_for(1536)
+    size = primes._sieve_for(1536)
     p = safe_primes(LEVEL_128, 1)[0]
-    for distance in (0, 1, 4097, sieve.window - 1):
+    for distance in (0, 1, 4097, size.window - 1):
         start = mpz(p - 1) // 2 - 6 * distance
         assert start % 6 == 5
-        assert distance in primes._survivors(start, sieve)
+        assert distance in sieve.survivors(start, *size)
     # And one candidate beside it that the largest sieving prime divides is struck.
-    r = int(primes._sieving_primes(sieve.bound)[0][-1])
+    r = int(sieve.sieving_primes(size.bound)[0][-1])
     start = (mpz(1) << 1400) * 6 + 5
     k = next(k for k in range(r) if (start + 6 * k) % r == 0)
     shifted = start + 6 * (k - 100)
-    assert 100 not in primes._survivors(shifted, sieve)
+    assert 100 not in sieve.survivors(shifted, *size)
 
 
 def test_starts_come_from_the_rng_and_have_their_top_bits():
@@ -111,7 +111,7 @@ def test_one_window_serves_one_prime():
 def test_overlong_candidates_are_skipped():
     """A start of all ones runs over into 81 bits; the safe primes that lie there are never returned."""
     top = primes._random_start(80, lambda n: b"\xff" * n)
-    window = (2 * (top + 6 * int(k)) + 1 for k in primes._survivors(top, primes._sieve_for(80)))
+    window = (2 * (top + 6 * int(k)) + 1 for k in sieve.survivors(top, *primes._sieve_for(80)))
     assert any(p.bit_length() == 81 and is_safe_prime(p) for p in window)
     calls = []
 

@@ -15,6 +15,9 @@ from tss.records import AuxSet, KeyShare
 DONE_ROUND: Final = 15
 """`done` has a slot of its own kind; the number is the same in all protocols."""
 
+STEPS: Final = ("r0", "r1", "r2", "r3", "done", "ended")
+"""The phases of a run that makes new state, for progress."""
+
 _DONE_SCHEMA: Final = Bytes(32)
 
 DONE: Final = Receive(DONE_ROUND, broadcast=_DONE_SCHEMA, echo=Echo.NONE, kind=Kind.DONE)
