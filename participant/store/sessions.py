@@ -278,13 +278,17 @@ class Sessions:
         """Certificate stored, new state in force, what it replaces marked: in one transaction.
 
         The caller has verified the certificate. State that this node gave up is activated all the same: a certificate
-        is stronger. Doing it twice changes nothing. Raises PendingNotFound.
+        is stronger. But once this node has completed a later run for the same account, that one may have a certificate
+        too, and an account never has two keys: then what was given up stays so. Doing it twice changes nothing.
+        Raises PendingNotFound, StoreConflict.
         """
         with self._vault.transaction():
             known = self.certificate(sid)
             if known is not None:
                 return known
             pending = self.pending(sid)
+            if pending.voided:
+                self._check_last_word(pending)
             values = (sid, pending.kind, pending.committee_id, pending.public, encode(list(certificate)))
             sql = "INSERT INTO certificate VALUES (?, ?, ?, ?, ?, ?)"
             self._db.execute(sql, (*values, self._vault.now()))
@@ -305,6 +309,18 @@ class Sessions:
             self._forget_pending(sid)
             self.end(sid, "activated")
         return self._certificates("WHERE sid = ?", (sid,))[0]
+
+    def _check_last_word(self, given_up: Pending) -> None:
+        """No later run for the same accounts may be pending here: this node has said done to it."""
+        sql = """SELECT a.account_id FROM pending_account AS a JOIN pending AS p ON p.sid = a.sid
+                 WHERE p.rowid > (SELECT rowid FROM pending WHERE sid = ?)"""
+        later = {row[0] for row in self._db.rows(sql, (given_up.sid,))}
+        for account_id in given_up.state.account_ids:
+            if account_id in later:
+                raise StoreConflict(
+                    f"the run {given_up.sid.hex()} for account {account_id!r} was given up, and a later one is complete here: "
+                    "its state is kept and not used"
+                )
 
     def _forget_pending(self, sid: bytes) -> None:
         self._db.execute("DELETE FROM pending WHERE sid = ?", (sid,))

@@ -218,6 +218,25 @@ def test_a_certificate_is_stronger_than_giving_up(tmp_path):
     assert store.accounts.has_account("a")
 
 
+def test_a_later_run_that_is_complete_here_is_stronger_than_a_late_certificate(tmp_path):
+    """Or a member that hands out its done messages late, and not to all, gives one account two keys."""
+    store = new_store(tmp_path)
+    former = make_pending(store, 1, share_state("a", deal()[0]))
+    store.sessions.void_pending(former)
+    unrelated = make_pending(store, 2, share_state("b", deal(seed=2)[0]))
+    later = make_pending(store, 3, share_state("a", deal(seed=1)[0]))
+    for _ in range(2):
+        with pytest.raises(StoreConflict, match="a later one is complete here"):
+            store.sessions.activate(former, [b"e"])
+        assert store.sessions.pending(former).voided
+        assert store.sessions.certificate(former) is None
+        store = reopen(store)
+    assert not store.accounts.has_account("a")
+    store.sessions.activate(unrelated, [b"e"])
+    store.sessions.activate(later, [b"e"])
+    assert store.accounts.account("a").key_id == deal(seed=1)[0].key_id
+
+
 def test_kept_envelopes_come_back_byte_for_byte_in_order(tmp_path):
     store = new_store(tmp_path)
     sid = begin(store, 1)
