@@ -9,7 +9,7 @@ export TSS_VECTORS ?= $(abspath ../shared/vectors)
 # Without daemons and gateway.
 PROTOCOL_TESTS := tests/tss tests/zk tests/tss_engine tests/cggmp24
 
-.PHONY: test demo lint stubs docs clean lock crash-points timing mutants coverage
+.PHONY: test demo lint stubs docs clean lock crash-points timing mutants coverage simulate
 
 # The suite on the installed wheel, a process a core.
 test: $(VENV)/.installed
@@ -24,6 +24,11 @@ lint: $(VENV)/.installed
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+# Committees in virtual time, faults and cheaters among them: COUNT sessions, or the life of one SEED with its trace.
+COUNT ?= 100000
+simulate: $(VENV)/.installed
+	$(BIN)/python tests/simulation/run.py $(if $(SEED),--seed $(SEED) --trace,--count $(COUNT))
 
 # A crash after every system call, and every state of the disk after a power failure; `make test` tries some of them.
 crash-points: $(VENV)/.installed
