@@ -46,6 +46,7 @@ from tss.params import CGGMP24_SECP256K1
 PATIENCE = 60.0
 POLL = 0.05
 DAEMON = Path(__file__).with_name("testing_daemon.py")
+CHEATING_DAEMON = Path(__file__).with_name("cheating_daemon.py")
 UNHURRIED = {
     "callers": {"rate": "10000/second"},
     "node": {
@@ -93,6 +94,8 @@ class NodeProcess:
     identity: bytes
     settings: dict[str, Any]
     full_size: bool = False
+    cheats: bool = False
+    """Whether it is a cheating_daemon, honest until its file `cheat` says otherwise."""
     env: dict[str, str] = field(default_factory=dict)
     process: Process | None = None
     former: list[Process] = field(default_factory=list)
@@ -103,6 +106,9 @@ class NodeProcess:
 
     @property
     def argv(self) -> list[str]:
+        if self.cheats:
+            level = ["full"] if self.full_size else []
+            return [sys.executable, str(CHEATING_DAEMON), str(self.config), *level]
         if self.full_size:
             return command("sign-service", self.config)
         return [sys.executable, str(DAEMON), str(self.config)]
@@ -289,10 +295,13 @@ def make_committee(
     full_size: bool = False,
     seed: object = 0,
     primes: bool = True,
+    pool: Sequence[int] | None = None,
+    cheaters: Sequence[int] = (),
 ) -> CommitteeProcesses:
     """The files of a gateway and n nodes; nothing runs yet.
 
-    `settings` go into every sign-service.yaml. `primes`: give test-size nodes the safe primes of an aux run beforehand.
+    `settings` go into every sign-service.yaml. `primes`: give test-size nodes the safe primes of an aux run beforehand;
+    or those of `pool` are dealt out among the nodes. The nodes at the indices `cheaters` are cheating_daemons.
     """
     rng = SeededRng(("committee", seed, n, t))
     keys = sorted((NodeKeys.generate(rng) for _ in range(n)), key=lambda one: one.identity)
@@ -301,7 +310,9 @@ def make_committee(
     # A path to a socket may have 107 bytes, which a test's own directory may have used up.
     sockets = Path(tempfile.mkdtemp(prefix="wmpc-"))
     level = (CGGMP24_SECP256K1 if full_size else SMALL_SECP).level
-    pool = safe_primes(level, 4 * n) if primes and not full_size else []
+    if pool is None:
+        pool = safe_primes(level, 4 * n) if primes and not full_size else []
+    each = len(pool) // n
     nodes = []
     for index, one in enumerate(keys):
         home = directory / f"node-{index}"
@@ -309,7 +320,7 @@ def make_committee(
         wrapper = KeyFileWrapper.create_file(home / "seal.key")
         with Store.create(home / "store.db", wrapper) as store:
             store.put_identity(one)
-            for prime in pool[4 * index : 4 * index + 4]:
+            for prime in pool[each * index : each * (index + 1)]:
                 store.primes.add(prime)
         tree = {
             "gateway": {"url": "http://127.0.0.1:1"},
@@ -322,7 +333,8 @@ def make_committee(
             "primes": {"target": 0},
             "policy": permissive_development_policy().model_dump(mode="json"),
         }
-        node = NodeProcess(home, index, one.identity, merged(tree, settings or {}), full_size)
+        own = merged(tree, settings or {})
+        node = NodeProcess(home, index, one.identity, own, full_size, index in cheaters)
         node.write_settings()
         nodes.append(node)
     gateway = merged({"server": {"port": 0}, "grpc": {"port": 0}}, gateway_settings or {})
