@@ -34,6 +34,8 @@ class Exit(IntEnum):
     """A node said no: its policy, its rights, or what it holds already."""
     PEER = 6
     """A peer signed something that fails a check."""
+    NOT_PROVEN = 7
+    """Evidence that does not prove what it claims."""
     INTERRUPTED = 130
     """Ctrl-C."""
 
@@ -42,7 +44,7 @@ EXIT_CODES_HELP: Final = """\b
 Exit codes: 0 done - 1 failed, try again or see the text - 2 wrong command line or argument
   3 a file, share or store is missing, there already, in use, exposed or damaged, or the password is wrong
   4 daemon, gateway or members of the committee do not answer - 5 refused by a node - 6 a peer cheated or is broken
-  130 interrupted"""
+  7 evidence proves nothing - 130 interrupted"""
 
 
 class KeygenError(NodeError):
@@ -98,6 +100,7 @@ _BY_REASON: Final[Mapping[str, Exit]] = {
     "RATE_LIMITED": Exit.REFUSED,
     "KEY_SHARE_NOT_FOUND": Exit.FILES,
     "SHARE_DAMAGED": Exit.FILES,
+    "EVIDENCE_NOT_FOUND": Exit.FILES,
     "STORE_FAILED": Exit.FILES,
     "CONNECTION_REFUSED": Exit.UNREACHABLE,
     "UNREACHABLE": Exit.UNREACHABLE,

@@ -13,13 +13,20 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from after_failure import assert_stopped
-from session_testing import Committee, Node, Outcomes, Posted, Program, Tamper
+from session_testing import (
+    Committee,
+    Node,
+    Outcomes,
+    Posted,
+    Program,
+    Tamper,
+    assert_judged,
+    can_be_judged,
+)
 
 from tss.effects import Durable, Effect, Protocol, SessionContext
 from tss.envelope import Kind, PartyId
 from tss.errors import AbortedByPeer, PeerFault, ProtocolError, Timeout
-from tss.judge import Verdict, judge
-from tss.judge.readers import READERS
 from tss.rand import Rng
 from tss.transcript import Context
 
@@ -157,28 +164,9 @@ def _accusers(outcomes: Outcomes, cheat: Cheat, cheater: int) -> set[int]:
             assert found == (cheat.error, cheater, cheat.check), errors_of(outcomes)
             assert any(body.sender.index == cheater for body in outcomes.evidence(node.party.index))
             if can_be_judged(outcomes, cheat.check):
-                verdict = judged(outcomes, node)
-                assert (verdict.guilty, verdict.accused.index) == (True, cheater), verdict
-                assert (verdict.check, type(verdict.fault)) == (cheat.check, cheat.error), verdict
-                assert verdict.section, verdict
+                assert_judged(outcomes, node)
             accusers.add(node.party.index)
     return accusers
-
-
-def judged(outcomes: Outcomes, node: Node) -> Verdict:
-    """What somebody says of a party's evidence who knows the committee's identities and nothing else."""
-    assert isinstance(node.error, PeerFault)
-    assert node.error.evidence is not None
-    committee = outcomes.committee
-    identities = {member.party: member.identity for member in committee.members}
-    return judge(node.error.evidence, identities, {committee.suite.proto: committee.suite})
-
-
-def can_be_judged(outcomes: Outcomes, check: str) -> bool:
-    """Whether there is a reader for this check in a session of this kind."""
-    reader = READERS.get(outcomes.nodes[next(iter(outcomes.nodes))].session.setup.kind)
-    _, step, *rest = check.split(".", 2)
-    return reader is not None and (step in reader.steps or rest == ["schema"])
 
 
 def errors_of(outcomes: Outcomes) -> dict[int, ProtocolError | None]:

@@ -63,6 +63,8 @@ from tss.envelope import (
 from tss.errors import AbortedByPeer, PeerFault, ProtocolError, SchemaViolation, SessionClosed
 from tss.evidence import messages_in
 from tss.groups import Group
+from tss.judge import Verdict, judge
+from tss.judge.readers import READERS
 from tss.params import Suite
 from tss.session import Member, Outgoing, Round0, Runtime, Session, Setup
 
@@ -563,6 +565,8 @@ class Outcomes:
             assert node.error.peer == cheater, self._where(node)
             assert node.error.check.startswith(check), f"{node.error.check}; {self._where(node)}"
             assert node.error.evidence, self._where(node)
+            if can_be_judged(self, node.error.check):
+                assert_judged(self, node)
         for node in self.honest:
             assert node in accusers or isinstance(node.error, AbortedByPeer), self._where(node)
         assert {node.party.index for node in accusers} >= set(by or ())
@@ -583,6 +587,32 @@ class Outcomes:
 
     def _where(self, node: Node) -> str:
         return f"seed {self.committee.seed!r}, party {node.party}: {node.error!r}"
+
+
+def assert_judged(outcomes: Outcomes, node: Node) -> Verdict:
+    """Somebody who was not there, and knows the committee's identities alone, says the same of a party's evidence."""
+    fault = node.error
+    assert isinstance(fault, PeerFault)
+    assert fault.evidence is not None
+    committee = outcomes.committee
+    identities = {member.party: member.identity for member in committee.members}
+    verdict = judge(fault.evidence, identities, {committee.suite.proto: committee.suite})
+    assert (verdict.guilty, verdict.accused.index) == (True, fault.peer), (
+        f"{verdict}; seed {committee.seed!r}"
+    )
+    assert (verdict.check, type(verdict.fault)) == (fault.check, type(fault)), (
+        f"{verdict}; seed {committee.seed!r}"
+    )
+    assert verdict.section, verdict
+    return verdict
+
+
+def can_be_judged(outcomes: Outcomes, check: str) -> bool:
+    """Whether there is a reader for this check in a session of this kind."""
+    reader = READERS.get(next(iter(outcomes.nodes.values())).session.setup.kind)
+    _, step, *rest = check.split(".", 2)
+    generic = rest in (["schema"], ["echo"], ["msg"], ["done"])
+    return reader is not None and (step in reader.steps or generic)
 
 
 def run_committee(

@@ -8,7 +8,8 @@ from typing import Final
 from tss.cggmp24 import identify_checks, presign_checks
 from tss.cggmp24.presign import MAX_BATCH
 from tss.cggmp24.presign_checks import Presigned, Round1
-from tss.effects import Receive
+from tss.cggmp24.sign import sigma_schema
+from tss.effects import Echo, Receive
 from tss.encoding import Value
 from tss.envelope import PartyId
 from tss.groups import Point
@@ -20,13 +21,14 @@ from tss.ring_pedersen import RingPedersen
 
 
 def rounds(session: Preimage) -> Sequence[Receive]:
-    """Rounds 1 to 3, and that of identification. Raises NotProven."""
+    """Rounds 1 to 3, sigma in full signing, and identification. Raises NotProven."""
     _, _, _, _, S, X_eff, parameters, _, batch, *request = session.tail
     signers = [party.index for party in sorted(session.members)]
     if not (signers == S and len(S) == len(X_eff) == len(parameters) and 1 <= batch <= MAX_BATCH):
         raise NotProven("the session's id does not say who signs, and under which keys")
     three = presign_checks.rounds(session.suite, len(S), batch, entropy=bool(request))
-    return *three, identify_checks.receive(session.suite, len(S))
+    sigma = [Receive(4, broadcast=sigma_schema(session.suite), echo=Echo.NONE)] if request else []
+    return *three, *sigma, identify_checks.receive(session.suite, len(S))
 
 
 def presigned(record: Record) -> Presigned:
