@@ -3,13 +3,16 @@
 A run that makes new state ends for a party when it holds everybody's `done`. Whoever lacks some says so in its hello;
 whoever has them posts them in the committee's room, byte for byte as they were signed. So a party that was killed, or
 that the last messages never reached, catches up whenever one that is ahead is there.
+
+Every member took part in each of these runs and stored its id before it spoke in it. One that hears of a complete run
+that its store does not know has an older copy of its store, which nobody can mend: it says so.
 """
 
 from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from participant.node.hello import MAX_SIDS, Hello
@@ -42,6 +45,7 @@ class CatchUp:
         self._activated = activated
         self._clock = clock
         self._said: dict[bytes, float] = {}
+        self._ahead: set[tuple[bytes, PartyId]] = set()
 
     async def begin(self, membership: Membership) -> None:
         """After a start, or when the gateway lost what it had: show what this node has of every pending run."""
@@ -49,11 +53,13 @@ class CatchUp:
             await self._say(membership, sid, again=True)
 
     async def hear(self, membership: Membership, party: PartyId, hello: Hello) -> None:
-        """A member says what it lacks: post what this node has of it."""
+        """A member says what it lacks: post what this node has of it. And what it has: see whether it was here, too."""
         for sid in hello.pending:
             await self._say(membership, sid)
         if hello.pending:
             log.debug("index %d waits for %d certificates", party.index - 1, len(hello.pending))
+        if hello.certificates and (membership.committee_id, party) not in self._ahead:
+            await self._compare(membership, party, hello.certificates)
 
     async def take(self, membership: Membership, sid: bytes, envelope: bytes) -> None:
         """A `done` of a run that is not under way here; whatever does not belong to pending state is dropped."""
@@ -75,7 +81,23 @@ class CatchUp:
         for envelope in await self._workers.step(self._done_envelopes, membership.committee_id, sid):
             membership.room.send(envelope)
 
+    async def _compare(self, membership: Membership, party: PartyId, sids: Sequence[bytes]) -> None:
+        unknown = await self._workers.step(self._unknown, sids)
+        if unknown:
+            self._ahead.add((membership.committee_id, party))
+            log.error(
+                "index %d holds certificates (session %s, %d in all) of which this node's store knows nothing: the store is "
+                "an older copy; was a backup or a snapshot restored? Put the newest copy in its place: what was made since "
+                "is missing here",
+                party.index - 1,
+                unknown[0].hex()[:16],
+                len(unknown),
+            )
+
     # In a worker thread
+
+    def _unknown(self, sids: Sequence[bytes]) -> list[bytes]:
+        return [sid for sid in sids if not self._store.sessions.known(sid)]
 
     def _pending_sids(self, committee_id: bytes) -> list[bytes]:
         return [p.sid for p in self._store.sessions.pendings() if p.committee_id == committee_id]

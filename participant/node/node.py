@@ -299,7 +299,7 @@ class Node(Operations):
         self._tasks.spawn(self._catchup.begin(membership), "catching up")
 
     def _heard(self, membership: Membership, party: PartyId, hello: Hello) -> None:
-        if hello.pending:
+        if hello.pending or hello.certificates:
             self._tasks.spawn(self._catchup.hear(membership, party, hello), "catching up")
 
     def _member_restarted(self, membership: Membership, party: PartyId) -> None:
