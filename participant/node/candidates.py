@@ -114,7 +114,7 @@ class Candidates:
         if not presence.is_present(party):
             return presence.problem(party) or "away"
         if presence.is_quiet(party):
-            return "did not answer the last proposal"
+            return presence.problem(party) or "did not answer the last proposal"
         if not presence.holds(party, self._tag):
             return "has no share of the account under the present auxiliary information"
         return None

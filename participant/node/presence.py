@@ -211,6 +211,7 @@ class Presence:
         if not fresh:
             log.info("index %d is here (version %s)", peer.point - 1, hello.version)
         peer.boot, peer.hello, peer.last_live, peer.silent_at = hello.boot, hello, now, None
+        peer.foreign_proto = ""
         if hello.tags is not None:
             peer.tags = hello.tags
         peer.skew = hello.time - self._wall()
@@ -275,7 +276,7 @@ class Presence:
             return "another process speaks with this node's identity" if self.has_twin() else ""
         if self._recent(peer.twin_at):
             return f"two nodes speak as index {peer.point - 1}: stop one of them"
-        if peer.foreign_proto and not self.is_present(party):
+        if peer.foreign_proto and (not self.is_present(party) or self.is_quiet(party)):
             return (
                 f"speaks {peer.foreign_proto!r}, which this release does not: bring all nodes to one release"
             )

@@ -4,12 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import time
 from collections.abc import Callable, Iterator
 
 import pytest
-from committee_processes import PATIENCE, CommitteeProcesses, NodeProcess, create_account
-from fault_testing import ROUNDS, Besieged, besieged_committee, check_said, fill_stock, signs
+from committee_processes import CommitteeProcesses, create_account
+from fault_testing import (
+    ROUNDS,
+    SHORT,
+    Besieged,
+    besieged_committee,
+    check_said,
+    fails,
+    fill_stock,
+    signs,
+    signs_in_the_end,
+)
 from hostile_gateway import Mischief, Post
 from killing import eventually
 from mischief import Withheld, kind_of
@@ -18,16 +27,6 @@ from kit.pb.wallet.v1 import common_pb2 as common
 from kit.pb.wallet.v1 import wallet_pb2 as wallet
 from participant.grpc_client import CallFailed
 from tss.envelope import Kind, Sealed, decode_body, unpack
-
-SHORT = {
-    "node": {
-        "hello_seconds": 5,
-        "sign_seconds": 40,
-        "phase_seconds": 60,
-        "deadlines": dict.fromkeys(("full-sign", "full-sign.r0", "sign", "sign.r0"), 5),
-    }
-}
-"""Silence in signing is soon noticed."""
 
 
 @pytest.fixture(scope="module")
@@ -43,22 +42,6 @@ def siege(besieged) -> Iterator[Besieged]:
     for side in range(besieged.gateway.sides):
         besieged.gateway.unblock(side)
     besieged.committee.wait_ready()
-
-
-async def signs_in_the_end(node: NodeProcess, name: object, **fields) -> wallet.SignResponse:
-    """The fault is over: a request succeeds, though the machine may be too slow for short deadlines once or twice."""
-    deadline = time.monotonic() + PATIENCE
-    while True:
-        try:
-            return await signs(node, name, **fields)
-        except CallFailed:
-            assert time.monotonic() < deadline
-
-
-async def fails(call) -> CallFailed:
-    with pytest.raises(CallFailed) as caught:
-        await call
-    return caught.value
 
 
 def spoken_by(side: int) -> Callable[[Post], bool]:

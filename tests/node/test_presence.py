@@ -232,6 +232,10 @@ async def test_a_member_of_another_release_is_named_once_until_it_speaks_ours(ca
     assert "speaks 'cggmp24-secp256k1/v9'" in a.presence.problem(holder(2))
     await meet(a, b)
     assert a.presence.problem(holder(2)) == ""
+    a.presence.mark_silent(holder(2))
+    assert a.presence.problem(holder(2)) == "", "it has spoken ours since"
+    a.presence.take_foreign(holder(2), "cggmp24-secp256k1/v9")
+    assert "speaks 'cggmp24-secp256k1/v9'" in a.presence.problem(holder(2)), "present a moment ago"
 
 
 async def test_who_is_there_is_who_says_so_through_the_gateway_as_it_is_now():

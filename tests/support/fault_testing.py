@@ -10,20 +10,23 @@ import os
 import resource
 import signal
 import sys
+import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import pytest
 from coincurve import PublicKey
 from committee_processes import (
+    PATIENCE,
     CommitteeProcesses,
     NodeProcess,
     create_account,
     make_committee,
     sign_digest,
 )
-from faulty_daemon import ARMED, FAULTS
+from faulty_daemon import FAULTS, SAID
 from hostile_gateway import HostileGateway, Mischief
 from killing import nobody_is_blamed
 from tss_testing import SMALL_SECP
@@ -32,10 +35,20 @@ from wire_record import check_record
 from kit.pb.wallet.v1 import operator_pb2 as operator
 from kit.pb.wallet.v1 import wallet_pb2 as wallet
 from participant.channel import read_body
+from participant.grpc_client import CallFailed
 
 ROUNDS = int(os.environ.get("WALLET_MPC_CHAOS", "1"))
 """How much of each fault: 1 in the usual run, more in `make chaos`."""
 FAULTY_DAEMON = Path(__file__).with_name("faulty_daemon.py")
+SHORT = {
+    "node": {
+        "hello_seconds": 5,
+        "sign_seconds": 40,
+        "phase_seconds": 60,
+        "deadlines": dict.fromkeys(("full-sign", "full-sign.r0", "sign", "sign.r0"), 8),
+    }
+}
+"""Silence in signing is soon noticed."""
 
 
 @dataclass
@@ -46,36 +59,27 @@ class FaultyNode(NodeProcess):
     def argv(self) -> list[str]:
         return [sys.executable, str(FAULTY_DAEMON), str(self.config)]
 
-    def arm(self) -> None:
-        """Let the faults begin that were to come later."""
-        os.kill(self.running.pid, signal.SIGUSR1)
-        self.running.wait_for(f"^{ARMED}$")
+    @property
+    def faults(self) -> Path:
+        return self.directory / "faults.json"
+
+    def suffer(self, **faults: Any) -> None:
+        """From now on exactly these faults; those of the start only need one."""
+        self.faults.write_text(json.dumps(faults))
+        self.env = {FAULTS: str(self.faults)}
+        if self.process is not None:
+            known = sum(line.startswith(SAID) for line in list(self.process.lines))
+            os.kill(self.process.pid, signal.SIGUSR1)
+            self.process.wait_for(f"^{SAID} {known + 1}$")
 
 
 def make_faulty(committee: CommitteeProcesses, index: int, **faults: Any) -> FaultyNode:
-    """Put a node with these faults in the place of one; it runs if that one did."""
+    """Put a node that can have faults, and has these, in the place of one that does not run yet."""
     node = committee.nodes[index]
     faulty = FaultyNode(node.directory, index, node.identity, node.settings)
-    faulty.former = node.former
-    faulty.env = {FAULTS: json.dumps(faults)}
-    if node.process is not None:
-        node.kill()
-        faulty.start()
+    faulty.suffer(**faults)
     committee.nodes[index] = faulty
     return faulty
-
-
-def make_sound(committee: CommitteeProcesses, index: int) -> NodeProcess:
-    """The node again without faults, running and heard by all."""
-    faulty = committee.nodes[index]
-    if faulty.process is not None:
-        faulty.kill()
-    node = NodeProcess(faulty.directory, index, faulty.identity, faulty.settings)
-    node.former = faulty.former
-    committee.nodes[index] = node
-    node.start()
-    committee.wait_ready()
-    return node
 
 
 @contextlib.contextmanager
@@ -102,11 +106,14 @@ class Besieged:
 
     gateway: HostileGateway
     committee: CommitteeProcesses
+    rolled_back: set[int] = field(default_factory=set)
+    """Indices of nodes whose store went back to a former state."""
 
     async def check(self) -> None:
         """What holds whatever was done."""
         await nobody_is_blamed(self.committee)
-        assert check_said(self.gateway, self.committee)["slots"] > 0
+        found = check_said(self.gateway, self.committee, rolled_back=sorted(self.rolled_back))
+        assert found["slots"] > 0
 
     def behave(self) -> None:
         """From now on the gateway is honest."""
@@ -144,6 +151,23 @@ async def signs(
     return answer
 
 
+async def signs_in_the_end(node: NodeProcess, name: object, **fields: Any) -> wallet.SignResponse:
+    """The fault is over: a request succeeds, though the machine may be too slow for short deadlines once or twice."""
+    deadline = time.monotonic() + PATIENCE
+    while True:
+        try:
+            return await signs(node, name, **fields)
+        except CallFailed:
+            assert time.monotonic() < deadline
+
+
+async def fails(call: Any) -> CallFailed:
+    """How a call fails."""
+    with pytest.raises(CallFailed) as caught:
+        await call
+    return caught.value
+
+
 async def fill_stock(
     node: NodeProcess, signers: Sequence[int], count: int = 1, account_id: str = "main"
 ) -> None:
@@ -154,11 +178,13 @@ async def fill_stock(
             pass
 
 
-def check_said(gateway: HostileGateway, committee: CommitteeProcesses) -> dict[str, int]:
-    """See wire_record.check_record, of all that the committee has said."""
+def check_said(
+    gateway: HostileGateway, committee: CommitteeProcesses, *, rolled_back: Sequence[int] = ()
+) -> dict[str, int]:
+    """See wire_record.check_record, of all that the committee has said. `rolled_back`: indices of nodes."""
     envelopes = (read_body(post.body.decode()) for post in gateway.posts)
     identities = [node.identity for node in committee.nodes]
-    return check_record((one for one in envelopes if one), identities, SMALL_SECP)
+    return check_record((one for one in envelopes if one), identities, SMALL_SECP, rolled_back)
 
 
 def said_in(gateway: HostileGateway) -> set[bytes]:
@@ -178,6 +204,16 @@ def limited(node: NodeProcess, what: int, soft: int) -> Iterator[None]:
         resource.prlimit(pid, what, (before, hard))
 
 
+def open_files(node: NodeProcess) -> int:
+    """How many files a running process has open."""
+    return sum(1 for _ in Path(f"/proc/{node.running.pid}/fd").iterdir())
+
+
+def resident(pid: int) -> int:
+    """Bytes of a process that are in memory."""
+    return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
 @contextlib.contextmanager
 def stopped(node: NodeProcess) -> Iterator[None]:
     """SIGSTOP, and SIGCONT in the end."""
@@ -186,10 +222,3 @@ def stopped(node: NodeProcess) -> Iterator[None]:
         yield
     finally:
         os.kill(node.running.pid, signal.SIGCONT)
-
-
-async def in_vain(call: Any) -> None:
-    """Give a call up that cannot succeed."""
-    call.cancel()
-    with contextlib.suppress(asyncio.CancelledError):
-        await call

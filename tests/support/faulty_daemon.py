@@ -1,30 +1,28 @@
 """testing_daemon with something wrong around it: `python faulty_daemon.py CONFIG`, with WALLET_MPC_TEST_FAULTS.
 
-That is a JSON object: what is wrong, and its value. Faults named "later" hold from SIGUSR1 on, which is answered by the
-line "armed"; the others from the start.
+That names a JSON file of what is wrong, which is read again at SIGUSR1; each reading is told by a line "faults N".
 
-    clock SECONDS        the wall clock is so far off
-    clock_later SECONDS  it jumps by so much
-    random_later true    the system gives no random bytes any more
-    proto TEXT           this process is of another release, which speaks that protocol
-    plaintexts PATH      a copy of everything that it seals to a peer goes to that file, a line of hexadecimal digits each
+    clock SECONDS     the wall clock is so far off
+    random false      the system gives no random bytes
+    proto TEXT        this process is of another release, which speaks that protocol (from the start only)
+    plaintexts PATH   what it seals to a peer also goes to that file, a line of hexadecimal digits each (from the start only)
 """
 
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import json
 import os
 import runpy
 import signal
 import sys
 import time
-from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 FAULTS: Final = "WALLET_MPC_TEST_FAULTS"
-ARMED: Final = "armed"
+SAID: Final = "faults"
 
 
 class ShiftedClock:
@@ -51,23 +49,21 @@ class RandomSource:
         return self._urandom(size)
 
 
-def inject(faults: Mapping[str, Any]) -> None:
+def inject(path: Path) -> None:
     """Put them in place. Before anything of ours is imported: defaults of arguments are bound then."""
     clock, source = ShiftedClock(), RandomSource()
     time.time, os.urandom = clock, source
-    clock.offset = faults.get("clock", 0.0)
-    later: list[Callable[[], None]] = []
-    if "clock_later" in faults:
-        later.append(lambda: setattr(clock, "offset", faults["clock_later"]))
-    if faults.get("random_later"):
-        later.append(lambda: setattr(source, "works", False))
+    readings = itertools.count(1)
 
-    def arm(*_: object) -> None:
-        for begin in later:
-            begin()
-        print(ARMED, flush=True)  # noqa: T201 - the answer to the signal
+    def read(*_: object) -> None:
+        faults = json.loads(path.read_text())
+        clock.offset = faults.get("clock", 0.0)
+        source.works = faults.get("random", True)
+        print(SAID, next(readings), flush=True)  # noqa: T201 - the answer to the signal
 
-    signal.signal(signal.SIGUSR1, arm)
+    signal.signal(signal.SIGUSR1, read)
+    read()
+    faults = json.loads(path.read_text())
     if "proto" in faults:
         speak(faults["proto"])
     if "plaintexts" in faults:
@@ -97,7 +93,7 @@ def copy_plaintexts(path: Path) -> None:
 
 
 if __name__ == "__main__":
-    inject(json.loads(os.environ[FAULTS]))
+    inject(Path(os.environ[FAULTS]))
     daemon = Path(__file__).with_name("testing_daemon.py")
     sys.argv[0] = str(daemon)
     runpy.run_path(str(daemon), run_name="__main__")

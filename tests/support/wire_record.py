@@ -6,10 +6,11 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 
 from tss.cggmp24 import sign
-from tss.envelope import Body, Kind, Sealed, decode_body, holder, unpack, verify_signature
+from tss.envelope import Body, Kind, Sealed, Slot, decode_body, holder, unpack, verify_signature
 from tss.errors import SchemaViolation
 from tss.params import Suite
 from tss.proposal import decode_proposal
+from tss.session import session_id
 
 SLOTS = frozenset({Kind.MSG, Kind.ECHO, Kind.DONE})
 
@@ -31,23 +32,35 @@ def signed_bodies(envelopes: Iterable[bytes], identities: Sequence[bytes]) -> se
     return found
 
 
-def check_record(envelopes: Iterable[bytes], identities: Sequence[bytes], suite: Suite) -> dict[str, int]:
+def check_record(
+    envelopes: Iterable[bytes], identities: Sequence[bytes], suite: Suite, rolled_back: Sequence[int] = ()
+) -> dict[str, int]:
     """Fail unless everybody said one thing in each slot, and no presignature was proposed for two requests.
 
     A partial signature is the message of one slot, in a session that belongs to one proposal, which names the
-    presignature: so no presignature has two partial signatures of one signer. Returns how much was looked at.
+    presignature: so no presignature has two partial signatures of one signer. Nodes whose store went back to a former
+    state (`rolled_back`, by index) may have accepted a proposal twice, but that holds for them too. Returns how much was
+    looked at.
     """
     bodies = [decode_body(encoded) for encoded in signed_bodies(envelopes, identities)]
-    slots: dict[object, set[bytes]] = defaultdict(set)
+    slots: dict[Slot, set[bytes]] = defaultdict(set)
     proposals: dict[bytes, set[bytes]] = defaultdict(set)
     for body in bodies:
         if body.kind in SLOTS:
             slots[body.slot].add(body.payload)
         elif body.kind is Kind.PROPOSE:
             _count_proposal(body, suite, proposals)
-    assert not [slot for slot, payloads in slots.items() if len(payloads) > 1], "two messages in one slot"
+    signing = {stock_sid(suite, ph) for phs in proposals.values() for ph in phs}
+    forgetful = {holder(index + 1) for index in rolled_back}
+    twice = [slot for slot, payloads in slots.items() if len(payloads) > 1]
+    assert not [s for s in twice if s.sid in signing or s.sender not in forgetful], "two messages in one slot"
     assert not [one for one, phs in proposals.items() if len(phs) > 1], "a presignature was promised twice"
     return {"slots": len(slots), "presignatures": len(proposals)}
+
+
+def stock_sid(suite: Suite, ph: bytes) -> bytes:
+    """The session of a proposal to sign from stock (protocol.md 0.7)."""
+    return session_id([suite.proto, "sid", sign.KIND, suite.group.name, ph])
 
 
 def _count_proposal(body: Body, suite: Suite, proposals: dict[bytes, set[bytes]]) -> None:
