@@ -85,6 +85,8 @@ def nested_schema(depth):
 
 @pytest.mark.attack("E7")
 def test_depth_limit():
+    assert MAX_DEPTH == 6  # protocol.md 0.5
+    assert decode(encode([[[[[[b""]]]]]]), nested_list_schema(6)) == [[[[[[b""]]]]]]
     deepest = encode(nested(MAX_DEPTH))
     assert decode(deepest, nested_schema(MAX_DEPTH)) == nested(MAX_DEPTH)
     with pytest.raises(TypeError, match="deeper"):
@@ -176,6 +178,45 @@ def test_point_that_is_none(content):
     raw = bytes.fromhex(content)
     with pytest.raises(BadPoint):
         decode(b"\x04" + len(raw).to_bytes(4, "big") + raw, PointOf(SECP256K1))
+
+
+@pytest.mark.parametrize(
+    ("schema", "taken", "refused"),
+    [
+        (Bytes(1, 3), [b"a", b"abc"], [b"", b"abcd"]),
+        (Bytes(2), [b"ab"], [b"a", b"abc"]),
+        (ListOf(Text(1), 1, 3), [["a"], ["a"] * 3], [[], ["a"] * 4]),
+        (ListOf(Text(1), 2), [["a", "b"]], [["a"], ["a"] * 3]),
+        (Optional(Text(1)), ["a", None], ["ab"]),
+    ],
+)
+def test_sizes_and_choices_are_exact(schema, taken, refused):
+    for value in taken:
+        assert decode(encode(value), schema) == value
+    for value in refused:
+        with pytest.raises(SchemaViolation):
+            decode(encode(value), schema)
+
+
+@pytest.mark.parametrize(
+    ("value", "schema"),
+    [
+        (b"abc", Bytes(3)),
+        ("abc", Text(3)),
+        (12345, Integer(32)),
+        (TOY.G, PointOf(TOY)),
+        ([1], ListOf(Integer(8), 1)),
+    ],
+)
+def test_a_length_past_the_end_is_found_before_the_content_is_read(value, schema):
+    with pytest.raises(SchemaViolation, match="runs past the end"):
+        decode(encode(value)[:-1], schema)
+
+
+@pytest.mark.parametrize("size", range(4))
+def test_a_list_too_short_for_its_count(size):
+    with pytest.raises(SchemaViolation, match="without a count"):
+        decode(bytes([6, 0, 0, 0, size]) + bytes(size), ListOf(INTEGER, 0, 9))
 
 
 def test_integer_limits_are_exact():

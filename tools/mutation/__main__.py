@@ -41,6 +41,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("modules", nargs="*", help="beginnings of paths, such as tss/zk; everything if none")
     parser.add_argument("--tests", nargs="+", help="files or directories of tests instead of the table's")
     parser.add_argument("--match", help="only mutants whose line contains this text")
+    parser.add_argument("--comparisons", action="store_true", help="only comparisons and missing checks")
     parser.add_argument("--slice", type=int, help="only so many comparisons, spread evenly")
     parser.add_argument("--functions", help="every function that matches, of `modules` (whole paths)")
     parser.add_argument("--explained", action="store_true", help=f"try what {PAGE} explains, too")
@@ -79,6 +80,8 @@ def _run(arguments: argparse.Namespace, root: Path) -> int:
     for target in targets:
         for mutant in mutants_of(target.path, trees[target.path]):
             wanted = arguments.match is None or arguments.match in mutant.id
+            if arguments.comparisons:
+                wanted &= mutant.category == COMPARISON
             if not wanted or not target.holds(mutant.place.function):
                 continue
             if summary.explains(mutant) and not arguments.explained:

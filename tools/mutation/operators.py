@@ -45,7 +45,7 @@ ARITHMETIC: Final[dict[type[ast.operator], type[ast.operator]]] = {
 }
 TWINS: Final = {"all": "any", "any": "all", "min": "max", "max": "min", "sorted": "list", "reversed": "list"}
 
-SPEAKING: Final = ("_need",)
+SPEAKING: Final = ("_need", "reader.header")
 """Functions whose text is an error's."""
 
 COMPARISON: Final = "comparison"

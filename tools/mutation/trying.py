@@ -7,6 +7,7 @@ to be there before anything imports the module, so its process collects for itse
 from __future__ import annotations
 
 import ast
+import contextlib
 import gc
 import importlib.abc
 import importlib.util
@@ -16,6 +17,7 @@ import resource
 import signal
 import sys
 import traceback
+import warnings
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -35,7 +37,11 @@ NOT_RUN: Final = "not run"
 """No test executes the line."""
 
 MEMORY_BYTES: Final = 4 << 30
-_PYTEST: Final = ("-q", "-p", "no:cacheprovider", "-m", "not full_size and not docker")
+_PYTEST: Final = (
+    "-q", "-p", "no:cacheprovider", "-m", "not full_size and not docker",
+    # Libraries that are plugins too may be loaded already.
+    "-W", "ignore::pytest.PytestAssertRewriteWarning",
+)  # fmt: skip
 
 
 class GreenNeeded(RuntimeError):
@@ -50,6 +56,8 @@ class Baseline:
     seconds: list[float]
     lines: dict[str, dict[int, list[int]]]
     failed: list[str]
+    libraries: list[str]
+    """Modules that the tests import and that are not under test."""
 
     def tests_of(self, mutant: Mutant) -> list[int]:
         """The tests that run the mutant's statement."""
@@ -195,7 +203,22 @@ def measure(session: pytest.Session, reports: Reports, root: Path, sources: Iter
     for path in sources:
         by_line = data.contexts_by_lineno(str(root / path))
         lines[path] = {line: [int(test) for test in tests if test] for line, tests in by_line.items()}
-    return Baseline([item.nodeid for item in session.items], seconds, lines, sorted(reports.failed))
+    names = [item.nodeid for item in session.items]
+    return Baseline(names, seconds, lines, sorted(reports.failed), _libraries(root))
+
+
+def _libraries(root: Path) -> list[str]:
+    files = {name: getattr(module, "__file__", None) for name, module in sys.modules.items()}
+    return sorted(name for name, file in files.items() if file and not Path(file).is_relative_to(root))
+
+
+def preload(names: Iterable[str]) -> None:
+    """Import libraries once, for all processes that are forked later."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for name in names:
+            with contextlib.suppress(Exception):
+                importlib.import_module(name)
 
 
 Living = dict[tuple[str, tuple[str, int]], list[FunctionType]]
@@ -286,6 +309,8 @@ class Trial:
             raise GreenNeeded(f"{' '.join(self._tests)}: the tests cannot be collected, or die")
         if baseline.failed:
             raise GreenNeeded(f"these fail without any mutant: {', '.join(baseline.failed)}")
+        if any(mutant.place.outermost is None for mutant in mutants):
+            preload(baseline.libraries)
         for index, mutant in enumerate(mutants):
             if mutant.place.outermost is None:
                 yield self._at_import(baseline, index, mutant)
