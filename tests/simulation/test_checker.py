@@ -12,9 +12,11 @@ from session_testing import says
 from simulation.artefacts import Artefacts
 from simulation.checker import check
 from simulation.disk import Disk
+from simulation.driving import Running
 from simulation.lies import clone
 from simulation.malice import Cheat
-from simulation.party import Party, Plan, Running
+from simulation.party import Party
+from simulation.planning import Plan
 from simulation.relay import Faults
 from simulation.world import Setting, World
 from tss_testing import TINY, SeededRng

@@ -56,6 +56,12 @@ class Ended:
         """Evaluation point of the party that this one blames."""
         return self.error.peer if isinstance(self.error, PeerFault) else None
 
+    @property
+    def all_blamed(self) -> frozenset[int | None]:
+        """All whom it blames: the checks of protocol.md 4.2 may find several."""
+        faults = (self.error, *self.error.also) if isinstance(self.error, PeerFault) else ()
+        return frozenset(fault.peer for fault in faults)
+
 
 @dataclass(frozen=True)
 class Activated:

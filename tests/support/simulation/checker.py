@@ -186,8 +186,8 @@ class Checker:
 
     def nobody_framed(self) -> Iterator[str]:
         for ended in self.ends:
-            if ended.blamed is not None and ended.blamed not in self.a.malicious:
-                yield f"party {ended.party} blames party {ended.blamed}, which is honest: {ended.error}"
+            for framed in ended.all_blamed - self.a.malicious:
+                yield f"party {ended.party} blames party {framed}, which is honest: {ended.error}"
         slots: dict[Any, bytes] = {}
         spoke: dict[tuple[int, bytes], int | None] = {}
         for said, body in self.bodies:
@@ -208,7 +208,8 @@ class Checker:
             kind = ends[0].kind
             public = [e for e in blaming if ".abort-" in e.error.check or "presign.r3.item" in e.error.check]
             if len({e.blamed for e in public}) > 1:
-                yield f"{kind} {ph.hex()[:12]}: public values, and {sorted((e.party, e.blamed) for e in public)}"
+                verdicts = sorted((e.party, e.blamed) for e in public)
+                yield f"{kind} {ph.hex()[:12]}: public values, and {verdicts}"
             caught = [e for e in blaming if isinstance(e.error, AGREED)]
             if kind in (keygen.KIND, aux_info.KIND, presign.KIND) and caught:
                 done = [e.party for e in ends if e.result is not None]
@@ -223,7 +224,7 @@ class Checker:
             results = [e for e in ends if e.result is not None]
             if len({repr(_public(e.result)) for e in results}) > 1:
                 yield f"{ends[0].kind} {ph.hex()[:12]}: different results at {[e.party for e in results]}"
-            for ended in results:
+            for ended in {repr(_public(e.result)): e for e in results}.values():
                 yield from self._sound(ended)
 
     def _sound(self, ended: Ended) -> Iterator[str]:

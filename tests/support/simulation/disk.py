@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 from tss.cggmp24.completion import DONE_ROUND, Certificate, NewState, check_certificate
+from tss.cggmp24.identify import AbortMessage, Begun
 from tss.cggmp24.sign import Answered
 from tss.effects import Durable
 from tss.encoding import Bytes, NoValue, Tuple, decode
@@ -65,8 +65,8 @@ class Disk:
         self.certificates: dict[bytes, tuple[bytes, ...]] = {}
         self.kept: list[tuple[bytes, bytes]] = []
         """(scope, envelope) of what is sent again after a restart: complaints, aborts, partial signatures."""
-        self.signatures: dict[bytes, Any] = {}
-        """Finished requests."""
+        self.blocked: set[bytes] = set()
+        """Runs whose signers are looked at (protocol.md 4.2)."""
         self.writes = 0
         self.refuses: set[int] = set()
         self.crashes: dict[int, bool] = {}
@@ -94,6 +94,10 @@ class Disk:
                 self._put_pending(Pending(state, account_id, accounts, {me: envelope}))
             case Durable(record=Answered(), envelope=envelope):
                 self.kept.append((b"", envelope))
+            case Durable(record=AbortMessage(sid=sid), envelope=envelope):
+                self.kept.append((sid, envelope))
+            case Begun(sid=sid):
+                self.blocked.add(sid)
             case Certificate(sid=sid, envelopes=envelopes):
                 self.activate(sid, envelopes)
             case _:

@@ -23,18 +23,11 @@ from tss.envelope import sign as sign_body
 from tss.errors import NoBlame, ProtocolError, SessionClosed
 from tss.records import KeyShare
 from tss.session import Session
-from tss.setting import Member, Outgoing, Round0, Runtime, Setup
+from tss.setting import Outgoing, Runtime
 
 if TYPE_CHECKING:
     from simulation.world import World
 
-ROUND_0: Final = {
-    keygen.KIND: Round0.BLOCKING,
-    aux_info.KIND: Round0.BLOCKING,
-    presign.KIND: Round0.WITH_ROUND_1,
-    presign.FULL_KIND: Round0.WITH_ROUND_1,
-    sign.KIND: Round0.NONE,
-}
 DEADLINES: Final = {
     keygen.KIND: 60.0,
     aux_info.KIND: 90.0,
@@ -98,18 +91,8 @@ class Driving(Planner):
 
     def _begin(self, plan: Plan, then: Callable[[Ended], None] | None) -> Running | None:
         world, number = self.world, self.world.session_number()
-        suite = world.suite
         self.answered.add(plan.ph)
-        members = tuple(Member(holder(j), world.artefacts.identities[holder(j)]) for j in plan.members)
-        setup = Setup(
-            suite,
-            plan.proposal.kind,
-            self.me,
-            members,
-            plan.ph,
-            plan.proposal.tail,
-            ROUND_0[plan.proposal.kind],
-        )
+        setup = plan.setup(world.suite, self.me, world.artefacts.identities)
         rng = SeededRng((world.seed, self.index, self.lives, number))
         runtime = Runtime(
             rng, partial(self._signature, number), partial(self._persist, plan, number), self._progress

@@ -17,7 +17,7 @@ from simulation.driving import Running
 from simulation.lies import WrongChi, WrongMask, WrongOutputs, clone, mutated_payload, presigning
 from simulation.party import Party
 from simulation.planning import Plan
-from tss.cggmp24 import presign, sign
+from tss.cggmp24 import aux_info, keygen, presign, sign
 from tss.cggmp24.presignature import Presignature
 from tss.cggmp24.sign import SignRequest
 from tss.encoding import encode
@@ -34,6 +34,7 @@ from tss.envelope import (
     seal,
     unpack,
 )
+from tss.evidence import Evidence
 from tss.hd import derive
 from tss.proposal import Proposal
 from tss.session import Outgoing, Session
@@ -45,6 +46,18 @@ RULES: Final = (
     "mutate", "equivocate", "withhold", "wrong round", "replay", "relabel", "complain", "abort", "garbage show",
     "wrong outputs", "wrong masks", "conflict", "unapproved", "late done", "two copies",
 )  # fmt: skip
+
+CHECKS: Final = {
+    keygen.KIND: ("keygen.r2.decommit", "keygen.r2.share", "keygen.r2.chain code", "keygen.r3.sch:equation"),
+    aux_info.KIND: ("aux.r2.decommit", "aux.r2.N", "aux.r2.prm:range", "aux.r3.mod:w", "aux.r3.fac:range"),
+    presign.KIND: (
+        "presign.r1.item0.k.enc-elg:1", "presign.r1.item0.K", "presign.r2.item0.h", "presign.r2.item0.x.aff-g:1",
+        "presign.r3.item0.elog:1", "presign.abort-delta.item0", "presign.abort-chi.item0",
+    ),
+    presign.FULL_KIND: ("presign.r1.item0.k.enc-elg:1", "presign.r3.item0.elog:1", "sign.partial.equation"),
+    sign.KIND: ("sign.partial.equation", "sign.partial.range", "sign.show.place", "sign.r0.msg"),
+}  # fmt: skip
+"""What honest parties look at, as a false complaint names it."""
 
 
 # -- the session -------------------------------------------------------------------------------------------------------
@@ -121,7 +134,8 @@ class Cheat(Party):
                 )
         running = super()._begin(plan, then)
         if running is not None and self.lies("complain"):
-            self.world.scheduler.after(self.dice.expovariate(0.5), partial(self._complain, running))
+            delay = self.dice.choice((0.5, 2.0, 5.0, 15.0))
+            self.world.scheduler.after(delay, partial(self._complain, running))
         if running is not None and self.lies("abort"):
             self.world.scheduler.after(
                 self.dice.expovariate(0.5), lambda: self._say(running, Kind.ABORT, encode(["X", "no"]))
@@ -203,30 +217,38 @@ class Cheat(Party):
         self._send_all(pack(signed), [j for j in running.plan.members if j != self.index])
 
     def _complain(self, running: Running) -> None:
-        """A false complaint: about anybody, with what was heard, with what was made up, or with nothing."""
-        dice = self.dice
+        """A false complaint: with all that the session shows, or its own part of it changed, with anything, or nothing."""
+        dice, session = self.dice, running.session
         accused = holder(dice.choice([j for j in running.plan.members if j != self.index]))
-        shown = dice.sample(self.heard, min(len(self.heard), dice.choice((0, 1, 4))))
+        shown = [
+            signed
+            for slot, signed in session._mail.slots.items()
+            if slot.to is None or slot.sender == accused
+        ]
+        if dice.random() < 0.4:
+            shown = [
+                self._again(signed, running) if signed.body.sender == self.me else signed for signed in shown
+            ]
+        elif dice.random() < 0.4:
+            shown = dice.sample(self.heard, min(len(self.heard), dice.choice((0, 1, 4))))
+        if shown and dice.random() < 0.3:
+            shown.pop(dice.randrange(len(shown)))
         kind = running.plan.proposal.kind
         check = dice.choice(
-            (
-                f"{kind}.r1.schema",
-                f"{kind}.r2.decommit",
-                f"{kind}.r1.msg",
-                "presign.r1.item0.k",
-                "sign.partial.equation",
-                "x",
-            )
+            (*CHECKS.get(kind, ()), f"{kind}.r{dice.randrange(5)}.schema", f"{kind}.r1.msg", "x")
         )
-        preimage = running.session.sid_preimage
-        evidence = encode(
-            [
-                "evidence/v1", self.world.suite.proto, [] if preimage is None else [encode(list(preimage))],
-                accused.as_list(), check, [signed.as_value() for signed in shown],
-            ]
-        )  # fmt: skip
-        evidence = dice.choice((evidence, evidence, b"", dice.randbytes(50)))
+        preimage = session.sid_preimage
+        evidence = Evidence.collect(
+            proto=self.world.suite.proto, sid_preimages=() if preimage is None else (preimage,), accused=accused,
+            check=check, messages=(*shown, *session.setup.background),
+        ).encode()  # fmt: skip
+        evidence = dice.choice((evidence, evidence, evidence, b"", dice.randbytes(50)))
         self._say(running, Kind.COMPLAINT, encode([accused.as_list(), check, evidence]))
+
+    def _again(self, signed: Signed, running: Running) -> Signed:
+        """Another version of a message of its own."""
+        payload = mutated_payload(signed.body.payload, self.dice, self.world.suite.group)
+        return self.sign(replace(signed.body, payload=payload), running.number)
 
     def _show(self, running: Running) -> None:
         dice = self.dice

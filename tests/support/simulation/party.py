@@ -7,12 +7,13 @@ from own records and refused where it differs, presignatures live in memory alon
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from functools import partial
 from typing import Final
 
 from simulation.artefacts import Ended, Holding
 from simulation.driving import Driving, Running
-from simulation.planning import Declined, Plan
+from simulation.planning import Declined
 from tss.cggmp24 import presign, sign
 from tss.cggmp24.presignature import Presignature, State
 from tss.encoding import encode
@@ -94,12 +95,9 @@ class Party(Driving):
             return None
         self.world.artefacts.proposals[plan.ph] = proposal
         self.say(f"proposes {proposal.kind} {plan.ph.hex()[:6]} to {plan.members}")
-        self._announce(plan, proposal)
-        return self._begin(plan, then)
-
-    def _announce(self, plan: Plan, proposal: Proposal) -> None:
         signed = self.sign(proposal.body(self.world.suite), None)
         self._send_all(pack(signed), [j for j in plan.members if j != self.index])
+        return self._begin(replace(plan, signed=signed), then)
 
     def _take_proposal(self, envelope: bytes, waits: int = 0) -> None:
         signed = self._opened(envelope)
@@ -135,7 +133,7 @@ class Party(Driving):
             )
             self._send_all(pack(self.sign(note, None)), self.world.others(self.index))
             return
-        self._begin(plan, None)
+        self._begin(replace(plan, signed=signed), None)
 
     def _must_wait(self, proposal: Proposal) -> bool:
         """The owner of a presignature may use it a moment before this party has its half."""

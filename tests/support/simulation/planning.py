@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
@@ -12,8 +12,11 @@ from tss.cggmp24.presignature import Presignature
 from tss.cggmp24.sign import SignRequest
 from tss.effects import Protocol, SessionContext
 from tss.encoding import encode
+from tss.envelope import PartyId, Signed, holder
 from tss.hd import derive
+from tss.params import Suite
 from tss.proposal import Proposal
+from tss.setting import Member, Round0, Setup
 
 if TYPE_CHECKING:
     from simulation.disk import Disk
@@ -21,6 +24,13 @@ if TYPE_CHECKING:
 
 Program = Callable[[SessionContext], Protocol[Any]]
 
+ROUND_0: Final = {
+    keygen.KIND: Round0.BLOCKING,
+    aux_info.KIND: Round0.BLOCKING,
+    presign.KIND: Round0.WITH_ROUND_1,
+    presign.FULL_KIND: Round0.WITH_ROUND_1,
+    sign.KIND: Round0.NONE,
+}
 CEREMONIES: Final = (keygen.KIND, aux_info.KIND)
 
 
@@ -38,6 +48,21 @@ class Plan:
     program: Program = field(repr=False)
     accounts: tuple[str, ...] = ()
     presignature: Presignature | None = None
+    signed: Signed | None = field(default=None, repr=False)
+    """The proposal as its initiator signed it."""
+
+    def setup(self, suite: Suite, me: PartyId, identities: Mapping[PartyId, bytes]) -> Setup:
+        """Signing from stock rests on the proposal and on how the presignature was made: evidence needs both."""
+        preimages, background = [], []
+        if self.presignature is not None and self.signed is not None:
+            background = [self.signed]
+            made = self.presignature.transcript
+            if made is not None:
+                preimages, background = [made.preimage], [self.signed, *made.messages]
+        return Setup(
+            suite, self.proposal.kind, me, tuple(Member(holder(j), identities[holder(j)]) for j in self.members),
+            self.ph, self.proposal.tail, ROUND_0[self.proposal.kind], preimages, background,
+        )  # fmt: skip
 
 
 class Planner:
