@@ -9,7 +9,7 @@ export TSS_VECTORS ?= $(abspath ../shared/vectors)
 # Without daemons and gateway.
 PROTOCOL_TESTS := tests/tss tests/zk tests/tss_engine tests/cggmp24
 
-.PHONY: test demo lint stubs docs clean lock crash-points timing mutants coverage simulate
+.PHONY: test demo lint stubs docs clean lock crash-points timing mutants coverage simulate fuzz full-size oversized
 
 # The suite on the installed wheel, a process a core.
 test: $(VENV)/.installed
@@ -30,9 +30,21 @@ COUNT ?= 100000
 simulate: $(VENV)/.installed
 	$(BIN)/python tests/simulation/run.py $(if $(SEED),--seed $(SEED) --trace,--count $(COUNT))
 
+# Every decoder, and sessions in every phase, under atheris: COUNT inputs, or for TIME seconds; TARGETS="psbt sse" chooses.
+fuzz: $(VENV)/.fuzz
+	$(BIN)/python tests/fuzz/fuzz_run.py $(if $(TIME),--seconds $(TIME),--count $(COUNT)) $(TARGETS:%=--target %)
+
 # A crash after every system call, and every state of the disk after a power failure; `make test` tries some of them.
 crash-points: $(VENV)/.installed
 	WALLET_MPC_CRASH_STRIDE=1 $(BIN)/pytest --installed -q -s tests/crash
+
+# Every lie through real daemons at full parameters: the cheater is found, by everybody. A quarter of an hour.
+full-size: $(VENV)/.installed
+	$(BIN)/pytest --installed -q --durations=0 tests/integration/full_size_hostile.py
+
+# How long refusing a number of a megabyte takes, in the place of every integer of every message.
+oversized: $(VENV)/.installed
+	$(BIN)/python bench/oversized.py
 
 # Mutants of everything that checks or decodes; MODULES="tss/zk tss/vss.py" chooses among them. Hours; `make test` tries some.
 mutants: $(VENV)/.dev
@@ -62,6 +74,7 @@ lock:
 	$(COMPILE) pyproject.toml -c requirements/run.txt -o requirements/service.txt
 	$(COMPILE) requirements/gateway.in -c requirements/run.txt -o requirements/gateway.txt
 	$(COMPILE) requirements/build.in -c requirements/dev.txt -o requirements/build.txt
+	$(COMPILE) requirements/fuzz.in -c requirements/dev.txt -o requirements/fuzz.txt
 
 $(BIN)/python:
 	$(PYTHON) -c 'import sys; assert (3, 11) <= sys.version_info < (3, 14), "Python 3.11 to 3.13 is needed"'
@@ -74,6 +87,10 @@ $(VENV)/.run: requirements/run.txt | $(BIN)/python
 
 $(VENV)/.dev: requirements/dev.txt | $(BIN)/python
 	$(PIP) install --require-hashes -r requirements/dev.txt
+	touch $@
+
+$(VENV)/.fuzz: requirements/fuzz.txt $(VENV)/.installed
+	$(PIP) install --require-hashes -r requirements/fuzz.txt
 	touch $@
 
 $(VENV)/.installed: $(VENV)/.dev $(WHEEL_SOURCES)
