@@ -111,6 +111,8 @@ _BY_REASON: Final[Mapping[str, Exit]] = {
     "TIMEOUT": Exit.UNREACHABLE,
     "NOT_READY": Exit.UNREACHABLE,
     "PEER_FAULT": Exit.PEER,
+    "PEER_QUARANTINED": Exit.PEER,
+    "SIGNER_SET_BLOCKED": Exit.PEER,
 }
 """For what a node answers: the reason of its ErrorInfo (participant.node.errors, participant.grpc_client)."""
 

@@ -1,22 +1,19 @@
-"""The commands about one node: primes, status, quarantine."""
+"""The commands about one node: primes, status."""
 
 from __future__ import annotations
 
-import getpass
-import time
 from typing import TYPE_CHECKING, Any, Final
 
 import click
 
 from keygen.console import json_option, output
-from keygen.errors import EXIT_CODES_HELP, Misuse
+from keygen.errors import EXIT_CODES_HELP
 from keygen.node_files import NodeFiles, node_options
 from keygen.prime_pool import fill_pool
 from keygen.reach import Daemon, follow, node_or_daemon, operator_option
 from participant.committee import Committee, NotAMember
-from participant.identity import hex_field
 from participant.node.api import Progress
-from participant.store import AuditRecord, Store
+from participant.store import Store
 
 if TYPE_CHECKING:
     from kit.pb.wallet.v1 import operator_pb2
@@ -186,115 +183,4 @@ def _status_lines(found: dict[str, Any]) -> list[str]:
     return [*lines, *(f"look at this: {warning}" for warning in found["warnings"])]
 
 
-@click.group(epilog=EXIT_CODES_HELP, short_help="Peers that failed a check: list, clear.")
-def quarantine() -> None:
-    """Peers that failed a check: this node does not work with them until an operator clears them."""
-
-
-@quarantine.command("list", epilog=EXIT_CODES_HELP)
-@node_options
-@operator_option
-@json_option
-def list_(files: NodeFiles, operator: str | None) -> None:
-    """Show the peers in quarantine, and why.
-
-    When the daemon of DIR runs, asks it through its operator socket; otherwise opens DIR's store itself.
-    """
-    out = output()
-    with node_or_daemon(files, operator, out) as node:
-        peers = _quarantine_of_daemon(node) if isinstance(node, Daemon) else _quarantine_of_store(node)
-    lines = [
-        f"{peer['identity']}  since {_when(peer['since'])}  {peer['check']}"
-        + (f"  evidence {peer['evidence_id']}" if peer["evidence_id"] else "")
-        for peer in peers
-    ]
-    out.result({"peers": peers}, lines or ["nobody is in quarantine"])
-
-
-def _when(seconds: int) -> str:
-    return time.strftime("%Y-%m-%d %H:%M:%SZ", time.gmtime(seconds))
-
-
-def _quarantine_of_store(store: Store) -> list[dict[str, Any]]:
-    return [
-        {
-            "identity": entry.peer.hex(),
-            "committee_id": entry.committee_id.hex(),
-            "check": entry.reason,
-            "evidence_id": "" if entry.evidence_id is None else entry.evidence_id.hex(),
-            "since": entry.added_at // 1000,
-        }
-        for entry in store.quarantine.entries()
-    ]
-
-
-def _quarantine_of_daemon(daemon: Daemon) -> list[dict[str, Any]]:
-    async def conversation(client: ServiceClient) -> operator_pb2.ListQuarantineResponse:
-        from kit.pb.wallet.v1 import operator_pb2 as pb
-
-        return await client.call(client.operator.ListQuarantine, pb.ListQuarantineRequest())
-
-    return [
-        {
-            "identity": peer.identity_key.hex(),
-            "committee_id": peer.places[0].committee_id.hex() if peer.places else "",
-            "check": peer.check,
-            "evidence_id": peer.evidence_id,
-            "since": peer.since,
-        }
-        for peer in daemon.talk(conversation).peers
-    ]
-
-
-@quarantine.command(epilog=EXIT_CODES_HELP)
-@click.argument("identity", metavar="IDENTITY")
-@node_options
-@click.option("--reason", required=True, help="Why the peer is trusted again; kept in the audit log.")
-@operator_option
-@json_option
-def clear(identity: str, files: NodeFiles, reason: str, operator: str | None) -> None:
-    """Work with the peer of this IDENTITY (64 hexadecimal digits, see `list`) again.
-
-    Find out first why it was there: a peer that failed a check is broken or has been taken over. When the daemon of DIR runs,
-    asks it through its operator socket; otherwise opens DIR's store itself.
-    """
-    out = output()
-    try:
-        peer = hex_field(identity, 32, "the identity")
-    except ValueError as error:
-        raise Misuse(str(error)) from None
-    with node_or_daemon(files, operator, out) as node:
-        cleared = (
-            _clear_by_daemon(node, peer, reason)
-            if isinstance(node, Daemon)
-            else _clear_in_store(node, peer, reason)
-        )
-    line = "cleared: this node works with it again" if cleared else "it was not in quarantine"
-    out.result({"identity": identity, "cleared": cleared}, [line])
-
-
-def _clear_in_store(store: Store, peer: bytes, reason: str) -> bool:
-    by = getpass.getuser()
-    marks = [entry for entry in store.quarantine.entries() if entry.peer == peer]
-    with store.transaction():
-        for mark in marks:
-            store.quarantine.clear(mark.number, by)
-        if marks:
-            store.audit.append(
-                AuditRecord("operator", by, "cleared", f"quarantine of {peer.hex()}: {reason}")
-            )
-    return bool(marks)
-
-
-def _clear_by_daemon(daemon: Daemon, peer: bytes, reason: str) -> bool:
-    async def conversation(client: ServiceClient) -> operator_pb2.ClearQuarantineResponse:
-        from kit.pb.wallet.v1 import operator_pb2 as pb
-
-        return await client.call(
-            client.operator.ClearQuarantine, pb.ClearQuarantineRequest(identity_key=peer, reason=reason)
-        )
-
-    return daemon.talk(conversation).cleared
-
-
-COMMANDS = (primes, status, quarantine)
+COMMANDS = (primes, status)

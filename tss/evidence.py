@@ -75,6 +75,12 @@ class Claim:
     messages: tuple[tuple[bytes, bytes], ...]
     """(encoded body, signature)."""
 
+    def encode(self) -> bytes:
+        """What `read_claim` reads."""
+        shown = [[encoded, signature] for encoded, signature in self.messages]
+        preimages = list(self.preimages)
+        return encode([EVIDENCE_VERSION, self.proto, preimages, self.accused.as_list(), self.check, shown])
+
 
 def read_claim(evidence: bytes) -> Claim:
     """Decode evidence. Raises SchemaViolation for bytes that are none."""

@@ -269,6 +269,20 @@ class QuarantineView:
 
 
 @dataclass(frozen=True)
+class BlockedSetView:
+    """A signer set in which somebody cheated, and it is not known yet who; this node does not work in it."""
+
+    session_id: bytes
+    """Of the presigning run."""
+    committee_id: bytes
+    signers: tuple[int, ...]
+    lacking: tuple[int, ...]
+    """Whose proofs are not here."""
+    reason: str
+    since: int
+
+
+@dataclass(frozen=True)
 class ImportedShare:
     """What became of one account of a share file."""
 
@@ -427,6 +441,12 @@ class NodeApi(Protocol):
 
     def clear_quarantine(self, identity: bytes, by: str, reason: str = "") -> int:
         """Lift all marks on a peer on an operator's word; how many there were."""
+
+    def blocked_sets(self, committee_id: bytes | None = None) -> Sequence[BlockedSetView]:
+        """The signer sets that do not work together, oldest first."""
+
+    def clear_blocked_set(self, session_id: bytes, by: str, reason: str = "") -> bool:
+        """Let a signer set work again on an operator's word; whether it was blocked."""
 
     def evidence_ids(self) -> Sequence[bytes]:
         """All evidence in the store, oldest first."""

@@ -144,7 +144,8 @@ class Candidates:
             )
         there = self.membership.committee.n - len(problems)
         closed = self._closed()
-        if closed and (there >= record.threshold or not problems):
+        enough = there >= record.threshold if self._wanted is None else not problems
+        if closed and enough:
             return _all_closed(closed)
         return ThresholdNotMet(
             f"{record.threshold} signers are needed and {there} can sign now ({said}). Start those that are missing, "

@@ -6,8 +6,17 @@ from dataclasses import dataclass
 from typing import Final
 
 from tss.cggmp24.identify import Begun
+from tss.cggmp24.identify_checks import ROUND
 from tss.encoding import Bytes, Integer, ListOf, Text, Tuple, decode, encode
-from tss.envelope import MAX_ENVELOPE_BYTES, SIGNED_SCHEMA
+from tss.envelope import (
+    MAX_ENVELOPE_BYTES,
+    SIGNED_SCHEMA,
+    Kind,
+    PartyId,
+    Sealed,
+    decode_body,
+    unpack,
+)
 from tss.errors import ProtocolError, SchemaViolation
 from tss.evidence import MAX_EVIDENCE_MESSAGES
 from tss.params import Suite
@@ -39,6 +48,18 @@ class Run:
     def check(self) -> str:
         """The id of the identification's checks."""
         return f"presign.abort-{self.case}.item{self.k}"
+
+
+def sender_of_opening(envelope: bytes) -> PartyId | None:
+    """Whose abort message an envelope claims to be; None for anything else. Nothing is verified."""
+    try:
+        parts = unpack(envelope)
+        if isinstance(parts, Sealed):
+            return None
+        body = decode_body(parts[0])
+    except SchemaViolation:
+        return None
+    return body.sender if (body.kind, body.round) == (Kind.MSG, ROUND) else None
 
 
 def encode_run(suite: Suite, begun: Begun) -> bytes:

@@ -15,6 +15,7 @@ from typing import Any, Final
 
 from participant.channel import Channel, session_topic
 from participant.errors import NodeError
+from participant.node.cases import sender_of_opening
 from participant.node.config import NodeConfig
 from participant.node.inbox import Inbox
 from participant.node.outbox import Outbox
@@ -24,6 +25,7 @@ from participant.node.room import Room
 from participant.node.tasks import Changes, Tasks
 from participant.node.workers import Workers
 from participant.store import Kept, Store
+from tss.cggmp24 import presign
 from tss.envelope import Kind, PartyId, routing
 from tss.errors import InternalError, NoBlame, ProtocolError, SchemaViolation
 from tss.rand import Rng
@@ -34,6 +36,9 @@ log = logging.getLogger(__name__)
 
 FLUSH_SECONDS: Final = 120.0
 """How long the last messages of an ended session may take to reach the gateway."""
+
+
+_PRESIGNING: Final = frozenset({presign.KIND, presign.FULL_KIND})
 
 
 class Identifying(NoBlame):
@@ -60,8 +65,12 @@ class SessionDriver:
         persistence: Persistence,
         rng: Rng,
         alias: Callable[[bytes], None],
+        failed: Callable[[SessionDriver, ProtocolError], None],
     ) -> None:
-        """`home`: the room of round 0 (and of all of signing from stock). `alias(sid)` is called when the sid is known."""
+        """`home`: the room of round 0 (and of all of signing from stock). `alias(sid)` is called when the sid is known.
+
+        `failed` is called in a worker thread with the error that the session ends with, before anything of it is posted.
+        """
         self.plan = plan
         self.home = home
         self._config = config
@@ -69,6 +78,11 @@ class SessionDriver:
         self._channel = channel
         self._store = store
         self._alias = alias
+        self._failed = failed
+        self._persistence = persistence
+        self._is_noted = False
+        self.openings: dict[PartyId, bytes] = {}
+        """What came of the others' abort messages, in presigning and full signing; who signed them is not checked here."""
         self._tasks = Tasks()
         self._loop = asyncio.get_running_loop()
         runtime = Runtime(rng, plan.membership.sign_function, persistence, self._progressed)
@@ -97,6 +111,11 @@ class SessionDriver:
     def sid(self) -> bytes | None:
         """The session's id, once it is known."""
         return self._session.sid
+
+    @property
+    def identifying(self) -> bool:
+        """Whether the session has turned to finding out who cheated."""
+        return self._persistence.identifying
 
     def on_identifying(self, call: Callable[[], None]) -> None:
         """Call this when the session turns to finding out who cheated."""
@@ -233,6 +252,8 @@ class SessionDriver:
         out = await self._workers.step(self._advance, started, results, envelopes, expired)
         if self._session.sid is not None and not self._entered:
             self._enter(self._session.sid)
+        if self.identifying and not self._identifying.done():
+            self._identifying.set_result(None)
         for outgoing in out:
             room = self.home if outgoing.scope == self.plan.ph or self._room is None else self._room
             self._outbox.post(room, outgoing.envelope, None if outgoing.to is None else outgoing.to.index - 1)
@@ -252,6 +273,8 @@ class SessionDriver:
         if results is not None and not session.finished:
             out += session.completed(results)
         for envelope in envelopes:
+            if self.plan.kind in _PRESIGNING and (sender := sender_of_opening(envelope)) is not None:
+                self.openings.setdefault(sender, envelope)
             if not session.finished:
                 out += session.receive(envelope)
         if expired:
@@ -259,6 +282,9 @@ class SessionDriver:
         self.phase = session.phase
         self.waiting_for = tuple(party.index for party in session.waiting_for)
         self._keep(out)
+        if session.error is not None and not self._is_noted:
+            self._is_noted = True
+            self._failed(self, session.error)
         return out
 
     def _keep(self, out: Sequence[Outgoing]) -> None:

@@ -62,6 +62,8 @@ class Hello:
     pending: tuple[bytes, ...]
     """Sids of runs whose certificate it lacks."""
     certificates: tuple[bytes, ...]
+    blocked: tuple[bytes, ...]
+    """Sids of presigning runs in which somebody cheated, and for which it lacks another signer's abort message."""
     stock: tuple[StockNote, ...]
 
     def encode(self) -> bytes:
@@ -72,7 +74,7 @@ class Hello:
             [
                 *(HELLO_FORMAT, self.version, self.boot, self.number, self.time),
                 [[point, boot] for point, boot in self.seen],
-                *(self.aux_id, tags, list(self.pending), list(self.certificates), stock),
+                *(self.aux_id, tags, list(self.pending), list(self.certificates), list(self.blocked), stock),
             ]
         )
 
@@ -80,7 +82,7 @@ class Hello:
     def decode(cls, payload: bytes) -> Hello:
         """Raises SchemaViolation."""
         values: list[Any] = decode(payload, _SCHEMA)
-        found, version, boot, number, time, seen, aux_id, tags, pending, certificates, stock = values
+        found, version, boot, number, time, seen, aux_id, tags, pending, certificates, blocked, stock = values
         if found != HELLO_FORMAT:
             raise SchemaViolation(f"a hello of format {found}")
         return cls(
@@ -93,6 +95,7 @@ class Hello:
             tags=None if tags is None else frozenset(tags),
             pending=tuple(pending),
             certificates=tuple(certificates),
+            blocked=tuple(blocked),
             stock=tuple(
                 StockNote(tag, _points(signers), int(owner), int(n)) for tag, signers, owner, n in stock
             ),
@@ -110,7 +113,7 @@ _SCHEMA: Final = Tuple(
     Integer(8), Text(64), _BOOT, Integer(63), Integer(63),
     ListOf(Tuple(_POINT, _BOOT), 0, 2 * MAX_PARTIES + 2),
     Optional(_SID), Optional(ListOf(Bytes(TAG_BYTES), 0, MAX_ACCOUNTS)),
-    ListOf(_SID, 0, MAX_SIDS), ListOf(_SID, 0, MAX_SIDS),
+    ListOf(_SID, 0, MAX_SIDS), ListOf(_SID, 0, MAX_SIDS), ListOf(_SID, 0, MAX_SIDS),
     ListOf(Tuple(Bytes(TAG_BYTES), ListOf(_POINT, 1, MAX_PARTIES), _POINT, Integer(32)), 0, MAX_STOCK),
 )  # fmt: skip
 

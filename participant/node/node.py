@@ -15,12 +15,14 @@ from participant.committee import Committee
 from participant.identity import NodeKeys
 from participant.node.api import NodeApi
 from participant.node.asking import Asking
+from participant.node.blame import Blame
 from participant.node.catchup import CatchUp
 from participant.node.ceremonies import Ceremonies
 from participant.node.config import NodeConfig
 from participant.node.driver import SessionDriver
 from participant.node.errors import CommitteeNotFound
 from participant.node.hello import MAX_SIDS, Hello, account_tag
+from participant.node.identification import Identifications
 from participant.node.membership import Membership
 from participant.node.operations import Operations
 from participant.node.persistence import erase_given_up
@@ -39,10 +41,10 @@ from participant.node.tasks import Tasks
 from participant.node.views import Views
 from participant.node.workers import Workers
 from participant.policy import Policy
-from participant.store import AccountState, AuditRecord, Certificate, Store
+from participant.store import AccountState, Certificate, Store
 from tss.cggmp24 import aux_info, presign
 from tss.envelope import Kind, PartyId, holder, routing
-from tss.errors import PeerFault, SchemaViolation
+from tss.errors import PeerFault, ProtocolError, SchemaViolation
 from tss.params import CGGMP24_SECP256K1, Suite
 from tss.rand import Rng
 
@@ -101,7 +103,11 @@ class Node(Operations):
             rng=rng,
             activated=self._activated,
         )
+        self._sessions.on_failure = self._session_failed
         self._sessions.on_end = self._session_ended
+        self._blame = Blame(store, self._stock)
+        self._identifications = Identifications(store, self._workers, self._blame, self._records.suite_of)
+        self._identifications.on_change = lambda membership: membership.presence.refresh()
         self._proposals = Proposals(
             config=config,
             store=store,
@@ -224,6 +230,7 @@ class Node(Operations):
         self._tasks.spawn(membership.room.run(), f"room of committee {name}")
         self._tasks.spawn(membership.presence.run(), f"hellos to committee {name}")
         self._tasks.spawn(self._catchup.begin(membership), f"catching up in committee {name}")
+        self._tasks.spawn(self._identifications.begin(membership), f"open cases of committee {name}")
         return membership
 
     def _membership(self, committee_id: bytes | None) -> Membership:
@@ -268,6 +275,9 @@ class Node(Operations):
                 self._look_at(
                     membership, sender, self._catchup.take(membership, scope, envelope), "a certificate"
                 )
+            elif kind is Kind.MSG and self._identifications.waits_for(scope):
+                opening = self._identifications.take(membership, scope, envelope)
+                self._look_at(membership, sender, opening, "an abort message")
             else:
                 self._sessions.deliver(scope, envelope)
 
@@ -301,6 +311,8 @@ class Node(Operations):
     def _heard(self, membership: Membership, party: PartyId, hello: Hello) -> None:
         if hello.pending or hello.certificates:
             self._tasks.spawn(self._catchup.hear(membership, party, hello), "catching up")
+        if hello.blocked:
+            self._tasks.spawn(self._identifications.hear(membership, hello), "abort messages")
 
     def _member_restarted(self, membership: Membership, party: PartyId) -> None:
         dropped = self._stock.drop_party(membership.committee_id, party.index)
@@ -326,6 +338,7 @@ class Node(Operations):
             ),
             pending=tuple(pending[-MAX_SIDS:]),
             certificates=tuple(self._store.sessions.certificate_sids(committee_id, MAX_SIDS)),
+            blocked=self._identifications.lacking(membership),
             stock=self._stock.notes(usable),
         )
 
@@ -354,23 +367,16 @@ class Node(Operations):
         error = driver.outcome.exception()
         if error is None and plan.kind == presign.KIND and plan.proposal.account_id is not None:
             self._stock.add(plan.proposal.account_id, plan.membership.committee_id, driver.outcome.result())
-        if isinstance(error, PeerFault) and error.peer is not None:
-            self._tasks.spawn(self._workers.step(self._suspect, plan.membership, error), "quarantine")
+        if driver.identifying and driver.sid is not None and not isinstance(error, PeerFault):
+            looking = self._identifications.ended(plan.membership, driver.sid, driver.openings)
+            self._tasks.spawn(looking, "who cheated")
         if plan.kind == presign.KIND:
             plan.membership.presence.refresh()
 
-    def _suspect(self, membership: Membership, error: PeerFault) -> None:
-        """A failed check marks its sender until an operator looks at it (security: no second try, no second bit)."""
-        identity = membership.identities[holder(error.peer or 0)]
-        with self._store.transaction():
-            self._store.quarantine.add(
-                identity, membership.committee_id, f"{error.what} [{error.check}]", evidence=error.evidence
-            )
-            self._store.audit.append(
-                AuditRecord(
-                    "quarantine", "self", "quarantined", f"index {(error.peer or 0) - 1}: {error}"[:400]
-                )
-            )
+    def _session_failed(self, driver: SessionDriver, error: ProtocolError) -> None:
+        """In a worker thread: a failed check marks its sender until an operator looks at it (no second try, no second bit)."""
+        if isinstance(error, PeerFault):
+            self._blame.mark(driver.plan.membership, (error, *error.also), driver.sid)
 
 
 if TYPE_CHECKING:

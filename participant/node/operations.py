@@ -15,6 +15,7 @@ from participant.committee import Committee
 from participant.node.api import (
     AccountView,
     AskCall,
+    BlockedSetView,
     CommitteeView,
     ImportedShare,
     PeerView,
@@ -30,6 +31,7 @@ from participant.node.api import (
     StoreReport,
 )
 from participant.node.asking import Asking
+from participant.node.blame import clear_marks, lift_block
 from participant.node.ceremonies import Ceremonies
 from participant.node.config import NodeConfig
 from participant.node.errors import NodeFailure, NotReady, SessionUnknown, failure_of
@@ -302,18 +304,25 @@ class Operations(ABC):
 
     def clear_quarantine(self, identity: bytes, by: str, reason: str = "") -> int:
         """See NodeApi."""
+        return _typed_call(clear_marks, self._store, identity, by, reason)
 
-        def clear() -> int:
-            with self._store.transaction():
-                entries = [e for e in self._store.quarantine.entries() if e.peer == identity]
-                for entry in entries:
-                    self._store.quarantine.clear(entry.number, by)
-                if entries:
-                    text = f"{identity.hex()}: {reason}"[:400]
-                    self._store.audit.append(AuditRecord("quarantine", by, "cleared", text))
-            return len(entries)
+    def blocked_sets(self, committee_id: bytes | None = None) -> Sequence[BlockedSetView]:
+        """See NodeApi."""
+        return [
+            BlockedSetView(
+                session_id=entry.sid,
+                committee_id=entry.committee_id,
+                signers=tuple(point - 1 for point in entry.signers),
+                lacking=tuple(point - 1 for point in entry.lacking),
+                reason=entry.reason,
+                since=entry.blocked_at // 1000,
+            )
+            for entry in self._store.blocked.entries(committee_id)
+        ]
 
-        return _typed_call(clear)
+    def clear_blocked_set(self, session_id: bytes, by: str, reason: str = "") -> bool:
+        """See NodeApi."""
+        return _typed_call(lift_block, self._store, session_id, by, reason)
 
     def evidence_ids(self) -> Sequence[bytes]:
         """See NodeApi."""
@@ -372,6 +381,9 @@ class Operations(ABC):
                     yield f"index {member.index} is in quarantine: look at the evidence, then clear it"
                 elif member.problem:
                     yield f"index {member.index}: {member.problem}"
+        for blocked in self.blocked_sets():
+            names = ", ".join(map(str, blocked.signers))
+            yield f"indices {names} do not sign together: {blocked.reason} (mpc-keygen quarantine list)"
         for account_id, what in self._records.damaged.items():
             yield f"account {account_id!r} is not used: {what}"
 

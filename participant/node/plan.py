@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any, Final
 
@@ -13,6 +13,7 @@ from participant.store import AuditRecord
 from tss.cggmp24 import aux_info, keygen, presign
 from tss.cggmp24.presignature import Presignature
 from tss.effects import Protocol, SessionContext
+from tss.envelope import Signed
 from tss.proposal import Proposal
 from tss.setting import Setup
 
@@ -72,6 +73,18 @@ class Plan:
     """The one that signing from stock uses."""
     accounts: tuple[str, ...] = ()
     """Accounts that an aux run's outcome is for."""
+
+    def backed_by(self, proposal: Signed) -> Plan:
+        """The plan with what evidence from signing from stock needs: the signed proposal, and how the presignature was made."""
+        if self.presignature is None:
+            return self
+        made = self.presignature.transcript
+        setup = replace(
+            self.setup,
+            preimages=() if made is None else (made.preimage,),
+            background=(proposal, *(() if made is None else made.messages)),
+        )
+        return replace(self, setup=setup)
 
     @property
     def ph(self) -> bytes:

@@ -37,6 +37,7 @@ class Facts:
     tags: frozenset[bytes] = frozenset()
     pending: tuple[bytes, ...] = ()
     certificates: tuple[bytes, ...] = ()
+    blocked: tuple[bytes, ...] = ()
     stock: tuple[StockNote, ...] = ()
 
 
@@ -151,6 +152,7 @@ class Presence:
             tags=None if unchanged else facts.tags,
             pending=facts.pending,
             certificates=facts.certificates,
+            blocked=facts.blocked,
             stock=facts.stock,
         )
         self._said = facts

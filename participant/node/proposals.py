@@ -100,8 +100,9 @@ class Proposals:
             self._consider, membership, suite, proposal, who, proposer=SELF, caller=caller
         )
         self._check_free(membership, proposal)
-        driver = self._sessions.open(plan, home)
-        driver.post_home(pack(sign_body(proposal.body(suite), membership.sign_function)))
+        signed = sign_body(proposal.body(suite), membership.sign_function)
+        driver = self._sessions.open(plan.backed_by(signed), home)
+        driver.post_home(pack(signed))
         return driver
 
     # The others'
@@ -160,7 +161,7 @@ class Proposals:
                 self._sessions.forget(ph)
                 return None
             self._check_free(membership, proposal)
-            return self._sessions.open(plan, home)
+            return self._sessions.open(plan.backed_by(signed), home)
         except Declined as declined:
             self._refuse(membership, suite, ph, home, declined)
         except Busy as busy:

@@ -18,6 +18,7 @@ from participant.node.room import Room
 from participant.node.tasks import Tasks
 from participant.node.workers import Workers
 from participant.store import Certificate, Store
+from tss.errors import ProtocolError
 from tss.rand import Rng
 
 EARLY_SCOPES: Final = 256
@@ -87,6 +88,8 @@ class Sessions:
         self._ended: OrderedDict[bytes, None] = OrderedDict()
         self._recent: deque[SessionView] = deque(maxlen=RECENT)
         self.dropped: Counter[str] = Counter()
+        self.on_failure: Callable[[SessionDriver, ProtocolError], None] = lambda _, __: None
+        """Called in a worker thread with the error that a session ends with, before anything of it is posted."""
         self.on_end: Callable[[SessionDriver], None] = lambda _: None
         """Called when a session's outcome is there."""
 
@@ -151,6 +154,7 @@ class Sessions:
             persistence=Persistence(self._store, plan, self._activated),
             rng=self._rng,
             alias=lambda sid: self._register(sid, driver),
+            failed=self.on_failure,
         )
         self._drivers[driver] = self._wall()
         driver.outcome.add_done_callback(lambda _: self._on_outcome(driver))

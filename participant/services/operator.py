@@ -147,7 +147,7 @@ class OperatorService:
     async def ListQuarantine(
         self, _: operator.ListQuarantineRequest, __: Caller
     ) -> operator.ListQuarantineResponse:
-        """Peers that failed a check, each with its places."""
+        """Peers that failed a check, each with its places, and signer sets that are blocked."""
         peers: dict[bytes, operator.QuarantinedPeer] = {}
         for mark in self._node.quarantine():
             peer = peers.setdefault(
@@ -162,15 +162,34 @@ class OperatorService:
             place = operator.CommitteeIndex(committee_id=mark.committee_id, index=mark.index or 0)
             if mark.index is not None and place not in peer.places:
                 peer.places.append(place)
-        return operator.ListQuarantineResponse(peers=peers.values())
+        sets = [
+            operator.BlockedSignerSet(
+                session_id=blocked.session_id,
+                committee_id=blocked.committee_id,
+                signers=blocked.signers,
+                lacking=blocked.lacking,
+                text=blocked.reason,
+                since=blocked.since,
+            )
+            for blocked in self._node.blocked_sets()
+        ]
+        return operator.ListQuarantineResponse(peers=peers.values(), signer_sets=sets)
 
     async def ClearQuarantine(
         self, request: operator.ClearQuarantineRequest, caller: Caller
     ) -> operator.ClearQuarantineResponse:
-        """Works with a peer again, on the operator's word."""
+        """Works with a peer, or in a signer set, again, on the operator's word."""
+        if request.session_id:
+            if request.identity_key:
+                raise InvalidRequest(
+                    "give the identity_key of a peer or the session_id of a signer set, not both"
+                )
+            session_id = requests.full_id(request.session_id, "session_id")
+            lifted = self._node.clear_blocked_set(session_id, caller.name, request.reason)
+            return operator.ClearQuarantineResponse(cleared=lifted)
         identity = requests.full_id(request.identity_key, "identity_key")
-        lifted = self._node.clear_quarantine(identity, caller.name, request.reason)
-        return operator.ClearQuarantineResponse(cleared=lifted > 0)
+        marks = self._node.clear_quarantine(identity, caller.name, request.reason)
+        return operator.ClearQuarantineResponse(cleared=marks > 0)
 
     async def ListEvidence(
         self, request: operator.ListEvidenceRequest, _: Caller

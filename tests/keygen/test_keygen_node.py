@@ -1,4 +1,4 @@
-"""primes, status, quarantine, create, aux; and every command that finds its store held by a daemon."""
+"""primes, status, create, aux; and every command that finds its store held by a daemon."""
 
 import asyncio
 import json
@@ -79,7 +79,7 @@ def test_primes_keeps_what_it_found_when_it_is_interrupted(tmp_path):
         assert 1 <= store.primes.count(BITS) < 64
 
 
-# status and quarantine of a store
+# status of a store
 
 
 def test_status_of_a_node_that_does_not_run(tmp_path):
@@ -106,41 +106,6 @@ def test_status_says_what_is_wrong_with_a_store(tmp_path):
     raw(directory / "store.db", "UPDATE account SET threshold = 3")
     (warning,) = succeeds("status", directory, "--json").json["warnings"]
     assert "main" in warning
-
-
-def test_quarantine_is_listed_and_cleared(tmp_path):
-    directory = node(tmp_path / "node")
-    peer = COMMITTEE.identities[1]
-    assert "nobody" in succeeds("quarantine", "list", directory).out
-    with NodeFiles.of(directory).open() as store:
-        store.quarantine.add(peer, COMMITTEE.committee_id, "presign.r1.enc-elg", evidence=b"proof")
-        store.quarantine.add(peer, COMMITTEE.committee_id, "presign.r2", evidence=None)
-    listed = succeeds("quarantine", "list", directory, "--json").json["peers"]
-    assert [entry["check"] for entry in listed] == ["presign.r1.enc-elg", "presign.r2"]
-    assert {entry["identity"] for entry in listed} == {peer.hex()}
-    assert peer.hex() in succeeds("quarantine", "list", directory).out
-    cleared = succeeds("quarantine", "clear", peer.hex(), directory, "--reason", "disk replaced", "--json")
-    assert cleared.json == {"identity": peer.hex(), "cleared": True}
-    assert (
-        "was not in quarantine" in succeeds("quarantine", "clear", peer.hex(), directory, "--reason", "x").out
-    )
-    with NodeFiles.of(directory).open() as store:
-        assert store.quarantine.entries() == []
-        (entry,) = store.audit.export()
-        assert (entry.record.decision, "disk replaced" in entry.record.reason) == ("cleared", True)
-        assert peer.hex() in entry.record.reason
-
-
-@pytest.mark.parametrize("identity", ["", "ab", "z" * 64, "AB" * 32])
-def test_quarantine_clear_wants_an_identity(tmp_path, identity):
-    fails(2, "quarantine", "clear", identity, tmp_path, "--reason", "x")
-
-
-def test_quarantine_clear_wants_a_reason(tmp_path):
-    assert "--reason" in fails(2, "quarantine", "clear", "ab" * 32, tmp_path).err
-    ran = fails(2, "quarantine", "clear", "ab" * 32, tmp_path, "--json")
-    assert (ran.error["reason"], ran.error["exit_code"]) == ("USAGE", 2)
-    assert "--reason" in ran.error["text"]
 
 
 # A store that is held
@@ -197,20 +162,6 @@ async def test_status_of_a_running_daemon(held):
     found = json.loads(object_.out)
     assert (found["running"], found["primes"], found["accounts"]) == (True, 3, 2)
     assert [member["online"] for member in found["committees"][0]["members"]] == [True, True, False]
-
-
-async def test_quarantine_of_a_running_daemon(held):
-    peer = COMMITTEE.identities[1]
-    mark = api.QuarantineView(1, peer, COMMITTEE.committee_id, 1, None, "presign.r1", None, 1_700_000_000)
-    scripted = ScriptedNode(quarantine=[mark], clear_quarantine=1)
-    async with operated(scripted, held / "operator.sock"):
-        listed = await beside("quarantine", "list", held)
-        cleared = await beside("quarantine", "clear", peer.hex(), held, "--reason", "repaired")
-    assert peer.hex() in listed.out
-    assert "presign.r1" in listed.out
-    assert "2023-11-14" in listed.out
-    assert scripted.asked == ("clear_quarantine", (peer, "operator", "repaired"), {})
-    assert "cleared" in cleared.out
 
 
 def full_entries():

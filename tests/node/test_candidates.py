@@ -216,6 +216,15 @@ def test_a_blocked_set_is_not_tried_and_its_members_sign_with_others(world):
     assert isinstance(world.candidates().failure(True, ""), ThresholdNotMet)
 
 
+def test_one_that_refuses_because_of_another_is_named(world):
+    named = world.candidates((0, 1))
+    named.exclude_set((1, 2))
+    named.exclude(holder(2), "QUARANTINED", "refuses: index 0 is in quarantine there")
+    failure = named.failure(True, "")
+    assert isinstance(failure, ThresholdNotMet)
+    assert "is in quarantine there" in str(failure)
+
+
 def test_a_set_that_is_out_for_this_request_only(world):
     candidates = world.candidates()
     candidates.exclude_set((1, 2))

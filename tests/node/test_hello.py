@@ -21,7 +21,7 @@ from tss.encoding import encode
 from tss.envelope import Kind, holder
 from tss.errors import SchemaViolation
 
-PLAIN = Hello("1.0", bytes(16), 1, 1_700_000_000, (), None, frozenset(), (), (), ())
+PLAIN = Hello("1.0", bytes(16), 1, 1_700_000_000, (), None, frozenset(), (), (), (), ())
 
 boots = st.binary(min_size=BOOT_BYTES, max_size=BOOT_BYTES)
 tags = st.binary(min_size=TAG_BYTES, max_size=TAG_BYTES)
@@ -39,6 +39,7 @@ hellos = st.builds(
     tags=st.none() | st.frozensets(tags, max_size=5),
     pending=st.lists(sids, max_size=3).map(tuple),
     certificates=st.lists(sids, max_size=3).map(tuple),
+    blocked=st.lists(sids, max_size=3).map(tuple),
     stock=st.lists(notes, max_size=3).map(tuple),
 )
 
@@ -65,6 +66,7 @@ def test_equal_sets_of_tags_are_equal_bytes():
         replace(PLAIN, aux_id=bytes(31)),
         replace(PLAIN, pending=(bytes(32),) * (MAX_SIDS + 1)),
         replace(PLAIN, certificates=(bytes(32),) * (MAX_SIDS + 1)),
+        replace(PLAIN, blocked=(bytes(32),) * (MAX_SIDS + 1)),
         replace(PLAIN, stock=(StockNote(bytes(16), (), 1, 1),)),
         replace(PLAIN, stock=(StockNote(bytes(16), (1,) * 17, 1, 1),)),
         replace(PLAIN, stock=(StockNote(bytes(16), (1,), 1, 1),) * (MAX_STOCK + 1)),
@@ -76,7 +78,7 @@ def test_what_is_out_of_bounds_is_refused(hello):
 
 
 def test_another_format_is_refused_by_its_number():
-    values = [HELLO_FORMAT + 1, "1", bytes(16), 1, 1, [], None, [], [], [], []]
+    values = [HELLO_FORMAT + 1, "1", bytes(16), 1, 1, [], None, [], [], [], [], []]
     with pytest.raises(SchemaViolation, match=f"format {HELLO_FORMAT + 1}"):
         Hello.decode(encode(values))
     with pytest.raises(SchemaViolation):

@@ -328,7 +328,11 @@ async def test_quarantine_and_evidence(path) -> None:
         api.QuarantineView(2, identity, b"d" * 32, 0, None, "another", None, 1_700_000_001),
         api.QuarantineView(3, COMMITTEE.identities[2], b"c" * 32, 2, None, "a third", None, 1_700_000_002),
     ]
-    node = ScriptedNode(quarantine=marks, clear_quarantine=2, evidence_ids=list(files), evidence=files.get)
+    blocked = api.BlockedSetView(b"s" * 32, b"c" * 32, (0, 2), (2,), "lacking", 1_700_000_003)
+    node = ScriptedNode(
+        quarantine=marks, clear_quarantine=2, evidence_ids=list(files), evidence=files.get,
+        blocked_sets=[blocked], clear_blocked_set=True,
+    )  # fmt: skip
     async with operated(node, path) as client:
         service = client.operator
         answer = await client.call(service.ListQuarantine, operator.ListQuarantineRequest())
@@ -340,6 +344,15 @@ async def test_quarantine_and_evidence(path) -> None:
         request = operator.ClearQuarantineRequest(identity_key=identity, reason="disk replaced")
         assert (await client.call(service.ClearQuarantine, request)).cleared
         assert node.asked == ("clear_quarantine", (identity, "operator", "disk replaced"), {})
+        (shown,) = answer.signer_sets
+        assert (shown.session_id, list(shown.signers), list(shown.lacking)) == (b"s" * 32, [0, 2], [2])
+        assert (shown.text, shown.since) == ("lacking", 1_700_000_003)
+        by_set = operator.ClearQuarantineRequest(session_id=b"s" * 32, reason="seen")
+        assert (await client.call(service.ClearQuarantine, by_set)).cleared
+        assert node.asked == ("clear_blocked_set", (b"s" * 32, "operator", "seen"), {})
+        both = operator.ClearQuarantineRequest(session_id=b"s" * 32, identity_key=identity)
+        with pytest.raises(CallFailed, match="not both"):
+            await client.call(service.ClearQuarantine, both)
         node.answers["clear_quarantine"] = 0
         assert not (await client.call(service.ClearQuarantine, request)).cleared
         with pytest.raises(CallFailed, match="identity_key has 0 bytes"):

@@ -76,12 +76,16 @@ def _check_masks(case: Case, sender: PartyId, opened: Opened, value: Value) -> N
 
 
 def _check_sum(record: Record, signing: Presigned, case: Case, opened: Opened, value: Value) -> None:
-    """(iii), once nobody is blamed in (i) and (ii)."""
+    """(iii), once nobody is blamed in (i) and (ii).
+
+    What the others open is bound by the hashes of round 2, which the accused's echo lists: it need not have seen it.
+    """
     items2 = record.broadcasts(2)
     whole = _case(record, signing, case.name, items2)
     all_opened = {record.accused: opened}
-    for party, said in record.broadcasts(ROUND).items():
+    for party in record.ctx.parties:
         if party != record.accused:
+            said = record.own_word(party, ROUND)
             all_opened[party] = _sound(party, partial(identify_checks.check_openings, whole, party, said))
             _sound(party, partial(_check_masks, whole, party, all_opened[party], said))
     identify_checks.check_dec(whole, record.accused, all_opened, value)

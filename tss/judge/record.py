@@ -206,6 +206,22 @@ class Record:
                 f"party {party.index}'s message of round {round_} cannot be read: {error}"
             ) from None
 
+    def own_word(self, party: PartyId, round_: int) -> Value:
+        """The value that another party broadcast in a round, whether the accused saw it or not. Raises NotProven.
+
+        Only for values that something else binds.
+        """
+        receive, due = self.receive(round_), echo_due(self.rounds, round_)
+        shown = self.others.get(Slot(self.session.sid, round_, Kind.MSG, party, None), ())
+        if len(shown) != 1 or receive.broadcast is None:
+            raise NotProven(f"party {party.index}'s message of round {round_} is missing, or there are two")
+        try:
+            return read_broadcast(shown[0].body.payload, receive.broadcast, echo_due=due is not None)[1]
+        except ProtocolError as error:
+            raise NotProven(
+                f"party {party.index}'s message of round {round_} cannot be read: {error}"
+            ) from None
+
     def broadcasts(self, round_: int) -> dict[PartyId, Value]:
         """What everybody broadcast in a round. Raises NotProven."""
         return {party: self.broadcast(party, round_) for party in self.ctx.parties}

@@ -627,39 +627,92 @@ class ListQuarantineResponse(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     PEERS_FIELD_NUMBER: _builtins.int
+    SIGNER_SETS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def peers(self) -> _containers.RepeatedCompositeFieldContainer[Global___QuarantinedPeer]: ...
+    @_builtins.property
+    def signer_sets(self) -> _containers.RepeatedCompositeFieldContainer[Global___BlockedSignerSet]: ...
     def __init__(
         self,
         *,
         peers: _abc.Iterable[Global___QuarantinedPeer] | None = ...,
+        signer_sets: _abc.Iterable[Global___BlockedSignerSet] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["peers", b"peers"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["peers", b"peers", "signer_sets", b"signer_sets"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ListQuarantineResponse: _TypeAlias = ListQuarantineResponse  # noqa: Y015
 
 @_typing.final
+class BlockedSignerSet(_message.Message):
+    """Somebody in this signer set cheated in presigning, and it is not known yet who: this node does not work in it."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SESSION_ID_FIELD_NUMBER: _builtins.int
+    COMMITTEE_ID_FIELD_NUMBER: _builtins.int
+    SIGNERS_FIELD_NUMBER: _builtins.int
+    LACKING_FIELD_NUMBER: _builtins.int
+    TEXT_FIELD_NUMBER: _builtins.int
+    SINCE_FIELD_NUMBER: _builtins.int
+    session_id: _builtins.bytes
+    """32 bytes, of the presigning run."""
+    committee_id: _builtins.bytes
+    text: _builtins.str
+    since: _builtins.int
+    """Seconds since 1970-01-01 UTC."""
+    @_builtins.property
+    def signers(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]: ...
+    @_builtins.property
+    def lacking(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """Whose proofs are not here."""
+
+    def __init__(
+        self,
+        *,
+        session_id: _builtins.bytes = ...,
+        committee_id: _builtins.bytes = ...,
+        signers: _abc.Iterable[_builtins.int] | None = ...,
+        lacking: _abc.Iterable[_builtins.int] | None = ...,
+        text: _builtins.str = ...,
+        since: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["committee_id", b"committee_id", "lacking", b"lacking", "session_id", b"session_id", "signers", b"signers", "since", b"since", "text", b"text"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BlockedSignerSet: _TypeAlias = BlockedSignerSet  # noqa: Y015
+
+@_typing.final
 class ClearQuarantineRequest(_message.Message):
+    """Exactly one of the two."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     IDENTITY_KEY_FIELD_NUMBER: _builtins.int
     REASON_FIELD_NUMBER: _builtins.int
+    SESSION_ID_FIELD_NUMBER: _builtins.int
     identity_key: _builtins.bytes
+    """A peer."""
     reason: _builtins.str
     """Kept in the audit log."""
+    session_id: _builtins.bytes
+    """A signer set, by the session that blocks it."""
     def __init__(
         self,
         *,
         identity_key: _builtins.bytes = ...,
         reason: _builtins.str = ...,
+        session_id: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["identity_key", b"identity_key", "reason", b"reason"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["identity_key", b"identity_key", "reason", b"reason", "session_id", b"session_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -671,7 +724,7 @@ class ClearQuarantineResponse(_message.Message):
 
     CLEARED_FIELD_NUMBER: _builtins.int
     cleared: _builtins.bool
-    """False: it was not in quarantine."""
+    """False: it was not in quarantine, or blocks nothing."""
     def __init__(
         self,
         *,

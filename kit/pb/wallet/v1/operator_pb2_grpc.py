@@ -218,7 +218,7 @@ class OperatorServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ListQuarantine(self, request, context):
-        """Peers that failed a check, and the proof of it.
+        """Peers that failed a check, and the proof of it; signer sets that are blocked.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

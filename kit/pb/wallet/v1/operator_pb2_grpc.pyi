@@ -53,7 +53,7 @@ class OperatorStub:
     """Accounts on this node."""
     UnfreezeAccount: _grpc.UnaryUnaryMultiCallable[_operator_pb2.UnfreezeAccountRequest, _common_pb2.Account]
     ListQuarantine: _grpc.UnaryUnaryMultiCallable[_operator_pb2.ListQuarantineRequest, _operator_pb2.ListQuarantineResponse]
-    """Peers that failed a check, and the proof of it."""
+    """Peers that failed a check, and the proof of it; signer sets that are blocked."""
     ClearQuarantine: _grpc.UnaryUnaryMultiCallable[_operator_pb2.ClearQuarantineRequest, _operator_pb2.ClearQuarantineResponse]
     ListEvidence: _grpc.UnaryUnaryMultiCallable[_operator_pb2.ListEvidenceRequest, _operator_pb2.ListEvidenceResponse]
     GetEvidence: _grpc.UnaryUnaryMultiCallable[_operator_pb2.GetEvidenceRequest, _operator_pb2.GetEvidenceResponse]
@@ -86,7 +86,7 @@ class OperatorAsyncStub(OperatorStub):
     """Accounts on this node."""
     UnfreezeAccount: _aio.UnaryUnaryMultiCallable[_operator_pb2.UnfreezeAccountRequest, _common_pb2.Account]  # type: ignore[assignment]
     ListQuarantine: _aio.UnaryUnaryMultiCallable[_operator_pb2.ListQuarantineRequest, _operator_pb2.ListQuarantineResponse]  # type: ignore[assignment]
-    """Peers that failed a check, and the proof of it."""
+    """Peers that failed a check, and the proof of it; signer sets that are blocked."""
     ClearQuarantine: _aio.UnaryUnaryMultiCallable[_operator_pb2.ClearQuarantineRequest, _operator_pb2.ClearQuarantineResponse]  # type: ignore[assignment]
     ListEvidence: _aio.UnaryUnaryMultiCallable[_operator_pb2.ListEvidenceRequest, _operator_pb2.ListEvidenceResponse]  # type: ignore[assignment]
     GetEvidence: _aio.UnaryUnaryMultiCallable[_operator_pb2.GetEvidenceRequest, _operator_pb2.GetEvidenceResponse]  # type: ignore[assignment]
@@ -188,7 +188,7 @@ class OperatorServicer(metaclass=_abc_1.ABCMeta):
         request: _operator_pb2.ListQuarantineRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_operator_pb2.ListQuarantineResponse, _abc.Awaitable[_operator_pb2.ListQuarantineResponse]]:
-        """Peers that failed a check, and the proof of it."""
+        """Peers that failed a check, and the proof of it; signer sets that are blocked."""
 
     @_abc_1.abstractmethod
     def ClearQuarantine(
