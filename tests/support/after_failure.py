@@ -21,7 +21,7 @@ _NEW_STATE = ("keygen", "aux", "presign")
 
 
 def assert_stopped(node: Any, where: str, *, ahead: int = 1) -> None:
-    """The end is the last thing that the party stored or said, and it is told in one complaint or abort at most.
+    """The end is the last thing that the party stored or said, and it is told in one complaint a fault, or one abort, at most.
 
     Whoever is told of a fault in a round may be in the next one (`ahead` 1), never further: that one waits for the accuser.
     """
@@ -31,7 +31,10 @@ def assert_stopped(node: Any, where: str, *, ahead: int = 1) -> None:
         return
     said = [_place(out.envelope) for out in node.posted]
     told = [kind for kind, _ in said if kind in (Kind.COMPLAINT, Kind.ABORT)]
-    assert told in ([], [said[-1][0]] if said else []), f"the end is not the last that is told; {where}"
+    several = len(error.also) if isinstance(error, PeerFault) else 0
+    last = [kind for kind, _ in said[len(said) - len(told) :]]
+    assert told == last, f"the end is not the last that is told; {where}"
+    assert len(told) <= 1 + several, f"the end is told more than once; {where}"
     found = failed_round(error)
     if found is None:
         return

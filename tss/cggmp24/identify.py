@@ -96,14 +96,14 @@ def identify(
             faults.append(fault)
     pairs = [(i, j) for i in ctx.others if i in opened for j in case.signing.recipients(i)]
     found = yield Compute(
-        [partial(_fault_in, partial(check_mask, case, i, j, opened[i][j], values[i])) for i, j in pairs]
+        [partial(_faults_in, partial(check_mask, case, i, j, opened[i][j], values[i])) for i, j in pairs]
     )
-    _raise_all([*faults, *found])
+    _raise_all(faults, *found)
     # 4.2, step iii
     found = yield Compute(
-        [partial(_fault_in, partial(check_dec, case, i, opened, values[i])) for i in ctx.others]
+        [partial(_faults_in, partial(check_dec, case, i, opened, values[i])) for i in ctx.others]
     )
-    _raise_all(found)
+    _raise_all(*found)
     raise Unattributable(f"failed {case.name}: every opening and every proof of every signer holds")
 
 
@@ -137,21 +137,21 @@ def _prove_dec(run: Presigning, item: Item, case: Case, statement: dec.Statement
     ).to_value()  # fmt: skip
 
 
-def _fault_in(check: Callable[[], None]) -> PeerFault | None:
+def _faults_in(check: Callable[[], None]) -> list[PeerFault]:
+    """What a check finds, as a value: of faults that jobs raise only the first one would come back."""
     try:
         check()
     except PeerFault as fault:
-        return fault
-    return None
+        return [fault]
+    return []
 
 
-def _raise_all(faults: Sequence[PeerFault | None]) -> None:
+def _raise_all(*found: Sequence[PeerFault]) -> None:
     """One fault a party, in the order of the parties: the first of them, with the others in its `also`."""
-    first: dict[int, PeerFault] = {}
-    for fault in faults:
-        if fault is not None:
-            first.setdefault(fault.peer or 0, fault)
+    first: dict[int | None, PeerFault] = {}
+    for fault in (fault for faults in found for fault in faults):
+        first.setdefault(fault.peer, fault)
     if first:
-        told, *also = (first[peer] for peer in sorted(first))
+        told, *also = sorted(first.values(), key=lambda fault: fault.peer or 0)
         told.also = tuple(also)
         raise told

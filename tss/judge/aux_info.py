@@ -43,6 +43,6 @@ READER: Final = Reader(
     _rounds,
     {
         "r2": Step(_round2, "2.1", always((1, 2))),
-        "r3": Step(_round3, "2.1", always((2, 3), (2,))),
+        "r3": Step(_round3, "2.1", always((2, 3), (2,), told=(3,))),
     },
 )

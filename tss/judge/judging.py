@@ -135,13 +135,17 @@ class _Case:
 
     def _schema(self, record: Record, round_: int) -> None:
         """A message of a round that cannot be read."""
-        read = 0
         for slot in record.own:
             if (slot.sid, slot.round) == (record.session.sid, round_) and slot.kind in (Kind.MSG, Kind.DONE):
                 _ = record.said(round_, slot.kind) if slot.to is None else record.told(round_)
-                read += 1
-        if not read:
-            raise NotProven(f"the accused's own message of round {round_} is missing")
+        due = [receive for receive in record.rounds if receive.round == round_]
+        if not due:
+            raise NotProven(f"{record.session.kind} has no round {round_}")
+        for receive in due:
+            if receive.broadcast is not None:
+                record.signed(round_, kind=receive.kind)
+            if receive.p2p is not None:
+                record.need_told(record.told(round_), round_)
 
     def _step(self, record: Record, step: str) -> None:
         found = READERS[record.session.kind].steps.get(step)

@@ -45,7 +45,7 @@ def _round3(record: Record) -> None:
 READER: Final = Reader(
     _rounds,
     {
-        "r2": Step(_round2, "1", always((1, 2))),
+        "r2": Step(_round2, "1", always((1, 2), told=(2,))),
         "r3": Step(_round3, "1", always((2, 3), (2,))),
     },
 )

@@ -91,7 +91,7 @@ def nonce_point(record: Record, items2: Mapping[PartyId, Sequence[Sequence[Value
 
 
 STEPS: Final = {
-    "r1": Step(_round1, "3.2", always((1,))),
-    "r2": Step(_round2, "3.2", always((1, 2), (1,))),
+    "r1": Step(_round1, "3.2", always((1,), told=(1,))),
+    "r2": Step(_round2, "3.2", always((1, 2), (1,), told=(2,))),
     "r3": Step(_round3, "3.2", always((1, 2, 3), (2,))),
 }

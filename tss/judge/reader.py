@@ -14,7 +14,9 @@ class Needs:
     """Messages that a check rests on: what a complaint about it shows."""
 
     own: frozenset[int]
-    """Rounds of which the accused's own are needed, those that carry its echoes of the context included."""
+    """Rounds of which the accused's own broadcasts are needed, those that carry its echoes of the context included."""
+    told: frozenset[int] = frozenset()
+    """Rounds of which its message to its accuser is needed."""
     context: frozenset[int] = frozenset()
     """Rounds of which everybody's broadcast is needed, and the accused's own echo."""
 
@@ -31,9 +33,11 @@ class Step:
     """By the check's id."""
 
 
-def always(own: Sequence[int], context: Sequence[int] = ()) -> Callable[[str], Needs]:
+def always(
+    own: Sequence[int], context: Sequence[int] = (), *, told: Sequence[int] = ()
+) -> Callable[[str], Needs]:
     """The same for all checks of a round."""
-    needs = Needs(frozenset(own), frozenset(context))
+    needs = Needs(frozenset(own), frozenset(told), frozenset(context))
     return lambda _check: needs
 
 

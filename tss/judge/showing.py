@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from tss.envelope import Kind, PartyId, Signed
+from tss.envelope import MAX_ROUND, Kind, PartyId, Signed
 from tss.judge.generic import round_of
 from tss.judge.reader import Needs
 from tss.judge.readers import READERS
@@ -15,16 +15,16 @@ def relevant(kind: str, check: str, accused: PartyId, messages: Iterable[Signed]
     needs = _needs(kind, check)
     if needs is None:
         return list(messages)
-    kept = []
-    for signed in messages:
-        body = signed.body
-        if body.sender == accused:
-            echoes = body.kind is Kind.ECHO and body.round in needs.context
-            if echoes or body.round in needs.own:
-                kept.append(signed)
-        elif body.kind is Kind.MSG and body.round in needs.context:
-            kept.append(signed)
-    return kept
+    return [signed for signed in messages if _is_needed(needs, accused, signed)]
+
+
+def _is_needed(needs: Needs, accused: PartyId, signed: Signed) -> bool:
+    body = signed.body
+    if body.sender != accused:
+        return body.kind is Kind.MSG and body.round in needs.context
+    if body.kind is Kind.ECHO:
+        return body.round in needs.context
+    return body.round in (needs.own if body.to is None else needs.told)
 
 
 def _needs(kind: str, check: str) -> Needs | None:
@@ -34,6 +34,9 @@ def _needs(kind: str, check: str) -> Needs | None:
     if reader is None:
         return None
     if round_ is not None and rest == "schema":
-        return Needs(own=frozenset({round_}))
+        return Needs(own=frozenset({round_}), told=frozenset({round_}))
+    if round_ is not None and rest == "echo":
+        # Its envelope, or whatever it travels in.
+        return Needs(own=frozenset(range(round_ + 1, MAX_ROUND + 1)), context=frozenset({round_}))
     found = reader.steps.get(step)
     return None if found is None else found.needs(check)
