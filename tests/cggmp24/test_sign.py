@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import inspect
 from collections.abc import Mapping
 from itertools import combinations
 from typing import Any
@@ -179,6 +180,22 @@ class TestStock:
         request = SignRequest(DIGEST)
         seen = {one_signature(SECP.stock_sign(request, SECP.stock(7), seed).results()).r for seed in range(5)}
         assert len(seen) == 5
+
+    @pytest.mark.attack("D1")
+    def test_re_randomisation_cannot_be_switched_off(self) -> None:
+        """There is nothing to say it with, and whatever is asked for, R is not the Gamma that was known before."""
+        assert list(inspect.signature(sign.stock_sign).parameters) == [
+            "ctx", "presignature", "chain_code", "owner", "request", "e_owner",
+        ]  # fmt: skip
+        parts = SECP.stock()
+        known = SECP256K1.x(parts[SECP.S[0]].public.Gamma) % SECP256K1.q
+        for path in ((), (0,), (7, 7)):
+            for e in (bytes(32), b"\xff" * 32):
+                request, tau = SignRequest(DIGEST, path), SECP.tau(SignRequest(DIGEST, path))
+                public = parts[SECP.S[0]].public
+                at = sign.terms(SECP.suite, public, request, tau, public.X, dict.fromkeys(SECP.S, e))
+                assert at.xi not in (0, 1)
+                assert at.r != known
 
     def test_both_parities_and_both_forms_of_s(self) -> None:
         """v recovers the key whether R has an odd y or an even one, and whether s had to be negated or not."""
