@@ -73,15 +73,20 @@ class SseDecoder:
         self._line += part
 
     def _end_line(self) -> RawEvent | None:
-        line = bytes(self._line)
-        self._line.clear()
+        line, self._line = self._line, bytearray()
         if self._skip_line:
             self._skip_line = False
             return None
         if not line:
             return self._end_event()
-        name, _, value = line.partition(b":")
-        value = value.removeprefix(b" ")
+        # Lines may have megabytes: the value is copied once.
+        end = line.find(b":")
+        name = bytes(line if end < 0 else line[:end])
+        start = len(line) if end < 0 else end + 1
+        if line[start : start + 1] == b" ":
+            start += 1
+        with memoryview(line) as view:
+            value = bytes(view[start:])
         if name == b"data":
             self._any = True
             self._size += len(line)

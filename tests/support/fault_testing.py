@@ -209,9 +209,23 @@ def open_files(node: NodeProcess) -> int:
     return sum(1 for _ in Path(f"/proc/{node.running.pid}/fd").iterdir())
 
 
-def resident(pid: int) -> int:
-    """Bytes of a process that are in memory."""
-    return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+@contextlib.contextmanager
+def peak_above(*pids: int) -> Iterator[list[int]]:
+    """By how many bytes these processes grew at most, above what they had in memory before; filled in at the end."""
+    before = []
+    for pid in pids:
+        # Resets the peak (proc_pid_clear_refs(5)).
+        Path(f"/proc/{pid}/clear_refs").write_text("5")
+        before.append(_status(pid, "VmRSS"))
+    grown: list[int] = []
+    yield grown
+    grown += [_status(pid, "VmHWM") - base for pid, base in zip(pids, before, strict=True)]
+    print("grown by", *(f"{one >> 20} MiB" for one in grown))  # noqa: T201 - the figures of docs/reliability.md
+
+
+def _status(pid: int, name: str) -> int:
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(name + ":"))
 
 
 @contextlib.contextmanager
