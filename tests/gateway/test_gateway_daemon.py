@@ -191,6 +191,7 @@ def test_text_logs(tmp_path: Path) -> None:
         gateway.process.wait_for(r"WARNING refused .*reason=not_utf8")
 
 
+@pytest.mark.fault(15)
 def test_a_flood_of_refusals_does_not_fill_the_log(tmp_path: Path) -> None:
     with running_gateway(tmp_path) as gateway:
         with httpx2.Client() as http:
@@ -307,6 +308,7 @@ def test_client_certificates_are_required_when_an_authority_is_set(tmp_path: Pat
                 gateway.post("room", "m", verify=refused)
 
 
+@pytest.mark.fault(14)
 def test_a_half_open_handshake_is_closed(tmp_path: Path) -> None:
     Authority(tmp_path).issue("server")
     settings = {"tls": {"certificate": "server.pem", "key": "server.key"}, "server": {"head_seconds": 0.3}}

@@ -237,6 +237,7 @@ async def test_the_callers_deadline_goes_along(channel, upstream: Upstream) -> N
     assert PATIENCE + 5 < upstream.time_remaining[1] < 305
 
 
+@pytest.mark.fault(13)
 async def test_calls_and_messages_are_bounded(tmp_path: Path, upstream: Upstream) -> None:
     arrived, go = asyncio.Event(), asyncio.Event()
 

@@ -46,6 +46,7 @@ def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GatewayProcess
 # Bodies
 
 
+@pytest.mark.fault(13)
 def test_a_body_of_the_largest_size_passes_and_one_byte_more_gets_413(gateway: GatewayProcess) -> None:
     room = new_room()
     assert gateway.post(room, "x" * 1000).status_code == 200
@@ -62,6 +63,7 @@ async def test_the_default_limit_is_8_mib(tmp_path: Path) -> None:
             assert (await reader.message()).data == body.decode()
 
 
+@pytest.mark.fault(13)
 def test_an_oversized_body_of_unknown_length_is_refused_while_it_comes(gateway: GatewayProcess) -> None:
     with gateway.connect() as client:
         client.send(post_head(new_room(), "Transfer-Encoding: chunked") + b"400\r\n" + b"x" * 1024 + b"\r\n")
@@ -83,6 +85,7 @@ def resident(pid: int) -> int:
     return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
+@pytest.mark.fault(13)
 def test_an_endless_body_costs_no_memory_and_ends(tmp_path: Path) -> None:
     """Row 13: resident memory grows by less than 64 MiB however much is sent."""
     with running_gateway(tmp_path) as gateway:
@@ -120,6 +123,7 @@ def test_bodies_being_received_are_bounded_in_all(tmp_path: Path) -> None:
 # Heads and connections
 
 
+@pytest.mark.fault(13)
 def test_a_head_that_is_too_large_gets_431(gateway: GatewayProcess) -> None:
     for piece in (40_000, 1000):
         with gateway.connect() as client:
@@ -134,6 +138,7 @@ def test_a_head_that_is_too_large_gets_431(gateway: GatewayProcess) -> None:
             assert client.read_all().startswith(b"HTTP/1.1 431 ")
 
 
+@pytest.mark.fault(13)
 def test_a_head_that_never_ends_is_not_waited_for(gateway: GatewayProcess) -> None:
     metric = 'gateway_refusals_total{reason="head_too_large"}'
     before = gateway.metric(metric)
@@ -145,6 +150,7 @@ def test_a_head_that_never_ends_is_not_waited_for(gateway: GatewayProcess) -> No
     assert gateway.metric(metric) == before + 1
 
 
+@pytest.mark.fault(14)
 @pytest.mark.parametrize(
     ("sent", "reason"),
     [
@@ -188,6 +194,7 @@ def test_an_open_stream_outlives_all_these_times(tmp_path: Path) -> None:
         client.read_until(b"data: m\n\n")
 
 
+@pytest.mark.fault(15)
 @pytest.mark.parametrize("key", ["max_connections", "max_connections_per_address"])
 def test_connections_are_bounded(tmp_path: Path, key: str) -> None:
     with running_gateway(tmp_path, {"server": {key: 3}}) as gateway:
@@ -234,6 +241,7 @@ async def test_history_is_a_ring_of_bytes(gateway: GatewayProcess) -> None:
     assert [int(event.data) for event in events] == list(range(13, 20))
 
 
+@pytest.mark.fault(15)
 def test_rooms_are_bounded_and_those_in_use_stay(tmp_path: Path) -> None:
     settings = {"rooms": {"max_rooms": 3, "min_idle_seconds": 0}}
     with running_gateway(tmp_path, settings) as gateway, open_stream(gateway, "watched") as client:
@@ -257,6 +265,7 @@ def test_rooms_that_were_used_just_now_are_not_dropped_for_others(tmp_path: Path
         assert gateway.post("a", "m").status_code == 200
 
 
+@pytest.mark.fault(15)
 def test_bytes_are_bounded_in_all_rooms(tmp_path: Path) -> None:
     with running_gateway(tmp_path, SMALL) as gateway:
         for room in ("a", "b"):
@@ -270,6 +279,7 @@ def test_bytes_are_bounded_in_all_rooms(tmp_path: Path) -> None:
         assert gateway.metric("gateway_stored_bytes") <= 16_048
 
 
+@pytest.mark.fault(15)
 def test_subscribers_are_bounded_a_room_and_in_all(tmp_path: Path) -> None:
     settings = {"rooms": {"max_subscribers": 3, "max_subscribers_per_room": 2}}
     with running_gateway(tmp_path, settings) as gateway, open_stream(gateway, "a"), open_stream(gateway, "a"):
@@ -315,6 +325,7 @@ def flood(gateway: GatewayProcess, room: str, count: int, size: int) -> list[int
         return [http.post(gateway.room(room, "broadcast"), content=body).status_code for _ in range(count)]
 
 
+@pytest.mark.fault(6)
 async def test_a_reader_too_far_behind_is_cut_off_and_resumes_and_others_do_not_notice(
     tmp_path: Path,
 ) -> None:
@@ -342,6 +353,7 @@ async def test_a_reader_too_far_behind_is_cut_off_and_resumes_and_others_do_not_
             )
 
 
+@pytest.mark.fault(6)
 def test_a_reader_that_takes_nothing_is_cut_off_after_a_time(tmp_path: Path) -> None:
     with (
         running_gateway(tmp_path, {"rooms": {"slow_reader_seconds": 0.3}}) as gateway,
@@ -354,6 +366,7 @@ def test_a_reader_that_takes_nothing_is_cut_off_after_a_time(tmp_path: Path) -> 
         gateway.wait_for_metric("gateway_connections", 1)
 
 
+@pytest.mark.fault(6)
 def test_a_reader_that_the_ring_overtakes_is_cut_off(tmp_path: Path) -> None:
     with (
         running_gateway(tmp_path, {"rooms": {"max_messages": 4}}) as gateway,
@@ -422,6 +435,7 @@ def test_sigint_ends_it_too(tmp_path: Path) -> None:
         assert gateway.process.wait() == 0
 
 
+@pytest.mark.fault(14)
 def test_many_half_open_connections_do_not_keep_others_out(tmp_path: Path) -> None:
     """Row 14 in small: the kernel's queue and the gateway's table hold them, an honest client is served."""
     with running_gateway(tmp_path, {"server": {"head_seconds": 2}}) as gateway:

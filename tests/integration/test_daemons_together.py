@@ -76,6 +76,7 @@ async def clients_of(committee: CommitteeProcesses, stack: AsyncExitStack) -> li
     return [await stack.enter_async_context(node.client()) for node in committee.nodes]
 
 
+@pytest.mark.fault(11)
 async def test_twenty_at_once_on_one_account(committee):
     async with AsyncExitStack() as stack:
         clients = await clients_of(committee, stack)
@@ -84,6 +85,7 @@ async def test_twenty_at_once_on_one_account(committee):
     assert len({answer.public_key for answer in answers}) == 1
 
 
+@pytest.mark.fault(11)
 async def test_twenty_at_once_on_many_accounts(committee):
     async with AsyncExitStack() as stack:
         clients = await clients_of(committee, stack)
@@ -93,6 +95,7 @@ async def test_twenty_at_once_on_many_accounts(committee):
     assert len({answer.public_key for answer in answers}) == len(MANY)
 
 
+@pytest.mark.fault(11)
 async def test_two_nodes_propose_the_same_at_once(committee):
     async with AsyncExitStack() as stack:
         clients = await clients_of(committee, stack)

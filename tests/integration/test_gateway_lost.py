@@ -22,6 +22,8 @@ from kit.pb.wallet.v1 import common_pb2 as common
 from kit.pb.wallet.v1 import operator_pb2 as operator
 from kit.pb.wallet.v1 import wallet_pb2 as wallet
 
+pytestmark = pytest.mark.fault(1)
+
 PHASES = ["r0", "r1", "r2", "r3", "done"]
 DIGEST = hashlib.sha256(b"lost and found").digest()
 

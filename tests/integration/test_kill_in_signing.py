@@ -25,6 +25,8 @@ from killing import (
 
 from kit.pb.wallet.v1 import operator_pb2 as operator
 
+pytestmark = pytest.mark.fault(2)
+
 LABELS = ("msg.0", "echo.0", "msg.1", "msg.2", "msg.3", "echo.3", "msg.4")
 FULL = [("responder", at) for at in moments(LABELS)] + [
     ("initiator", at) for at in moments(("propose", *LABELS))

@@ -235,6 +235,7 @@ def from_member(scope: bytes, index: int, number: int = 0, *, forged: bool = Fal
     return pack(sign(body, node_keys(9)[8 if forged else index - 1].sign))
 
 
+@pytest.mark.fault(15)
 async def test_a_members_flood_drops_its_own_messages_only(tmp_path):
     async with seats(tmp_path) as all_:
         driver = all_[0].open(1, adding(1))
@@ -249,6 +250,7 @@ async def test_a_members_flood_drops_its_own_messages_only(tmp_path):
             await outcome(driver)
 
 
+@pytest.mark.fault(15)
 async def test_a_flood_in_a_members_name_displaces_nobodys_messages(tmp_path):
     """Anybody may write into a session's room: what is honest comes through behind it, and nothing is blamed."""
     hub = Hub()

@@ -358,6 +358,7 @@ async def test_a_frozen_account_signs_here_no_more_and_elsewhere_without_us(tmp_
         assert ("operator", "frozen") in kinds
 
 
+@pytest.mark.fault(8)
 async def test_a_damaged_share_is_not_used_and_the_others_sign_without_it(tmp_path, gateway):
     from node_testing import raw
 
@@ -428,6 +429,7 @@ async def test_a_cheater_is_left_out_and_quarantined_until_an_operator_clears_it
         assert (await signed(net[0], 4, signers=(0, 1))).signers == (0, 1)
 
 
+@pytest.mark.fault(10)
 async def test_a_room_full_of_strangers_disturbs_nobody(tmp_path, gateway):
     stranger = node_keys(seed="strangers")[0]
     async with network(tmp_path, gateway.url) as net:

@@ -108,6 +108,7 @@ async def test_a_note_from_before_our_start_counts_for_nothing():
     assert not restarted.presence.is_present(holder(2))
 
 
+@pytest.mark.fault(12)
 async def test_a_replay_of_a_live_note_does_not_keep_a_peer_alive():
     a, b = speaker(1), speaker(2)
     await meet(a, b)
@@ -223,6 +224,7 @@ async def test_problems_are_told_in_words():
     assert a.presence.problem(holder(2)) == "away"
 
 
+@pytest.mark.fault(21)
 async def test_a_member_of_another_release_is_named_once_until_it_speaks_ours(caplog):
     a, b = speaker(1), speaker(2)
     for _ in range(2):

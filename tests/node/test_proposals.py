@@ -143,6 +143,7 @@ async def test_the_same_one_again_is_passed_over(stage):
     assert await stage.answer(proposal.hash(SUITE)) is None
 
 
+@pytest.mark.fault(12)
 async def test_one_that_a_former_process_accepted_is_never_spoken_in_again(stage):
     proposal = stage.propose()
     ph = proposal.hash(SUITE)
@@ -167,6 +168,7 @@ async def test_an_old_one_is_history(stage):
     assert stage.proposals.dropped["expired"] == 1
 
 
+@pytest.mark.fault(9)
 async def test_one_from_the_future_is_told_about_the_clocks(stage):
     proposal = stage.propose(expiry=stage.proposals.expiry() + 1000)
     assert await stage.declined(proposal) == Decline.EXPIRED

@@ -237,6 +237,7 @@ def test_limits_hold_in_a_moving_window_by_the_given_clock():
         limits.hit("alice")
 
 
+@pytest.mark.fault(9)
 def test_a_clock_that_stands_still_never_opens_the_window():
     limits = CallerLimits("2/second", Clock())
     limits.hit("alice")

@@ -89,6 +89,7 @@ def body(number: int) -> Event:
     return Event(number, f"body {number}")
 
 
+@pytest.mark.fault(5)
 async def test_a_cut_in_the_middle_of_an_event_costs_nothing() -> None:
     whole = message(0) + message(1) + message(2)
     scripts = [
@@ -113,6 +114,7 @@ async def test_a_stream_in_small_pieces(pieces: int) -> None:
         assert await take(rooms, 2) == [Event(0, "é\nzwei\n\nvier"), Event(1, "x" * 300)]
 
 
+@pytest.mark.fault(3)
 async def test_replayed_and_wrong_ids_are_dropped_and_counted() -> None:
     content = (
         message(3)
@@ -190,6 +192,7 @@ async def test_history_lost_does_not_move_back() -> None:
         assert rooms.counters.repeated_events == 1
 
 
+@pytest.mark.fault(13)
 async def test_an_oversized_event_is_skipped_and_not_asked_for_again() -> None:
     huge = message(1, "y" * 5000)
     scripts = [events(message(0) + huge, pieces=100), events(message(2), stay=True)]
@@ -509,6 +512,7 @@ def test_events_do_not_depend_on_how_the_bytes_are_cut(seed: int) -> None:
     assert found == expected, f"seed {seed}"
 
 
+@pytest.mark.fault(13)
 def test_the_decoder_holds_no_more_than_its_bound() -> None:
     decoder = SseDecoder(1000)
     for _ in range(1000):

@@ -67,6 +67,7 @@ async def test_history_then_live(gateway: Process) -> None:
         assert rooms.counters.disconnects == 0
 
 
+@pytest.mark.fault(1)
 async def test_a_gateway_that_is_killed_and_comes_back_empty(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -116,6 +117,7 @@ async def test_a_drain_loses_nothing_and_is_no_error(
             await waiting
 
 
+@pytest.mark.fault(1)
 async def test_a_ring_that_has_turned(tmp_path: Path) -> None:
     with start(tmp_path, rooms="max_messages: 5") as process:
         async with asyncio.timeout(WAIT), client(url_of(process)) as rooms:
@@ -172,6 +174,7 @@ async def test_two_conversations_hear_each_other_and_ignore_strangers(gateway: P
             assert ours.foreign == theirs.foreign == 1
 
 
+@pytest.mark.fault(22)
 async def test_a_stopped_gateway_is_dead_until_it_goes_on(gateway: Process) -> None:
     """SIGSTOP: the connection stands, no byte comes. The client reconnects and resumes where it was."""
     async with (

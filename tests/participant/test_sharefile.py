@@ -231,6 +231,7 @@ DAMAGED = {
 }
 
 
+@pytest.mark.fault(8)
 @pytest.mark.attack("E4")
 @pytest.mark.attack("E7")
 @pytest.mark.parametrize("what", DAMAGED)
@@ -287,6 +288,7 @@ def test_a_file_that_is_too_long_is_not_parsed(monkeypatch):
         parse(b" " * ((1 << 20) + 1))
 
 
+@pytest.mark.fault(8)
 def test_plain_files_must_be_private(tmp_path):
     path = tmp_path / "shares.json"
     write_share_file(path, [entry()], plaintext=True)

@@ -104,6 +104,7 @@ def test_files_have_mode_0600_whatever_the_umask(tmp_path):
     assert set(modes.values()) == {0o600}
 
 
+@pytest.mark.fault(8)
 @pytest.mark.parametrize("mode", [0o644, 0o660, 0o602])
 def test_a_store_that_others_may_touch_is_not_opened(tmp_path, mode):
     store = new_store(tmp_path)

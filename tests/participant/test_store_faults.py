@@ -95,6 +95,7 @@ WRITES = {
 }
 
 
+@pytest.mark.fault(7)
 @pytest.mark.parametrize("what", WRITES)
 def test_a_full_disk_refuses_loses_nothing_and_recovers(small_disk, what):
     store = prepared(small_disk)
@@ -114,6 +115,7 @@ def test_a_full_disk_refuses_loses_nothing_and_recovers(small_disk, what):
         assert again.check() == []
 
 
+@pytest.mark.fault(7)
 def test_a_full_disk_can_still_be_opened_or_says_so(small_disk):
     store = prepared(small_disk)
     with full(small_disk):
@@ -127,12 +129,14 @@ def test_a_full_disk_can_still_be_opened_or_says_so(small_disk):
         assert again.check() == []
 
 
+@pytest.mark.fault(7)
 def test_no_store_is_left_half_made_on_a_full_disk(small_disk):
     with full(small_disk), pytest.raises(StoreUnavailable):
         Store.create(small_disk / "store.db", wrapper())
     Store.create(small_disk / "store.db", wrapper()).close()
 
 
+@pytest.mark.fault(7)
 def test_a_file_that_may_not_grow(tmp_path):
     """EFBIG from write(2), which SQLite reports as an I/O error."""
     store = prepared(tmp_path)
@@ -155,6 +159,7 @@ def test_a_file_that_may_not_grow(tmp_path):
     assert store.check() == []
 
 
+@pytest.mark.fault(7)
 def test_a_disk_that_becomes_read_only(small_disk):
     store = prepared(small_disk)
     before = snapshot(store)
@@ -218,6 +223,7 @@ def kill_after(path, start, lines):
     return [line.split() for line in said.decode().split("\n")[:-1]]
 
 
+@pytest.mark.fault(2)
 def test_kill_9_in_the_middle_of_writes_loses_nothing_that_was_acknowledged(tmp_path):
     new_store(tmp_path).close()
     path = tmp_path / "store.db"

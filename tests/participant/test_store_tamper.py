@@ -66,6 +66,7 @@ def _findings(path):
         return [finding.what for finding in store.check()]
 
 
+@pytest.mark.fault(8)
 @pytest.mark.attack("E4")
 @pytest.mark.parametrize(("table", "column"), SEALED)
 def test_every_sealed_column_notices_flips_truncation_and_removal(tmp_path, table, column):
@@ -141,6 +142,7 @@ SWAPS = {
 }
 
 
+@pytest.mark.fault(8)
 @pytest.mark.attack("E4")
 @pytest.mark.parametrize("what", SWAPS)
 def test_exchanged_rows_do_not_open(tmp_path, what):
@@ -162,6 +164,7 @@ def test_values_of_another_store_with_the_same_key_do_not_open(tmp_path):
     assert _findings(target) == ["share"]
 
 
+@pytest.mark.fault(8)
 @pytest.mark.attack("E4")
 def test_only_the_damaged_account_stops_working(tmp_path):
     path = filled(tmp_path)

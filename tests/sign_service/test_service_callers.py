@@ -147,6 +147,7 @@ async def test_a_token_file_is_private_and_holds_one_token(tmp_path) -> None:
     assert "wmpc_app" not in repr(Credentials(token="wmpc_app"))
 
 
+@pytest.mark.fault(15)
 async def test_limits_are_a_callers_own() -> None:
     node = ScriptedNode(account=ACCOUNT)
     async with served(node, auth=CallerAuth(TOKENS), rate="3/minute") as listener:
@@ -164,6 +165,7 @@ async def test_limits_are_a_callers_own() -> None:
     assert len(node.calls) == 4
 
 
+@pytest.mark.fault(15)
 async def test_more_calls_than_the_listener_takes_are_refused() -> None:
     entered, leave = asyncio.Event(), asyncio.Event()
 
@@ -183,6 +185,7 @@ async def test_more_calls_than_the_listener_takes_are_refused() -> None:
             await first
 
 
+@pytest.mark.fault(13)
 async def test_a_request_above_the_limit_is_refused() -> None:
     node = ScriptedNode()
     async with served(node, limits=Limits(max_message_bytes=1000)) as listener, caller(listener) as client:

@@ -262,6 +262,7 @@ def damaged(path: Path) -> None:
     path.write_text(json.dumps(tree))
 
 
+@pytest.mark.fault(8)
 @pytest.mark.parametrize(
     ("spoil", "says"),
     [
@@ -280,6 +281,7 @@ def test_a_share_file_that_cannot_be_used(node, spoil, says) -> None:
     assert str(path) in said
 
 
+@pytest.mark.fault(8)
 def test_another_nodes_share_file(node) -> None:
     write_share_file(node.directory / "shares.json", shares("main", index=2), plaintext=True)
     said = refused_here(node, {"mpc": {"key_share_file": "shares.json"}}, code=3)

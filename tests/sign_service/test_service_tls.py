@@ -124,6 +124,7 @@ async def test_the_gateway_is_reached_by_tls_with_a_certificate(authority, commi
     assert node.stop() == 0
 
 
+@pytest.mark.fault(10)
 def test_a_gateway_of_another_authority_is_not_talked_to(authority, committee, node, tmp_path) -> None:
     committee.gateway_settings["tls"] = server_tls(authority, clients=False)
     gateway = committee.start_gateway()

@@ -295,6 +295,7 @@ def test_an_echo_covers_this_party_only_when_it_spoke():
 # -- duplicates and second versions ------------------------------------------------------------------------------
 
 
+@pytest.mark.fault(3)
 def test_exact_duplicates_are_ignored():
     solo = Solo()
     solo.start()
@@ -330,6 +331,7 @@ SECONDS: dict[str, Callable[[Solo], tuple[Body, Body, str]]] = {
 }  # fmt: skip
 
 
+@pytest.mark.fault(3)
 @pytest.mark.parametrize("what", SECONDS)
 def test_a_second_version_is_an_equivocation(what):
     solo = entered()
@@ -359,6 +361,7 @@ def test_versions_that_came_early_are_an_equivocation():
     assert_blames(solo, 3, Equivocation, "test.r1.msg")
 
 
+@pytest.mark.fault(4)
 def test_what_comes_early_is_used():
     known = entered(waits(Receive(1, broadcast=NUMBER, echo=Echo.NONE)), seed="early")
     solo = Solo(waits(Receive(1, broadcast=NUMBER, echo=Echo.NONE)), seed="early")
