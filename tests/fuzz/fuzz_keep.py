@@ -2,7 +2,7 @@
 """Chooses the inputs that are kept in the repository: `python tests/fuzz/fuzz_keep.py [--folder .fuzz] [TARGET]...`
 
 Of each target's good inputs, their mutations and the corpus that runs have grown, the few that together reach most lines
-of our code, at least one for each outcome. Inputs that are named `<outcome>-regression-...` stay.
+of our code, at least one for each outcome; larger ones only where an outcome has no smaller. Inputs that are named `<outcome>-regression-...` stay.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from fuzz_target import Target  # noqa: E402
 OURS = tuple(
     str(ROOT / name) + "/" for name in ("tss", "participant", "gateway", "kit", "keygen", "sign_service")
 )
-KEPT, MAX_BYTES, MUTATIONS = 8, 1500, 120
+KEPT, MAX_BYTES, MAX_FIRST, MUTATIONS = 8, 1500, 8000, 120
 
 
 def lines_of(target: Target, data: bytes) -> tuple[str, set[tuple[str, int]]]:
@@ -70,9 +70,11 @@ def keep(target: Target, grown: Path) -> None:
         if "-regression-" not in file.name:
             file.unlink()
     judged = {data: lines_of(target, data) for data in candidates(target, grown)}
-    small = {d: j for d, j in judged.items() if len(d) <= MAX_BYTES} or {
-        min(judged, key=len): judged[min(judged, key=len)]
-    }
+    smallest: dict[str, bytes] = {}
+    for data in sorted(judged, key=len):
+        smallest.setdefault(judged[data][0], data)
+    firsts = {data for data in smallest.values() if len(data) <= MAX_FIRST} or {min(judged, key=len)}
+    small = {data: j for data, j in judged.items() if len(data) <= MAX_BYTES or data in firsts}
     reached: set[tuple[str, int]] = set()
     chosen: list[bytes] = []
     missing = {outcome for outcome, _ in small.values()}

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import fuzz_files
 import fuzz_gateway
+import fuzz_judge
 import fuzz_messages
 import fuzz_node
 import fuzz_payloads
@@ -18,7 +19,16 @@ CORPUS = Path(__file__).with_name("corpus")
 
 _LISTED = [
     target
-    for module in (fuzz_tss, fuzz_messages, fuzz_payloads, fuzz_node, fuzz_gateway, fuzz_files, fuzz_session)
+    for module in (
+        fuzz_tss,
+        fuzz_messages,
+        fuzz_payloads,
+        fuzz_node,
+        fuzz_gateway,
+        fuzz_files,
+        fuzz_judge,
+        fuzz_session,
+    )
     for target in module.TARGETS
 ]
 TARGETS: dict[str, Target] = {target.name: target for target in _LISTED}
