@@ -249,6 +249,11 @@ def test_two_versions_among_what_was_found():
     assert two_versions({}, [message(B), first, message(ME), second]) == (first, second)
 
 
+def test_two_versions_behind_messages_that_may_be_repeated():
+    abort, first, second = message(B, kind=Kind.ABORT), message(A), message(A, b"second")
+    assert two_versions({}, [abort, first, abort, second]) == (first, second)
+
+
 def test_two_versions_between_what_is_known_and_what_was_found():
     known, found = message(A), message(A, b"second")
     assert two_versions({known.body.slot: known}, [message(B), found]) == (known, found)

@@ -138,6 +138,8 @@ def test_a_signature_is_over_the_encoded_body():
 
 def test_a_signature_is_of_one_key_and_one_message():
     message, signature = b"message", ALICE.sign(b"message")
+    assert verify_signature(ALICE.public, message, signature[1:]) is False
+    assert verify_signature(ALICE.public, b"massage", signature) is False
     assert not verify_signature(Identity.of("bob").public, message, signature)
     assert not verify_signature(ALICE.public, b"massage", signature)
     for bit in range(0, 512, 37):

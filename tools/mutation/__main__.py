@@ -92,7 +92,7 @@ def _run(arguments: argparse.Namespace, root: Path) -> int:
         groups = {tests: _slice(mutants, arguments.slice) for tests, mutants in groups.items()}
     if arguments.list:
         for mutant in (mutant for mutants in groups.values() for mutant in mutants):
-            print(f"{mutant.category:10} {mutant.operator:10} {mutant.id}")
+            print(f"{mutant.category:10} {mutant.operator:10} {mutant.id} (line {mutant.place.first})")
         return 0
     for tests, mutants in groups.items():
         trial = trying.Trial(root, tests, {mutant.path: trees[mutant.path] for mutant in mutants})

@@ -101,7 +101,8 @@ def mutants_of(path: str, tree: ast.Module) -> list[Mutant]:
         if original == mutated:
             continue
         mutant = Mutant(path, place, operator, original, mutated, _setter(parent, name, index, node))
-        mutant.copy = seen[mutant.id] = seen.get(mutant.id, 0) + 1
+        reads = mutant.id
+        mutant.copy = seen[reads] = seen.get(reads, 0) + 1
         found.append(mutant)
     return found
 
@@ -171,6 +172,8 @@ def _is_left_alone(parent: ast.AST, name: str, index: int | None, node: ast.AST)
         return True
     if name == "body" and isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant):
         return True  # a docstring
+    if isinstance(node, ast.Subscript) and ast.unparse(node.value) == "Callable":
+        return True
     # The type of a dataclass field or of a cast is for people and mypy.
     return isinstance(parent, ast.Call) and _function(parent) == "cast" and name == "args" and index == 0
 
