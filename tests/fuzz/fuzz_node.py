@@ -95,6 +95,10 @@ def _streams() -> Iterator[bytes]:
     yield b"\0\0retry: 5000\n\n" + events
     yield b"\1\1" + events.replace(b"\n", b"\r\n")
     yield b"\2\2" + events.replace(b"\n", b"\r")
+    # Mixed ends of lines are one ambiguity more.
+    yield from (
+        bytes([seed, 9]) + events.replace(b"\n", b"\r\n", 3).replace(b"\n\n", b"\r\n\n") for seed in range(4)
+    )
     yield b"\3\3event: history-lost\ndata: 7\n\n: ping\n\nid: 8\nevent: new-message\ndata:x\ndata\n\n"
 
 
