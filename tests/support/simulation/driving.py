@@ -21,6 +21,7 @@ from tss.effects import run_job
 from tss.envelope import Body, Kind, Signed, holder, routing
 from tss.envelope import sign as sign_body
 from tss.errors import NoBlame, ProtocolError, SessionClosed
+from tss.rand import Rng
 from tss.records import KeyShare
 from tss.session import Session
 from tss.setting import Outgoing, Runtime
@@ -90,25 +91,32 @@ class Driving(Planner):
     # -- one step after the other ----------------------------------------------------------------------------------
 
     def _begin(self, plan: Plan, then: Callable[[Ended], None] | None) -> Running | None:
-        world, number = self.world, self.world.session_number()
         self.answered.add(plan.ph)
-        setup = plan.setup(world.suite, self.me, world.artefacts.identities)
-        rng = SeededRng((world.seed, self.index, self.lives, number))
-        runtime = Runtime(
-            rng, partial(self._signature, number), partial(self._persist, plan, number), self._progress
-        )
         try:
-            session = self.session_class(setup, plan.program, runtime)
+            running = self._open(plan, then)
         except ProtocolError as error:
             self.say(f"cannot take part: {error}")
             return None
-        running = Running(number, plan, session, then=then)
         self.running[plan.ph] = running
-        world.artefacts.started.setdefault(plan.ph, set()).add(self.index)
-        self.step(running, session.start)
+        self.world.artefacts.started.setdefault(plan.ph, set()).add(self.index)
+        self._start(running)
         for envelope in self.early.pop(plan.ph, ()):
             self._give(running, envelope)
         return running
+
+    def _open(self, plan: Plan, then: Callable[[Ended], None] | None, rng: Rng | None = None) -> Running:
+        world, number = self.world, self.world.session_number()
+        setup = plan.setup(world.suite, self.me, world.artefacts.identities)
+        runtime = Runtime(
+            rng or SeededRng((world.seed, self.index, self.lives, number)),
+            partial(self._signature, number),
+            partial(self._persist, plan, number),
+            self._progress,
+        )
+        return Running(number, plan, self.session_class(setup, plan.program, runtime), then=then)
+
+    def _start(self, running: Running) -> None:
+        self.step(running, running.session.start)
 
     def step(self, running: Running, call: Callable[[], list[Outgoing]]) -> None:
         """One call of the engine, and all that follows from it."""

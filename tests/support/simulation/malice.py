@@ -6,6 +6,7 @@ All that it says is validly signed by it. What it cannot do is to sign for other
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Final
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, Final
 from tss_testing import SeededRng
 
 from simulation.artefacts import Ended
+from simulation.disk import Refused
 from simulation.driving import Running
 from simulation.lies import WrongChi, WrongMask, WrongOutputs, clone, mutated_payload, presigning
 from simulation.party import Party
@@ -37,6 +39,7 @@ from tss.envelope import (
 from tss.evidence import Evidence
 from tss.hd import derive
 from tss.proposal import Proposal
+from tss.rand import Rng
 from tss.session import Outgoing, Session
 
 if TYPE_CHECKING:
@@ -44,7 +47,7 @@ if TYPE_CHECKING:
 
 RULES: Final = (
     "mutate", "equivocate", "withhold", "wrong round", "replay", "relabel", "complain", "abort", "garbage show",
-    "wrong outputs", "wrong masks", "conflict", "unapproved", "late done", "two copies",
+    "wrong outputs", "wrong masks", "conflict", "unapproved", "late done", "two faces", "two copies",
 )  # fmt: skip
 
 CHECKS: Final = {
@@ -72,6 +75,18 @@ class LyingSession(Session):
         return super()._sign(self.lie(body))
 
 
+class OtherFace:
+    """Dice that show the same acceptance, and then others: a second run of the same session."""
+
+    def __init__(self, seed: object) -> None:
+        self._same, self._other = SeededRng(seed), SeededRng((seed, "other"))
+        self._calls = 0
+
+    def __call__(self, n: int) -> bytes:
+        self._calls += 1
+        return self._same(n) if self._calls <= 2 else self._other(n)
+
+
 class Cheat(Party):
     """The malicious party. Its rules, and how often each is followed, are drawn from the seed."""
 
@@ -85,6 +100,10 @@ class Cheat(Party):
         """Of bodies that are changed at all."""
         self.heard: list[Signed] = []
         self.own: list[Body] = []
+        self.twins: dict[int, Running] = {}
+        """The other one of two sessions that run in one place, by number."""
+        self.sides: dict[int, frozenset[int]] = {}
+        """Who hears of such a session."""
         self.copies: dict[bytes, Presignature] = {}
         """Every presignature once more, as it was when it was made."""
         self.session_class = type("Lying", (LyingSession,), {"lie": staticmethod(self._lie)})
@@ -144,6 +163,33 @@ class Cheat(Party):
             self.world.scheduler.after(self.dice.expovariate(0.5), partial(self._show, running))
         return running
 
+    def _open(self, plan: Plan, then: Callable[[Ended], None] | None, rng: Rng | None = None) -> Running:
+        running = super()._open(plan, then, rng)
+        others = [j for j in plan.members if j != self.index]
+        if plan.proposal.kind != sign.KIND and len(others) > 1 and self.follows("two faces"):
+            self.world.count("malice: two faces")
+            side = frozenset(self.dice.sample(others, self.dice.randrange(1, len(others))))
+            seed = (self.world.seed, self.index, self.lives, running.number)
+            twin = super()._open(plan, None, OtherFace(seed))
+            self.sides[running.number], self.sides[twin.number] = side, frozenset(others) - side
+            self.twins[running.number], self.twins[twin.number] = twin, running
+        return running
+
+    def _start(self, running: Running) -> None:
+        super()._start(running)
+        if running.number in self.twins:
+            super()._start(self.twins[running.number])
+
+    def _give(self, running: Running, envelope: bytes) -> None:
+        """Both faces hear everything."""
+        super()._give(running, envelope)
+        if running.number in self.twins:
+            super()._give(self.twins[running.number], envelope)
+
+    def _persist(self, plan: Plan, number: int, record: object) -> None:
+        with suppress(Refused):
+            super()._persist(plan, number, record)
+
     def _lie(self, body: Body) -> Body:
         """What is signed instead of an honest body, for everybody."""
         dice, group = self.dice, self.world.suite.group
@@ -177,7 +223,9 @@ class Cheat(Party):
             return
         members = running.plan.members if outgoing.to is None else (outgoing.to.index,)
         for recipient in members:
-            if recipient == self.index or self.lies("withhold"):
+            if recipient == self.index or recipient not in self.sides.get(running.number, members):
+                continue
+            if self.lies("withhold"):
                 continue
             envelope = outgoing.envelope
             if routing(envelope)[1] is Kind.DONE and self.follows("late done"):
