@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+
 import pytest
 from engine_testing import Solo, read_evidence, rounds
 from session_testing import LEADING_ZERO, encode_any, identity_of, run_committee, says
@@ -9,7 +11,17 @@ from session_testing import LEADING_ZERO, encode_any, identity_of, run_committee
 from tss.encoding import encode
 from tss.envelope import Body, Kind, PartyId, Signed, holder, sign
 from tss.errors import Equivocation, SchemaViolation
-from tss.evidence import MAX_EVIDENCE_MESSAGES, Evidence, claim_in, messages_in
+from tss.evidence import (
+    MAX_EVIDENCE_BYTES,
+    MAX_EVIDENCE_MESSAGES,
+    MAX_PREIMAGES,
+    Evidence,
+    claim_in,
+    messages_in,
+    read_claim,
+    request_preimages,
+    session_preimages,
+)
 
 PROTO = "suite/v1"
 SID = b"\x02" * 32
@@ -45,6 +57,47 @@ def test_it_is_the_same_in_any_order_and_holds_each_message_once():
     one, two, three = message(1), message(2), message(2, b"other")
     assert evidence(three, one, two, one).encode() == evidence(one, two, three).encode()
     assert len(evidence(three, one, two, one).messages) == 3
+
+
+def test_a_claim_is_what_was_read():
+    written = evidence(message(2), message(3), preimage=[PROTO, "sid", b"x"]).encode()
+    claim = read_claim(written)
+    assert (claim.proto, claim.preimages) == (PROTO, (encode([PROTO, "sid", b"x"]),))
+    assert (claim.accused, claim.check) == (holder(2), "test.r1")
+    assert set(claim.messages) == {(m.encoded, m.signature) for m in (message(2), message(3))}
+    assert claim.encode() == written
+
+
+def test_preimages_are_told_apart_by_their_tags():
+    """A session's id, and the list whose hash is a request: only the latter has the tag "req" in second place."""
+    session, other = encode([PROTO, "sid", "sign", b"x"]), encode([PROTO, "sid", "req"])
+    longest = encode(["p" * 64, "t" * 16])
+    request, another = encode([PROTO, "req", b"1"]), encode([PROTO, "req", b"2"])
+    no_lists = [b"", b"x", encode("req"), encode([]), encode([PROTO]), encode(["req", PROTO]), encode([b"", "req"]),
+                encode(["p" * 65, "req"]), encode([PROTO, b"req"]), encode([PROTO, ["req"]])]  # fmt: skip
+    listed = [session, request, other, another, longest, *no_lists]
+    assert session_preimages(listed) == (session, other, longest, *no_lists)
+    req = hashlib.sha256(request).digest()
+    assert request_preimages(listed, req) == [request]
+    assert request_preimages(listed, hashlib.sha256(session).digest()) == []
+    assert request_preimages(listed, hashlib.sha256(b"").digest()) == []
+    assert request_preimages([request, request], req) == [request, request]
+
+
+def test_limits():
+    assert MAX_EVIDENCE_BYTES == 268_435_456
+    assert read_claim(claim_of(proto="p" * 64)).proto == "p" * 64
+    with pytest.raises(SchemaViolation):
+        read_claim(claim_of(proto="p" * 65))
+    preimages = [encode([PROTO])] * MAX_PREIMAGES
+    assert MAX_PREIMAGES == 4
+    assert read_claim(claim_of(preimages=preimages)).preimages == tuple(preimages)
+    with pytest.raises(SchemaViolation):
+        read_claim(claim_of(preimages=[*preimages, encode([PROTO])]))
+
+
+def claim_of(proto: str = PROTO, preimages: list[bytes] | None = None) -> bytes:
+    return encode(["evidence/v1", proto, preimages or [], ["holder", 2], "test.r1", []])
 
 
 def test_another_signature_of_the_same_body_is_kept_as_well():
