@@ -306,11 +306,11 @@ def _address(data: bytes) -> str:
 
 
 TARGETS = [
-    Target("yaml", judged(lambda d: strict_yaml.loads(text_of(d), 4096), ValueError), lambda: YAMLS, YAML_WORDS, yaml_mutated, share=0.6),
-    Target("settings-gateway", _settings(GatewaySettings, ENV_PREFIX), lambda: GATEWAY, YAML_WORDS, yaml_mutated, share=0.2),
-    Target("settings-service", _settings(ServiceSettings, "SIGN_SERVICE"), lambda: SERVICE, YAML_WORDS, yaml_mutated, share=0.2),
-    Target("committee", _committee, lambda: [committee_of(2).to_yaml().encode()], YAML_WORDS, yaml_mutated, share=0.1),
-    Target("tokens", judged(lambda d: Tokens.load(written(d, "tokens")), SecretFileError), lambda: [TOKENS], YAML_WORDS, yaml_mutated, share=0.2),
+    Target("yaml", judged(lambda d: strict_yaml.loads(text_of(d), 4096), ValueError), lambda: YAMLS, YAML_WORDS, yaml_mutated, share=0.25),
+    Target("settings-gateway", _settings(GatewaySettings, ENV_PREFIX), lambda: GATEWAY, YAML_WORDS, yaml_mutated, share=0.1),
+    Target("settings-service", _settings(ServiceSettings, "SIGN_SERVICE"), lambda: SERVICE, YAML_WORDS, yaml_mutated, share=0.1),
+    Target("committee", _committee, lambda: [committee_of(2).to_yaml().encode()], YAML_WORDS, yaml_mutated, share=0.05),
+    Target("tokens", judged(lambda d: Tokens.load(written(d, "tokens")), SecretFileError), lambda: [TOKENS], YAML_WORDS, yaml_mutated, share=0.1),
     Target(
         "card", judged(Card.from_json, BadCard, reads_back(lambda c: c.to_json().encode(), Card.from_json)), lambda: [_card()],
         JSON_WORDS, json_mutated,
@@ -323,16 +323,16 @@ TARGETS = [
     Target("wrapped-by-key", _wrapped_by_key, lambda: _wrapped_seed(KeyFileWrapper(SEAL_KEY, SeededRng("w"))), mutate=mutated, share=4),
     Target(
         "wrapped-by-password", _wrapped_by_password,
-        lambda: _wrapped_seed(PasswordWrapper(b"pw", CHEAPEST_ONLY_FOR_TESTS, SeededRng("w"))), mutate=mutated, share=0.2,
+        lambda: _wrapped_seed(PasswordWrapper(b"pw", CHEAPEST_ONLY_FOR_TESTS, SeededRng("w"))), mutate=mutated, share=0.1,
     ),
-    Target("share-file", _share_file, _share_files, JSON_WORDS, json_mutated, share=0.4, max_len=8192),
-    Target("age", _age, _ages, words=(b"-> X25519 ", b"-> scrypt ", b"--- ", b"age-encryption.org/v1\n"), share=0.3),
+    Target("share-file", _share_file, _share_files, JSON_WORDS, json_mutated, share=0.15, max_len=8192),
+    Target("age", _age, _ages, words=(b"-> X25519 ", b"-> scrypt ", b"--- ", b"age-encryption.org/v1\n"), share=0.1),
     Target(
         "private-key", _private_key,
         lambda: [b"0x" + b"11" * 32 + b"\n", b"xprv9s21ZrQH143K3QTDL4LXw2F7HEK3wJUD2nW2nRk4stbPy6cq3jPPqjiChkVvvNKmPGJxWUtg6LnF5kejMRNNU3TGtRBeJgk33yuGBxrMPHi"],
-        max_len=200, share=0.3,
+        max_len=200, share=0.1,
     ),
-    Target("certificate", _certificate, _certificates, words=(b"\x06\x03U\x1d\x11", b"\x06\x03U\x04\x03"), share=0.3),
+    Target("certificate", _certificate, _certificates, words=(b"\x06\x03U\x1d\x11", b"\x06\x03U\x04\x03"), share=0.1),
     Target("authorization", _authorization, lambda: [b"Bearer wmpc_x", b"bearer  x", b"Basic eDp5"], max_len=700, share=12),
     Target("account-id", _account_id, lambda: [b"m/44'/60'/0'", "é".encode() * 200], max_len=700, share=12),
     Target("rate", judged(lambda d: CallerLimits(text_of(d)), ValueError), lambda: [b"10/second; 300/minute", b"1 per 2 hour"], max_len=200, share=4),

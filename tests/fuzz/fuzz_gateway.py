@@ -170,4 +170,4 @@ WORDS = (
     b"Transfer-Encoding: chunked\r\n", b"Last-Event-ID: ", b"Expect: 100-continue\r\n", b"Connection: close\r\n", b"Upgrade: ", b"%00", b"%2F",
     b"%ff", b"?", b"#", b"http://", b"0\r\n\r\n",
 )  # fmt: skip
-TARGETS = [Target("http", _http, _requests, WORDS, max_len=2048, share=0.4)]
+TARGETS = [Target("http", _http, _requests, WORDS, max_len=2048, share=0.15)]

@@ -70,4 +70,4 @@ def _evidence() -> Iterator[bytes]:
         yield b"\xff" + evidence
 
 
-TARGETS = [Target("judge", _judge, _evidence, mutate=behind_a_byte, max_len=1 << 15, share=0.2)]
+TARGETS = [Target("judge", _judge, _evidence, mutate=behind_a_byte, max_len=1 << 15, share=0.1)]

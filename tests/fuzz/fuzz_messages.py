@@ -60,6 +60,6 @@ def _behind_a_byte(data: bytes, rng: object) -> bytes:
 
 NAMES = ("keygen", "aux", "presign", "full-sign", "sign-owner", "sign", "identify-delta")
 TARGETS = [
-    Target(f"messages-{name}", messages, messages.seeds, mutate=_behind_a_byte, max_len=1 << 15, share=0.5)
+    Target(f"messages-{name}", messages, messages.seeds, mutate=_behind_a_byte, max_len=1 << 15, share=0.2)
     for name, messages in ((name, Messages(SCENES[name])) for name in NAMES)
 ]

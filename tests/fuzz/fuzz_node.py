@@ -303,24 +303,24 @@ def _statuses() -> Iterator[bytes]:
 
 
 TARGETS = [
-    Target("sse", _sse, _streams, (b"data:", b"id:", b"event:", b"\r", b"\n", b"\r\n", b"\n\n", b"retry:"), share=4),
-    Target("room-event", _event, lambda: [b"text", b"a\n\nb\n", b"\n"], share=2),
+    Target("sse", _sse, _streams, (b"data:", b"id:", b"event:", b"\r", b"\n", b"\r\n", b"\n\n", b"retry:"), share=1.6),
+    Target("room-event", _event, lambda: [b"text", b"a\n\nb\n", b"\n"], share=0.8),
     Target(
         "room-body", _body, lambda: [channel.write_body(b"envelope", 2, None).encode(), channel.write_body(b"", 0, 1).encode()],
         (b'"body":', b'"sender":', b'"receiver":', b"null", b"=="), share=16,
     ),
     Target(
         "hello", judged(Hello.decode, SchemaViolation, reads_back(Hello.encode, Hello.decode)), lambda: [HELLO.encode()], mutate=mutated,
-        share=2,
+        share=0.8,
     ),
-    Target("ask", judged(AskNote.decode, SchemaViolation, writes_back(AskNote.encode)), lambda: [_ask_note()], mutate=mutated, share=2),
+    Target("ask", judged(AskNote.decode, SchemaViolation, writes_back(AskNote.encode)), lambda: [_ask_note()], mutate=mutated, share=0.8),
     Target("ask-finished", _finished, lambda: [encode_finished(finished_by(0, 2))], mutate=mutated),
     Target("results", _results, lambda: [results.encode_signed([finished_by(0, 2)])], mutate=mutated),
-    Target("member-envelope", _opened, _notes, mutate=mutated, share=2),
+    Target("member-envelope", _opened, _notes, mutate=mutated, share=0.8),
     Target("done", _said_done, _dones, mutate=mutated),
     Target("pending-state", judged(NewState.from_bytes, StoreDamaged, writes_back(NewState.to_bytes)), lambda: [_state()], mutate=mutated),
     Target(
-        "audit-record", judged(lambda d: AuditEntry.decode(1, d, ID, ID), StoreDamaged, _audit_written), _audits, mutate=mutated, share=2,
+        "audit-record", judged(lambda d: AuditEntry.decode(1, d, ID, ID), StoreDamaged, _audit_written), _audits, mutate=mutated, share=0.8,
     ),
     Target(
         "certificate-envelopes", judged(lambda d: _envelopes(ID, d), StoreDamaged, writes_back(lambda e: encode(list(e)))),

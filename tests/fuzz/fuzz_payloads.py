@@ -474,19 +474,19 @@ def _address_of_script(data: bytes) -> str:
 
 
 TARGETS = [
-    Target("json", _json, lambda: [json.dumps(v).encode() for v in (*TX_JSON, TYPED, [1, "é", None])], JSON_WORDS, json_mutated, share=4),
-    Target("typed-data", _typed_data, lambda: [json.dumps(TYPED).encode()], JSON_WORDS, json_mutated, share=0.6),
-    Target("ethereum-bytes", _eth_bytes, _eth_seeds, mutate=rlp_mutated, share=2),
-    Target("ethereum-json", _eth_json, lambda: [json.dumps(tx).encode() for tx in TX_JSON], JSON_WORDS, json_mutated, share=2),
-    Target("psbt", _psbt, psbts, words=(b"psbt\xff",), share=2),
-    Target("psbt-signed", _psbt_signed, lambda: [ours()], words=(b"psbt\xff",), share=1),
+    Target("json", _json, lambda: [json.dumps(v).encode() for v in (*TX_JSON, TYPED, [1, "é", None])], JSON_WORDS, json_mutated, share=1.6),
+    Target("typed-data", _typed_data, lambda: [json.dumps(TYPED).encode()], JSON_WORDS, json_mutated, share=0.25),
+    Target("ethereum-bytes", _eth_bytes, _eth_seeds, mutate=rlp_mutated, share=0.8),
+    Target("ethereum-json", _eth_json, lambda: [json.dumps(tx).encode() for tx in TX_JSON], JSON_WORDS, json_mutated, share=0.8),
+    Target("psbt", _psbt, psbts, words=(b"psbt\xff",), share=0.8),
+    Target("psbt-signed", _psbt_signed, lambda: [ours()], words=(b"psbt\xff",), share=0.4),
     Target(
         "bitcoin-transaction", _bitcoin_transaction,
-        lambda: [b"\0" + _transaction([b"\1" * 32], [(5, b"\x51")]), b"\xff" + _segwit_transaction()], share=2,
+        lambda: [b"\0" + _transaction([b"\1" * 32], [(5, b"\x51")]), b"\xff" + _segwit_transaction()], share=0.8,
     ),
     Target("compact-size", _compact, lambda: [compact_size(n) for n in (0, 252, 253, 1 << 16, 1 << 32)], max_len=12, share=10),
-    Target("payload", _payload, _payload_seeds, mutate=mutated, share=1),
-    Target("payload-source", _parsed, _parse_seeds, JSON_WORDS, behind_a_byte, share=1),
+    Target("payload", _payload, _payload_seeds, mutate=mutated, share=0.4),
+    Target("payload-source", _parsed, _parse_seeds, JSON_WORDS, behind_a_byte, share=0.4),
     Target("base58check", _base58, lambda: [addresses.base58check(b"\0" * 21).encode(), addresses.base58check(SECRET).encode()], max_len=200, share=6),
     Target("address-of-script", _address_of_script, lambda: [addresses.p2wpkh_script(b"\2" * 33), addresses.p2sh_script(b"")], max_len=80, share=6),
 ]  # fmt: skip

@@ -483,7 +483,7 @@ SCENES = {
     "identify-delta": Scene(_presign(cheater=_LiesInDelta), completes=False),
     "identify-chi": Scene(_presign(cheater=_LiesInChi), me=3, completes=False),
 }
-SHARES = {"engine-blocking": 0.12, "engine-round-1": 0.12, "keygen": 0.05, "sign-owner": 0.1, "sign": 0.1}
+SHARES = {"engine-blocking": 0.05, "engine-round-1": 0.05, "keygen": 0.02, "sign-owner": 0.05, "sign": 0.05}
 TARGETS = [
     Target(
         f"session-{name}",
@@ -491,7 +491,7 @@ TARGETS = [
         stage.seeds,
         tuple(leaf for leaf in LEAVES if leaf),
         max_len=512,
-        share=SHARES.get(name, 0.02),
+        share=SHARES.get(name, 0.01),
     )
     for name, stage in ((name, Stage(scene)) for name, scene in SCENES.items())
 ]

@@ -34,7 +34,7 @@ class Target:
     mutate: Mutator | None = None
     """A mutator that knows the format; it is used as often as the one that knows bytes."""
     max_len: int = 4096
-    share: float = 1.0
+    share: float = 0.4
     """Its part of all executions, relative to the others'."""
 
 

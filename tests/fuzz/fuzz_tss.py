@@ -356,14 +356,14 @@ TARGETS = [
     Target("point-secp256k1", _secp256k1, _group_seeds(SECP256K1), max_len=70, share=20),
     Target("point-ed25519", _ed25519, _group_seeds(ED25519), max_len=40, share=14),
     Target("envelope", judged(_unpacked, SchemaViolation, _envelope_written), _envelopes, mutate=mutated, share=6),
-    Target("unseal", _unseal, _unseal_seeds, mutate=behind_a_byte, share=0.5),
-    Target("echo", _echo, lambda: [encode(RECORD.as_value())], mutate=mutated, share=2),
-    Target("echo-peek", _peek, lambda: [encode([RECORD.as_value(), [1, b"x"]])], mutate=mutated, share=2),
+    Target("unseal", _unseal, _unseal_seeds, mutate=behind_a_byte, share=0.2),
+    Target("echo", _echo, lambda: [encode(RECORD.as_value())], mutate=mutated, share=0.8),
+    Target("echo-peek", _peek, lambda: [encode([RECORD.as_value(), [1, b"x"]])], mutate=mutated, share=0.8),
     Target(
         "evidence", judged(evidence.read_claim, SchemaViolation, writes_back(_evidence_written)),
-        lambda: [_evidence_seed()], mutate=mutated, share=2,
+        lambda: [_evidence_seed()], mutate=mutated, share=0.8,
     ),
-    Target("proposal", _proposal, _proposals, mutate=behind_a_byte, share=2),
+    Target("proposal", _proposal, _proposals, mutate=behind_a_byte, share=0.8),
     Target(
         "key-share", judged(lambda d: KeyShare.from_bytes(TINY, d), ShareCorrupt, writes_back(KeyShare.to_bytes)),
         _share_seed, mutate=mutated,
@@ -377,7 +377,7 @@ TARGETS = [
         _paths, words=(b"m", b"/", b"'", b"h", b"2147483648"), max_len=1200, share=16,
     ),
     *(
-        Target(f"proof-{name.replace('*', '-star')}", Proof(name), Proof(name).seeds, mutate=mutated, max_len=1 << 16, share=0.2)
+        Target(f"proof-{name.replace('*', '-star')}", Proof(name), Proof(name).seeds, mutate=mutated, max_len=1 << 16, share=0.1)
         for name in zk_cases.NAMES
     ),
 ]  # fmt: skip
