@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import ast
 import re
-from collections import defaultdict
-from collections.abc import Iterator
-from functools import cache
-from pathlib import Path
 
 import pytest
+from marked_tests import ROOT, cells, definitions, marked, named_tests
 
-ROOT = Path(__file__).parents[2]
+MARK = "attack"
 PAGE = (ROOT / "docs" / "attacks.md").read_text(encoding="utf-8")
 CATALOGUE = [
     f"{part}{number}"
@@ -24,37 +20,7 @@ LATER = {"C6", "C9", "D4", "D5", "D6", "E5", "E6"}
 
 def rows() -> dict[str, list[str]]:
     """{row: [attack, check, tests, decided]}."""
-    lines = re.findall(r"^\| ([A-E]\d+) \| (.*) \|$", PAGE, re.MULTILINE)
-    return {row: [cell.strip() for cell in rest.split(" |")] for row, rest in lines}
-
-
-def names(cell: str, form: str) -> list[tuple[str, str]]:
-    return re.findall(form, cell)
-
-
-@cache
-def definitions(path: Path) -> dict[str, set[str]]:
-    """{class, function or method: the rows that it is marked with}; a method's are its class's, too."""
-    found: dict[str, set[str]] = {}
-
-    def visit(body: list[ast.stmt], prefix: str, inherited: set[str]) -> None:
-        for node in body:
-            if isinstance(node, (ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)):
-                own = set(marks(node)) | inherited
-                found[prefix + node.name] = own
-                if isinstance(node, ast.ClassDef):
-                    visit(node.body, f"{prefix}{node.name}.", own)
-
-    visit(ast.parse(path.read_text(encoding="utf-8")).body, "", set())
-    return found
-
-
-def marks(node: ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef) -> Iterator[str]:
-    for decorator in node.decorator_list:
-        if isinstance(decorator, ast.Call) and ast.unparse(decorator.func) == "pytest.mark.attack":
-            (row,) = decorator.args
-            assert isinstance(row, ast.Constant), ast.unparse(decorator)
-            yield str(row.value)
+    return cells(PAGE, r"[A-E]\d+")
 
 
 def test_every_row_of_the_catalogue_is_listed_once() -> None:
@@ -66,12 +32,12 @@ def test_every_row_of_the_catalogue_is_listed_once() -> None:
 def test_a_row_names_its_check_and_its_tests(row: str) -> None:
     attack, check, tests, _decided = rows()[row]
     assert attack
-    places = names(check, r"`([\w/]+\.py):([\w.]+)`")
+    places = re.findall(r"`([\w/]+\.py):([\w.]+)`", check)
     for file, function in places:
-        assert function in definitions(ROOT / file), f"{row}: {file}:{function}"
-    answering = names(tests, r"`([\w/]+\.py)::([\w:]+)`")
+        assert function in definitions(ROOT / file, MARK), f"{row}: {file}:{function}"
+    answering = named_tests(tests)
     for file, test in answering:
-        known = definitions(ROOT / "tests" / file)
+        known = definitions(ROOT / "tests" / file, MARK)
         assert test.replace("::", ".") in known, f"{row}: {file}::{test}"
         assert row in known[test.replace("::", ".")], f"{file}::{test} does not carry {row}"
     if row in LATER:
@@ -83,17 +49,13 @@ def test_a_row_names_its_check_and_its_tests(row: str) -> None:
 
 
 def test_every_mark_is_a_row_that_has_come() -> None:
-    marked: dict[str, set[str]] = defaultdict(set)
-    for path in sorted((ROOT / "tests").rglob("*.py")):
-        for name, carried in definitions(path).items():
-            for row in carried:
-                marked[row].add(f"{path.relative_to(ROOT)}::{name}")
-    assert set(marked) == set(CATALOGUE) - LATER, marked.get("".join(set(marked) - set(CATALOGUE)))
+    found = marked(MARK)
+    assert set(found) == set(CATALOGUE) - LATER, found.get("".join(set(found) - set(CATALOGUE)))
 
 
 def test_a_change_would_be_noticed() -> None:
-    known = definitions(ROOT / "tests" / "zk" / "test_prm.py")
+    known = definitions(ROOT / "tests" / "zk" / "test_prm.py", MARK)
     assert known["TestSmallOrder.test_s_is_no_square"] == {"A2"}
     assert "A2" not in known["test_two_first_messages_joined_into_one"]
-    assert "verify" in definitions(ROOT / "tss" / "zk" / "prm.py")
-    assert "verified" not in definitions(ROOT / "tss" / "zk" / "prm.py")
+    assert "verify" in definitions(ROOT / "tss" / "zk" / "prm.py", MARK)
+    assert "verified" not in definitions(ROOT / "tss" / "zk" / "prm.py", MARK)

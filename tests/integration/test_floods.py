@@ -75,11 +75,11 @@ class Flood(Mischief):
 @pytest.mark.fault(25)
 async def test_a_flood_in_a_sessions_room(siege):
     """Anybody may write there in a member's name: the session ends well all the same, and no node grows beyond its bound."""
-    siege.gateway.mischief = flood = Flood(300 * ROUNDS, 2 * ROUNDS)
+    siege.gateway.mischief = flood = Flood(100 * ROUNDS, 1 + ROUNDS)
     pids = [siege.committee.nodes[index].running.pid for index in (0, 1)]
     with peak_above(*pids) as grown:
         await signs(siege.committee.nodes[0], "flooded", signers=(0, 1))
-    assert flood.told > 1000
+    assert flood.told > 500
     assert max(grown) < SESSION_BOUND, [one // MIB for one in grown]
     await siege.check()
 
@@ -92,7 +92,7 @@ async def test_messages_larger_than_any_may_be(siege):
     largest = write_body(bytes(MAX_BODY // 4 * 3 - 1024), 0, None).encode()
     endless = b"x" * (MAX_EVENT + MIB)
     before = node.metric('sign_service_gateway_total{what="oversized_events"}')
-    count = 6 * ROUNDS
+    count = 4 * ROUNDS
     with peak_above(node.running.pid) as grown:
         gateway.inject(room, 1, *[largest, endless] * count)
         await signs(siege.committee.nodes[0], "behind the large ones", signers=(0, 1))
@@ -139,7 +139,7 @@ async def test_a_flood_of_wrong_tokens(tmp_path):
                         return error.code()
                     return grpc.StatusCode.OK
 
-                for first in range(0, 500 * ROUNDS, 100):
+                for first in range(0, 300 * ROUNDS, 100):
                     codes = await asyncio.gather(*map(wrong, range(first, first + 100)))
                     assert set(codes) == {grpc.StatusCode.UNAUTHENTICATED}
         assert max(grown) < LINE_BOUND, [one // MIB for one in grown]
@@ -154,12 +154,14 @@ GATEWAY = {
     "server": {"max_connections": 200, "max_bodies_bytes": 32 * MIB},
     "rooms": {"max_rooms": 100, "max_bytes": 64 * MIB, "max_total_bytes": 64 * MIB, "min_idle_seconds": 0},
 }
+TIMES = 3 if ROUNDS == 1 else 10
+"""So many times what the gateway takes."""
 GATEWAY_BOUND = (64 + 32 + 64) * MIB
 """rooms.max_total_bytes + server.max_bodies_bytes + 64 MiB (docs/reliability.md)."""
 
 
 @pytest.mark.fault(15)
-async def test_a_gateway_under_ten_times_what_it_takes(tmp_path: Path):
+async def test_a_gateway_under_many_times_what_it_takes(tmp_path: Path):
     """Rooms, bytes and connections: the oldest go, the newest are refused, and a room in use goes on."""
     with running_gateway(tmp_path, GATEWAY) as gateway, peak_above(gateway.process.pid) as grown:
         room = new_room()
@@ -168,12 +170,12 @@ async def test_a_gateway_under_ten_times_what_it_takes(tmp_path: Path):
             async def post(name: str, body: bytes) -> int:
                 return (await http.post(gateway.room(name, "broadcast"), content=body)).status_code
 
-            assert {await post(f"many {number}", b"m") for number in range(1000)} == {200}
+            assert {await post(f"many {number}", b"m") for number in range(100 * TIMES)} == {200}
             assert gateway.metric("gateway_rooms") <= 100
             large = b"x" * (8 * MIB)
-            assert {await post(f"large {number}", large) for number in range(80)} == {200}
+            assert {await post(f"large {number}", large) for number in range(8 * TIMES)} == {200}
             crowd = []
-            for _ in range(2000):
+            for _ in range(200 * TIMES):
                 crowd.append(sock := socket.create_connection((gateway.host, gateway.port)))
                 sock.setblocking(False)
             assert await post(room, b"still here") == 200

@@ -40,7 +40,7 @@ def siege(besieged) -> Iterator[Besieged]:
 
 @pytest.mark.fault(3)
 @pytest.mark.fault(25)
-@pytest.mark.parametrize("times", [2, 100] if ROUNDS == 1 else [2, 3, 10, 30, 100])
+@pytest.mark.parametrize("times", [100] if ROUNDS == 1 else [2, 3, 10, 30, 100])
 async def test_duplicates_change_nothing(siege, times):
     siege.gateway.mischief = Duplicates(times)
     await signs(siege.committee.nodes[times % 3], ("duplicates", times))

@@ -223,6 +223,13 @@ def peak_above(*pids: int) -> Iterator[list[int]]:
     print("grown by", *(f"{one >> 20} MiB" for one in grown))  # noqa: T201 - the figures of docs/reliability.md
 
 
+def resources(node: NodeProcess) -> dict[str, int]:
+    """What a running process has: resident bytes, open files, threads."""
+    pid = node.running.pid
+    threads = sum(1 for _ in Path(f"/proc/{pid}/task").iterdir())
+    return {"bytes": _status(pid, "VmRSS"), "files": open_files(node), "threads": threads}
+
+
 def _status(pid: int, name: str) -> int:
     lines = Path(f"/proc/{pid}/status").read_text().splitlines()
     return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(name + ":"))

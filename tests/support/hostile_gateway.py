@@ -128,6 +128,12 @@ class HostileGateway:
         with self._changed:
             assert self._changed.wait_for(holds, PATIENCE), what
 
+    def until_more(self, count: int, seconds: float = 3.0) -> None:
+        """Let so many posts come, or that time pass when nobody has so much to say."""
+        enough = len(self.posts) + count
+        with self._changed:
+            self._changed.wait_for(lambda: len(self.posts) >= enough, seconds)
+
     def _do(self, action: Callable[[], None]) -> None:
         async def act() -> None:
             action()
