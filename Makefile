@@ -9,7 +9,7 @@ export TSS_VECTORS ?= $(abspath ../shared/vectors)
 # Without daemons and gateway.
 PROTOCOL_TESTS := tests/tss tests/zk tests/tss_engine tests/cggmp24
 
-.PHONY: test demo lint stubs docs clean lock crash-points timing mutants coverage simulate fuzz full-size oversized
+.PHONY: test demo lint stubs docs clean lock crash-points timing mutants coverage simulate fuzz full-size oversized chaos
 
 # The suite on the installed wheel, a process a core.
 test: $(VENV)/.installed
@@ -41,6 +41,12 @@ crash-points: $(VENV)/.installed
 # Every lie through real daemons at full parameters: the cheater is found, by everybody. A quarter of an hour.
 full-size: $(VENV)/.installed
 	$(BIN)/pytest --installed -q --durations=0 tests/integration/full_size_hostile.py
+
+# Every fault of docs/reliability.md at ROUNDS times the size of `make test`, and whatever happens in any order: about 2 minutes a round.
+ROUNDS ?= 20
+CHAOS := chaos hostile_gateway cut_off node_faults floods gateway_lost kill_in_ceremonies kill_in_signing
+chaos: $(VENV)/.installed
+	WALLET_MPC_CHAOS=$(ROUNDS) $(BIN)/pytest --installed -q -rP --durations=0 $(CHAOS:%=tests/integration/test_%.py)
 
 # How long refusing a number of a megabyte takes, in the place of every integer of every message.
 oversized: $(VENV)/.installed
