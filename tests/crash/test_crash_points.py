@@ -74,6 +74,7 @@ def say(what: str, calls: int, runs: int) -> None:
     print(f"{what}: {calls} system calls, {runs} crashes")  # noqa: T201 - the figure, shown by pytest -s
 
 
+@pytest.mark.fault(2)
 @pytest.mark.attack("D3")
 @pytest.mark.parametrize("step", CHECKS)
 def test_a_crash_after_any_system_call(server, work, step):
@@ -155,6 +156,7 @@ def test_a_crash_after_any_system_call_of_the_start_after_a_crash(server, work, 
     say(f"start after a crash in {of}", len(calls), runs)
 
 
+@pytest.mark.fault(2)
 @pytest.mark.parametrize("step", CHECKS)
 def test_a_power_failure_after_any_system_call(server, work, step):
     """Whatever was not synced is missing, all of it or any part."""

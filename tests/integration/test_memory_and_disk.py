@@ -186,6 +186,7 @@ class Answers:
         node.start()
 
 
+@pytest.mark.fault(19)
 @pytest.mark.attack("D3")
 @pytest.mark.fault(19)
 async def test_an_older_store_never_makes_a_presignature_answer_twice(told, tmp_path):
@@ -246,6 +247,7 @@ async def active(node: NodeProcess, account_id: str) -> common.Account:
         assert loop.time() < end, f"index {node.index} has no account {account_id!r}"
 
 
+@pytest.mark.fault(19)
 @pytest.mark.fault(19)
 async def test_an_older_store_catches_up_or_says_that_it_cannot(told, tmp_path):
     committee, _ = told
