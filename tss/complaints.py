@@ -10,7 +10,7 @@ from tss.effects import Job
 from tss.encoding import Value, encode
 from tss.envelope import PartyId, Signed, decode_body
 from tss.errors import FalseAccusation, InternalError, SchemaViolation
-from tss.evidence import Evidence, read_claim
+from tss.evidence import Evidence, read_claim, session_preimages
 from tss.judge import Verdict, judge
 from tss.judge.generic import FALSE_COMPLAINT
 from tss.params import Suite
@@ -92,7 +92,7 @@ def _of_this_session(complaint: Complaint, own: tuple[bytes, ...], scopes: Seque
     except SchemaViolation:
         return False
     same = (claim.accused, claim.check) == (complaint.accused, complaint.check)
-    return same and claim.preimages in ((), own) and said <= set(scopes)
+    return same and session_preimages(claim.preimages) in ((), own) and said <= set(scopes)
 
 
 def _verdict(

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from tss.encoding import Bytes, ListOf, Text, Tuple, Value, decode, encode
+from tss.encoding import TAG_LIST, Bytes, ListOf, Reader, Text, Tuple, Value, decode, encode
 from tss.envelope import MAX_ENVELOPE_BYTES, PARTY_SCHEMA, SIGNED_SCHEMA, PartyId, Signed, party_from_value
 from tss.errors import SchemaViolation
 
@@ -16,7 +17,9 @@ MAX_EVIDENCE_MESSAGES: Final = 1024
 """More than all slots of the longest protocol among 16 parties; it bounds the signatures that a reader verifies."""
 
 MAX_PREIMAGES: Final = 4
-"""Of the claim's own session, and of those that it rests on."""
+"""Of the claim's own session, of those that it rests on, and of a request."""
+
+REQUEST_TAG: Final = "req"
 
 MAX_EVIDENCE_BYTES: Final = 256 << 20
 """Of a file: what 16 signers open in an identification, with everything before it, is about 100 MB."""
@@ -100,3 +103,29 @@ def claim_in(evidence: bytes) -> tuple[PartyId, str]:
     """The accused and the check that encoded evidence is about; nothing is verified. Raises SchemaViolation."""
     claim = read_claim(evidence)
     return claim.accused, claim.check
+
+
+def session_preimages(preimages: Sequence[bytes]) -> tuple[bytes, ...]:
+    """Those of session ids; a partial signature's evidence also holds the list whose hash is the accused's req."""
+    return tuple(encoded for encoded in preimages if _tag(encoded) != REQUEST_TAG)
+
+
+def request_preimages(preimages: Sequence[bytes], req: bytes) -> list[bytes]:
+    """Those whose hash is `req`."""
+    return [
+        encoded
+        for encoded in preimages
+        if _tag(encoded) == REQUEST_TAG and hashlib.sha256(encoded).digest() == req
+    ]
+
+
+def _tag(encoded: bytes) -> str:
+    """The second item of an encoded list; empty for anything else."""
+    reader = Reader(encoded, 0, len(encoded))
+    try:
+        reader.header(TAG_LIST, "list")
+        reader.take(4)
+        Text(64).read(reader, 2)
+        return str(Text(16).read(reader, 2))
+    except SchemaViolation:
+        return ""

@@ -11,7 +11,7 @@ from functools import lru_cache
 from typing import Any
 
 from cggmp24_cheating import loaded, lying
-from session_testing import Anything, Committee, Outcomes, Program, Round0, holder
+from session_testing import Anything, Committee, Outcomes, Program, Round0, holder, identity_of
 from tss_testing import TINY, SeededRng, safe_primes
 
 from tss.cggmp24 import aux_info, keygen, presign, sign
@@ -19,11 +19,13 @@ from tss.cggmp24.presignature import Presignature, PresignaturePublic
 from tss.cggmp24.sign import Signature, SignRequest
 from tss.effects import SessionContext
 from tss.encoding import decode
-from tss.envelope import Body, Kind, PartyId, SignFunction, decode_body
+from tss.envelope import Body, Kind, PartyId, Signed, SignFunction, decode_body
+from tss.envelope import sign as sign_body
 from tss.groups import Group
 from tss.hd import derive
 from tss.paillier import PaillierSecret
 from tss.params import Suite
+from tss.proposal import Proposal
 from tss.rand import scalar
 from tss.records import AuxPublic, AuxSet, KeyShare
 from tss.ring_pedersen import RingPedersenSecret
@@ -239,8 +241,8 @@ class Signers:
         return lambda ctx: presign.full_sign(ctx, self.shares[j], self.aux[j], self.owner, request)
 
     def stock(self, seed: object = 0) -> dict[int, Presignature]:
-        """A fresh presignature of these signers."""
-        return dealt_presignature(self.shares, self.S, self.owner.index, seed=seed)
+        """A fresh presignature of these signers, out of a real run."""
+        return {j: clone(made) for j, made in _presigned(self, seed).items()}
 
     def tau(self, request: SignRequest) -> int:
         return derive(self.share.X, self.share.chain_code, request.path).tau
@@ -262,11 +264,38 @@ class Signers:
         tail = sign.tail(parts[self.owner.index].id, request, tau, self.S, e)
         options.setdefault("round0", Round0.NONE)
         options["stored"] = self.stored
+        made = parts[self.owner.index].transcript
+        if made is not None and not {"ph", "phs"} & set(options):
+            proposed = self._proposal(tail)
+            options |= {
+                "ph": proposed.body.sid,
+                "preimages": (made.preimage,),
+                "background": (proposed, *made.messages),
+            }
         return _run(honest, programs, seed, self.suite, "sign", tail, options)
+
+    def _proposal(self, tail: list[Any]) -> Signed:
+        """The owner's signed proposal to sign from stock."""
+        proposal = Proposal(self.owner, b"c" * 32, "main", sign.KIND, b"r" * 16, tail, None, 1)
+        return sign_body(proposal.body(self.suite), identity_of(self.owner).sign)
 
     def _stock_program(self, part: Presignature, request: SignRequest, e: bytes) -> Program:
         code = self.share.chain_code
         return lambda ctx: sign.stock_sign(ctx, part, code, self.owner, request, e)
+
+
+@lru_cache(maxsize=64)
+def _presigned(signers: Signers, seed: object) -> dict[int, Presignature]:
+    made = signers.presign(("stock", seed)).results()
+    return {j: presignatures[0] for j, presignatures in made.items()}
+
+
+def clone(presignature: Presignature) -> Presignature:
+    """The same presignature once more, as it was when it was fresh."""
+    k, chi = presignature._secrets or (0, 0)
+    return Presignature(
+        presignature.suite, presignature.me, presignature.public, k, chi, presignature.transcript
+    )
 
 
 def _run(

@@ -345,6 +345,8 @@ class Committee:
         persist: Mapping[int, Callable[[object], Any]] | None = None,
         cheaters: Iterable[int] = (),
         confess: bool = False,
+        preimages: Sequence[Sequence[Any]] = (),
+        background: Sequence[Signed] = (),
     ) -> None:
         self.seed = seed
         self.suite = suite
@@ -368,6 +370,8 @@ class Committee:
                 ph=(phs or {}).get(party.index, ph),
                 tail=(tails or {}).get(party.index, tail),
                 round0=round0,
+                preimages=preimages,
+                background=background,
             )
             log: list[tuple[str, Any]] = []
             runtime = Runtime(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from tss.cggmp24.presignature import ENTROPY_BYTES, Presignature, PresignaturePublic, State
@@ -169,6 +169,28 @@ def sigma_schema(suite: Suite) -> Schema:
     return Tuple(Bytes(32), Integer(suite.group.q.bit_length()))
 
 
+def rounds(suite: Suite, signers: int) -> tuple[Receive, ...]:
+    """What is received in signing from stock.
+
+    Two signers: [e, [req, sigma]] by the owner, [req, sigma] by the other. More: [e, none] by the owner, all signed
+    acceptances by the others, [req, sigma] by everybody.
+    """
+    e, sigma = Bytes(ENTROPY_BYTES), sigma_schema(suite)
+    if signers == 2:
+        return (
+            Receive(0, broadcast=Tuple(e, sigma), echo=Echo.NONE),
+            Receive(1, broadcast=sigma, echo=Echo.NONE),
+        )
+    return (
+        Receive(0, broadcast=_ACCEPTANCE, echo=Echo.NONE),
+        Receive(1, broadcast=ListOf(SIGNED_SCHEMA, signers - 1), echo=Echo.NONE),
+        Receive(2, broadcast=sigma, echo=Echo.NONE),
+    )
+
+
+_ACCEPTANCE: Final = Tuple(Bytes(ENTROPY_BYTES), NoValue())
+
+
 def exchange_sigmas(
     ctx: SessionContext,
     round_: int,
@@ -205,7 +227,7 @@ def _full_signing_evidence(
     messages = [
         signed
         for signed in transcript.messages
-        if signed.body.sender == j or 2 <= signed.body.round < SIGMA_ROUND
+        if signed.body.sender == j or (signed.body.kind is Kind.MSG and 2 <= signed.body.round < SIGMA_ROUND)
     ]
     return Evidence.collect(
         proto=ctx.suite.proto,
@@ -274,10 +296,9 @@ def _stock_two(
 ) -> Protocol[Signature]:
     suite, public = ctx.suite, presignature.public
     (other,) = ctx.others
+    acceptance, sigma_alone = rounds(suite, 2)
     if ctx.me == owner:
-        accepted = yield Receive(
-            0, broadcast=Tuple(Bytes(ENTROPY_BYTES), sigma_schema(suite)), echo=Echo.NONE
-        )
+        accepted = yield acceptance
         e_other, value = accepted[other].broadcast
         at = terms(suite, public, request, tau, X_c, {owner.index: e_owner, other.index: e_other})
         theirs = yield from _checked_sigma(ctx, public, at, other, value, entropies=(0,))
@@ -287,7 +308,7 @@ def _stock_two(
     at = terms(suite, public, request, tau, X_c, {owner.index: e_owner, ctx.me.index: e_me})
     own = presignature.answer(at.req, e_me, at.m, at.r, at.xi)
     yield SendDurably(0, broadcast=[e_me, [at.req, own]], record=Answered(presignature.id, at.req))
-    said = yield Receive(1, broadcast=sigma_schema(suite), echo=Echo.NONE)
+    said = yield sigma_alone
     theirs = yield from _checked_sigma(ctx, public, at, owner, said[owner].broadcast, entropies=(0,))
     return combine(suite, at, request, [own, theirs])
 
@@ -303,16 +324,15 @@ def _stock_many(
     e_me: bytes,
 ) -> Protocol[Signature]:
     responders = tuple(party for party in ctx.parties if party != owner)
+    acceptance, show, _ = rounds(ctx.suite, len(ctx.parties))
     if ctx.me == owner:
-        accepted = yield Receive(0, broadcast=_ACCEPTANCE, echo=Echo.NONE)
+        accepted = yield acceptance
         shown = [accepted[j].signed_broadcast.as_value() for j in responders]
         yield Send(1, broadcast=shown)
         e = {j.index: accepted[j].broadcast[0] for j in responders}
     else:
         yield Send(0, broadcast=[e_me, None])
-        shows = yield Receive(
-            1, broadcast=ListOf(SIGNED_SCHEMA, len(responders)), echo=Echo.NONE, senders=(owner,)
-        )
+        shows = yield replace(show, senders=(owner,))
         shown = shows[owner].broadcast
         e = shown_entropies(ctx, owner, responders, shown)
         if e[ctx.me.index] != e_me:
@@ -320,9 +340,6 @@ def _stock_many(
         yield Compare(shown)
     at = terms(ctx.suite, presignature.public, request, tau, X_c, {**e, owner.index: e_owner})
     return (yield from exchange_sigmas(ctx, 2, presignature, request, at, e_me, entropies=(0, 1)))
-
-
-_ACCEPTANCE: Final = Tuple(Bytes(ENTROPY_BYTES), NoValue())
 
 
 def shown_entropies(

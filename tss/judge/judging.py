@@ -11,11 +11,12 @@ from tss.control import COMPLAINT_SCHEMA
 from tss.encoding import decode
 from tss.envelope import Kind, PartyId, Signed, Slot, party_from_value
 from tss.errors import FalseAccusation, PeerFault, ProtocolError, SchemaViolation
-from tss.evidence import Claim, read_claim
+from tss.evidence import Claim, read_claim, session_preimages
 from tss.judge import generic
 from tss.judge.reader import Reader
 from tss.judge.readers import READERS
 from tss.judge.record import NotProven, Preimage, Record, authentic, read_preimage
+from tss.judge.signing import proposed
 from tss.params import CGGMP24_SECP256K1, Suite
 
 PRODUCTION_SUITES: Final[Mapping[str, Suite]] = {CGGMP24_SECP256K1.proto: CGGMP24_SECP256K1}
@@ -106,8 +107,10 @@ class _Case:
         if wrong:
             raise NotProven(wrong)
         preimages = [
-            read_preimage(encoded, claim.proto, self._suites, self._identities) for encoded in claim.preimages
+            read_preimage(encoded, claim.proto, self._suites, self._identities)
+            for encoded in session_preimages(claim.preimages)
         ]
+        preimages[:1] = [proposed(session, messages, self._identities) for session in preimages[:1]]
         self._same_session(messages, preimages)
         record = _record(claim, preimages, messages) if preimages else None
         kind = record.session.kind if record is not None else kind
@@ -173,7 +176,7 @@ class _Case:
             raise NotProven("the complaint holds no evidence that can be read") from None
         if (inner.accused, inner.check, inner.proto) != (party_from_value(accused), check, self._claim.proto):
             raise NotProven("the complaint's evidence is about something else than it says")
-        if inner.preimages != self._claim.preimages:
+        if session_preimages(inner.preimages) != self._claim.preimages:
             raise NotProven("the complaint's evidence is of another session")
         verdict = _judge(inner, self._identities, self._suites, self._depth - 1)
         if verdict.guilty:
