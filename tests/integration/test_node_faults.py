@@ -22,8 +22,11 @@ from fault_testing import (
     Besieged,
     FaultyNode,
     besieged_committee,
+    disk_errors,
+    failing_disk,
     fails,
     fill_stock,
+    full_disk,
     limited,
     open_files,
     signs,
@@ -46,7 +49,7 @@ HOUR = 3600.0
 @pytest.fixture(scope="module")
 def besieged(tmp_path_factory) -> Iterator[Besieged]:
     directory = tmp_path_factory.mktemp("committee")
-    with besieged_committee(directory, settings=SHORT, faults={}) as besieged:
+    with besieged_committee(directory, settings=SHORT, faults={}, env=disk_errors(directory)) as besieged:
         yield besieged
 
 
@@ -72,21 +75,22 @@ def slots_of(siege: Besieged, side: int) -> set[bytes]:
 
 
 @pytest.mark.fault(7)
-async def test_a_disk_that_takes_nothing(siege):
-    """Nothing is said that is not stored: readiness says so, the others sign, and it ends when there is space."""
-    nodes = siege.committee.nodes
-    await fill_stock(nodes[0], (0, 1), 2)
-    with limited(nodes[1], resource.RLIMIT_FSIZE, 0):
+@pytest.mark.parametrize("disk", [full_disk, failing_disk])
+async def test_a_disk_that_takes_nothing(siege, disk):
+    """Nothing is said that is not stored: readiness says so, the others sign, and it ends with its cause."""
+    nodes, name = siege.committee.nodes, disk.__name__
+    await fill_stock(nodes[0], (0, 1), 1)
+    with disk(nodes[1]):
         assert "store" in nodes[1].failing()
         said = slots_of(siege, 1)
-        error = await fails(signs(nodes[0], "full disk", signers=(0, 1)))
+        error = await fails(signs(nodes[0], name, signers=(0, 1)))
         assert error.reason in {"THRESHOLD_NOT_MET", "STORE_FAILED"}, error
-        assert (await fails(signs(nodes[1], "own full disk"))).reason == "STORE_FAILED"
+        assert (await fails(signs(nodes[1], ("its own", name)))).reason == "STORE_FAILED"
         assert slots_of(siege, 1) == said, "no partial signature, no acceptance"
-        assert (await signs_in_the_end(nodes[0], "without it")).signers == [0, 2]
+        assert (await signs_in_the_end(nodes[0], ("without it", name))).signers == [0, 2]
     siege.committee.wait_ready()
-    await signs_in_the_end(nodes[0], "full disk", signers=(0, 1))
-    await signs_in_the_end(nodes[1], "own full disk", signers=(0, 1))
+    await signs_in_the_end(nodes[0], name, signers=(0, 1))
+    await signs_in_the_end(nodes[1], ("its own", name), signers=(0, 1))
     await siege.check()
 
 

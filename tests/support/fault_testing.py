@@ -9,9 +9,10 @@ import json
 import os
 import resource
 import signal
+import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -66,7 +67,7 @@ class FaultyNode(NodeProcess):
     def suffer(self, **faults: Any) -> None:
         """From now on exactly these faults; those of the start only need one."""
         self.faults.write_text(json.dumps(faults))
-        self.env = {FAULTS: str(self.faults)}
+        self.env[FAULTS] = str(self.faults)
         if self.process is not None:
             known = sum(line.startswith(SAID) for line in list(self.process.lines))
             os.kill(self.process.pid, signal.SIGUSR1)
@@ -84,15 +85,25 @@ def make_faulty(committee: CommitteeProcesses, index: int, **faults: Any) -> Fau
 
 @contextlib.contextmanager
 def committee_through(
-    gateway: HostileGateway, directory: Path, *, faults: dict[str, Any] | None = None, **options: Any
+    gateway: HostileGateway,
+    directory: Path,
+    *,
+    faults: dict[str, Any] | None = None,
+    env: Mapping[str, str] | None = None,
+    **options: Any,
 ) -> Iterator[CommitteeProcesses]:
-    """`running_committee`, each node at its own port of a hostile gateway; with `faults` all are faulty nodes."""
+    """`running_committee`, each node at its own port of a hostile gateway; with `faults` all are faulty nodes.
+
+    {index} in a fault's value, or one in `env` (the nodes' environment), is the node's.
+    """
     committee = make_committee(directory, gateway.sides, **options)
     for node in list(committee.nodes):
         node.write_settings({"gateway": {"url": gateway.url(node.index)}})
         if faults is not None:
             named = {name: str(value).format(index=node.index) for name, value in faults.items()}
             make_faulty(committee, node.index, **named)
+        own = {name: value.format(index=node.index) for name, value in (env or {}).items()}
+        committee.nodes[node.index].env.update(own)
     try:
         committee.start()
         yield committee
@@ -202,6 +213,40 @@ def limited(node: NodeProcess, what: int, soft: int) -> Iterator[None]:
         yield
     finally:
         resource.prlimit(pid, what, (before, hard))
+
+
+def disk_errors(directory: Path) -> dict[str, str]:
+    """An environment in which `failing_disk` works: needs a C compiler."""
+    library = directory / "disk_errors.so"
+    source = Path(__file__).with_name("disk_errors.c")
+    command = [
+        os.environ.get("CC", "cc"),
+        "-std=gnu11",
+        "-shared",
+        "-fPIC",
+        "-O1",
+        "-o",
+        str(library),
+        str(source),
+    ]
+    subprocess.run(command, check=True)
+    return {"LD_PRELOAD": str(library), "DISK_ERRORS": str(directory / "fails-{index}")}
+
+
+@contextlib.contextmanager
+def failing_disk(node: NodeProcess) -> Iterator[None]:
+    """Writing and syncing end with EIO for a while."""
+    flag = Path(node.env["DISK_ERRORS"])
+    flag.touch()
+    try:
+        yield
+    finally:
+        flag.unlink()
+
+
+def full_disk(node: NodeProcess) -> contextlib.AbstractContextManager[None]:
+    """No file may grow for a while."""
+    return limited(node, resource.RLIMIT_FSIZE, 0)
 
 
 def open_files(node: NodeProcess) -> int:
