@@ -38,7 +38,7 @@ THREE = Signers((1, 2, 4), 4)
 
 
 def stock(signers: Signers, **options: Any) -> Any:
-    return signers.stock_sign(REQUEST, **options)
+    return signers.sign_with_made_stock(REQUEST, **options)
 
 
 def accepts(change: Callable[[list[Any]], Any]) -> Any:

@@ -44,7 +44,7 @@ def shows(node: Any) -> set[int]:
 @pytest.mark.parametrize("deaf", [False, True])
 def test_two_acceptances_with_different_entropies(deaf: Any) -> None:
     """One to the owner, another one to the other signer, who gets the first from the owner."""
-    parts = THREE.stock()
+    parts = THREE.made_stock()
     options = {"drop": reports} if deaf else {}
     outcomes = THREE.stock_sign(REQUEST, parts, tamper={2: [says(0, another_e, only_to=4)]}, **options)
     assert isinstance(outcomes[4].error, Equivocation)
@@ -61,7 +61,7 @@ def test_two_acceptances_with_different_entropies(deaf: Any) -> None:
 def test_owner_and_accomplice_tell_two_signers_different_entropies(seed: int) -> None:
     """Both sign, each for what it was told; neither gets both alone. They show, and see two versions."""
     tamper = {1: [says(1, other_acceptance, only_to=4)], 2: [says(0, another_e, only_to=4)]}
-    parts = FOUR.stock()
+    parts = FOUR.made_stock()
     outcomes = FOUR.stock_sign(REQUEST, parts, seed=seed, tamper=tamper, drop=reports)
     for j in (3, 4):
         error = outcomes[j].error
@@ -78,7 +78,7 @@ def test_another_req_with_one_set_of_entropies_blames_nobody(signers: Signers, c
     """All show what they have; it is the same everywhere, so nobody can be told from a party that is confused."""
     round_ = 2 if len(signers.S) > 2 else 2 - cheater
     place = (lambda v: [v[0], [b"q" * 32, v[1][1]]]) if round_ == 0 else (lambda v: [b"q" * 32, v[1]])
-    parts = signers.stock()
+    parts = signers.made_stock()
     outcomes = signers.stock_sign(REQUEST, parts, tamper={cheater: [says(round_, place)]}, drop=reports)
     outcomes.assert_no_blame(SessionMismatch)
     for node in outcomes.honest:
@@ -91,12 +91,14 @@ def test_a_dispute_does_not_wait_for_ever_for_who_shows_nothing() -> None:
     def drop(posted: Posted) -> bool:
         return reports(posted) or silent(2, kind=Kind.SHOW)(posted)
 
-    outcomes = THREE.stock_sign(REQUEST, tamper={2: [says(2, lambda v: [b"q" * 32, v[1]])]}, drop=drop)
+    outcomes = THREE.sign_with_made_stock(
+        REQUEST, tamper={2: [says(2, lambda v: [b"q" * 32, v[1]])]}, drop=drop
+    )
     outcomes.assert_no_blame(SessionMismatch)
 
 
 def test_a_dispute_tells_what_it_waits_for() -> None:
-    parts = TWO.stock()
+    parts = TWO.made_stock()
     e = parts[1].promise(REQUEST.digest, (), 0, lambda size: b"e" * size)
     programs = {
         j: (lambda ctx, j=j: sign.stock_sign(ctx, parts[j], TWO.share.chain_code, TWO.owner, REQUEST, e))
@@ -117,7 +119,7 @@ def test_a_dispute_tells_what_it_waits_for() -> None:
 
 def test_a_show_of_what_is_the_same_disturbs_nobody() -> None:
     """A signer shows though nothing is in dispute: the others show too, once, and sign."""
-    parts = THREE.stock()
+    parts = THREE.made_stock()
     e = parts[1].promise(REQUEST.digest, (), 0, lambda size: b"e" * size)
     programs = {
         j: (lambda ctx, j=j: sign.stock_sign(ctx, parts[j], THREE.share.chain_code, THREE.owner, REQUEST, e))

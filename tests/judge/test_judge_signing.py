@@ -45,7 +45,7 @@ def _cases() -> Iterator[tuple[str, Case]]:
     """Party 2 cheats in all of them."""
 
     def stock(signers: Signers, *rules: Any) -> Callable[..., Any]:
-        return partial(signers.stock_sign, REQUEST, tamper={CHEATER: list(rules)})
+        return partial(signers.sign_with_made_stock, REQUEST, tamper={CHEATER: list(rules)})
 
     yield "responder", Case(EQUATION, "3.5", stock(TWO, false_sigma(0, in_acceptance=True)))
     yield "owner", Case(EQUATION, "3.5", stock(TWO_OWNED, false_sigma(1)))
@@ -196,7 +196,7 @@ def test_in_full_signing_the_evidence_says_which_tweak_was_signed() -> None:
 def test_everybody_who_is_told_blames_the_sender_of_a_false_sigma() -> None:
     """One signer alone gets the false one; the others judge its complaint."""
     rule = says(2, lambda v: [v[0], (v[1] + 1) % Q], only_to=4)
-    outcomes = THREE.stock_sign(REQUEST, tamper={CHEATER: [rule]}, seed=3)
+    outcomes = THREE.sign_with_made_stock(REQUEST, tamper={CHEATER: [rule]}, seed=3)
     assert isinstance(outcomes[4].error, BadPartial)
     told = outcomes[1].error
     assert told is None or (isinstance(told, BadPartial) and told.peer == CHEATER)

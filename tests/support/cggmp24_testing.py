@@ -241,7 +241,11 @@ class Signers:
         return lambda ctx: presign.full_sign(ctx, self.shares[j], self.aux[j], self.owner, request)
 
     def stock(self, seed: object = 0) -> dict[int, Presignature]:
-        """A fresh presignature of these signers, out of a real run."""
+        """A fresh presignature of these signers."""
+        return dealt_presignature(self.shares, self.S, self.owner.index, seed=seed)
+
+    def made_stock(self, seed: object = 0) -> dict[int, Presignature]:
+        """A fresh one out of a real run, with its transcript."""
         return {j: clone(made) for j, made in _presigned(self, seed).items()}
 
     def tau(self, request: SignRequest) -> int:
@@ -273,6 +277,10 @@ class Signers:
                 "background": (proposed, *made.messages),
             }
         return _run(honest, programs, seed, self.suite, "sign", tail, options)
+
+    def sign_with_made_stock(self, request: SignRequest, seed: object = 0, **options: Any) -> Outcomes:
+        """With all that evidence needs: a presignature out of a real run, and a signed proposal."""
+        return self.stock_sign(request, self.made_stock(), seed, **options)
 
     def _proposal(self, tail: list[Any]) -> Signed:
         """The owner's signed proposal to sign from stock."""

@@ -613,7 +613,11 @@ def assert_judged(outcomes: Outcomes, node: Node) -> Verdict:
 
 def can_be_judged(outcomes: Outcomes, check: str) -> bool:
     """Whether there is a reader for this check in a session of this kind."""
-    reader = READERS.get(next(iter(outcomes.nodes.values())).session.setup.kind)
+    setup = next(iter(outcomes.nodes.values())).session.setup
+    reader = READERS.get(setup.kind)
+    if setup.kind == "sign" and not setup.background:
+        # A dealt presignature, of which there is no transcript.
+        return False
     _, step, *rest = check.split(".", 2)
     generic = rest in (["schema"], ["echo"], ["msg"], ["done"]) or (step, rest) == ("complaint", ["false"])
     return reader is not None and (step in reader.steps or generic)
