@@ -6,13 +6,15 @@ The modulus primes are those of tss_testing's file, made once by the product's o
 from __future__ import annotations
 
 import asyncio
+import subprocess
 from collections.abc import Iterator
 
 import pytest
 from cheating_daemon import CHEATER, CHEATS
 from committee_processes import UNHURRIED, CommitteeProcesses, merged, running_committee
-from hostile import LONG, forgive, last, lie_in_a_ceremony, lie_in_signing
+from hostile import LONG, evidence_of, forgive, last, lie_in_a_ceremony, lie_in_signing
 from killing import check_signs
+from processes import command
 from tss_testing import safe_primes
 
 from kit.pb.wallet.v1 import wallet_pb2 as wallet
@@ -54,7 +56,15 @@ async def committee(hostile) -> CommitteeProcesses:
 @pytest.mark.attack("D7")
 @pytest.mark.parametrize("name", [name for name, cheat in CHEATS.items() if cheat.kind == "full-sign"])
 async def test_a_lie_in_signing(committee, name):
-    await lie_in_signing(committee, name, WITH_FOR.get(name, WITH))
+    signers = WITH_FOR.get(name, WITH)
+    await lie_in_signing(committee, name, signers)
+    file = committee.directory / "evidence"
+    file.write_bytes(await evidence_of(committee.nodes[next(index for index in signers if index != CHEATER)]))
+    argv = command(
+        "mpc-keygen", "verify-evidence", file, "--committee", committee.directory / "committee.yaml"
+    )
+    judged = subprocess.run(argv, capture_output=True, text=True, check=False)  # noqa: ASYNC221 - nothing else runs
+    assert judged.returncode == 0, judged.stdout + judged.stderr
     await check_signs(committee.nodes[0], CHEATS[name].account, ("after", name), signers=WITHOUT)
 
 

@@ -5,6 +5,7 @@ Node CHEATER is a cheating_daemon. `tells` makes it lie while a test calls somet
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import hashlib
 import os
@@ -14,13 +15,18 @@ from functools import partial
 from typing import Any
 
 import pytest
-from cheating_daemon import CHEATER, CHEATS, VICTIM
-from committee_processes import CommitteeProcesses, NodeProcess
+from cheating_daemon import CHEATER, CHEATS, VICTIM, Cheat
+from committee_processes import POLL, CommitteeProcesses, NodeProcess
 from killing import abandon, eventually
+from tss_testing import SMALL_SECP
 
 from kit.pb.wallet.v1 import operator_pb2 as operator
 from kit.pb.wallet.v1 import wallet_pb2 as wallet
 from participant.grpc_client import CallFailed
+from tss.envelope import holder
+from tss.judge import judge
+from tss.judge.readers import READERS
+from tss.params import CGGMP24_SECP256K1
 
 LONG = 1800.0
 """Seconds for a call: finding out who cheated takes minutes at full size."""
@@ -89,21 +95,46 @@ async def how_it_ended(node: NodeProcess) -> str:
             listed = await client.call(client.operator.ListSessions, request)
             if all(session.state != operator.SESSION_STATE_RUNNING for session in listed.sessions):
                 return str(listed.sessions[0].text)
+            await asyncio.sleep(POLL)
 
 
 async def caught(
     committee: CommitteeProcesses, name: str, parties: tuple[int, ...], *, by: tuple[int, ...]
 ) -> None:
-    """Exactly the cheater is in quarantine, for exactly this check, on each node of `by`; nobody marks anybody else."""
+    """Exactly the cheater is in quarantine, for exactly this check, on each node of `by`; nobody marks anybody else.
+
+    The evidence of each convinces whoever knows the committee's identities and nothing else.
+    """
     identity, cheat = committee.nodes[CHEATER].identity, CHEATS[name]
     for node in honest(committee):
         if node.index in parties:
             text = await how_it_ended(node)
             if node.index in by:
                 await eventually(partial(is_marked, node), f"index {node.index} blames the cheater: {text}")
+                await convinces(committee, await evidence_of(node), cheat)
         marks = await marks_of(node)
         assert set(marks) <= {identity}, (node.index, marks)
         assert all(cheat.check in check for check in marks.values()), (node.index, marks)
+
+
+async def evidence_of(node: NodeProcess) -> bytes:
+    """The newest evidence that this node has kept, as its operator gets it."""
+    async with node.operator() as client:
+        listed = await client.call(client.operator.ListEvidence, operator.ListEvidenceRequest(page_size=1))
+        request = operator.GetEvidenceRequest(evidence_id=listed.evidence[0].evidence_id)
+        return bytes((await client.call(client.operator.GetEvidence, request)).file)
+
+
+async def convinces(committee: CommitteeProcesses, evidence: bytes, cheat: Cheat) -> None:
+    reader = READERS.get(cheat.kind)
+    if cheat.check.startswith("sign.partial") and (reader is None or "partial" not in reader.steps):
+        return
+    suite = CGGMP24_SECP256K1 if committee.nodes[0].full_size else SMALL_SECP
+    identities = {holder(node.index + 1): node.identity for node in committee.nodes}
+    verdict = await asyncio.to_thread(judge, evidence, identities, {suite.proto: suite})
+    assert verdict.guilty, verdict
+    assert verdict.accused == holder(CHEATER + 1), verdict
+    assert cheat.check in verdict.check, verdict
 
 
 async def is_marked(node: NodeProcess) -> bool:
