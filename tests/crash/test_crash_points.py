@@ -59,6 +59,10 @@ class Case:
         shutil.rmtree(self.directory, ignore_errors=True)
         shutil.copytree(base or self.base, self.directory)
 
+    def is_last(self, k: int) -> bool:
+        """Whether a run may be over before its k-th call: messages leave in another thread, some perhaps before calls count."""
+        return len(self.calls) - k < len(self.sent)
+
     def run(self, **options: Any) -> Ended:
         self.fresh()
         return self.server.run(self.step, self.directory, **options)
@@ -81,7 +85,7 @@ def test_a_crash_after_any_system_call(server, work, step):
     case, runs = Case(server, work, step), 0
     for k in chosen(case.calls):
         ended = case.run(call=k)
-        assert ended.killed
+        assert ended.killed or case.is_last(k)
         assert set(signed(ended.sent)) <= set(signed(case.sent)), (
             "a message differs from that of the whole run"
         )
@@ -90,7 +94,7 @@ def test_a_crash_after_any_system_call(server, work, step):
     for k in chosen(case.calls, offset=STRIDE // 2):
         if k and case.calls[k - 1].kind in "wm":
             ended = case.run(call=k, mode="s")
-            assert ended.killed
+            assert ended.killed or case.is_last(k)
             case.check(case.directory, ended.sent)
             runs += 1
     say(step, len(case.calls), runs)

@@ -193,7 +193,7 @@ async def test_an_older_store_never_makes_a_presignature_answer_twice(told, tmp_
     committee, _ = told
     first, second = committee.nodes
     answers = Answers(tmp_path)
-    await fill(first, 3)
+    await fill(first, 2)
     before = [await answers.look(node) for node in committee.nodes]
     signed = await sign(first, "once")
     assert signed.from_stock

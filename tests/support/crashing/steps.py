@@ -22,16 +22,15 @@ from tss_testing import TINY, SeededRng
 
 from participant.channel import ChannelItem, Topic, committee_topic
 from participant.node.config import Deadlines, NodeConfig
-from participant.node.driver import SessionDriver
 from participant.node.membership import Membership
-from participant.node.persistence import Persistence
 from participant.node.plan import Plan
 from participant.node.room import Room
+from participant.node.sessions import Sessions
+from participant.node.tasks import Tasks
 from participant.node.workers import Workers
 from participant.store import AuditRecord, Certificate, NewShare, Origin, Store, StoreError
 from tss.cggmp24 import keygen
 from tss.cggmp24.sign import SignRequest
-from tss.effects import Durable
 from tss.envelope import Kind, routing
 from tss.errors import ProtocolError
 from tss.proposal import Proposal
@@ -101,19 +100,7 @@ def plan_of(
     return Plan(membership, proposal, setup, program, RECORD, accounts=accounts)
 
 
-class Arming(Persistence):
-    """Arms at the first record that a message depends on."""
-
-    arm: Arm | None = None
-
-    def __call__(self, record: object) -> Any:
-        if isinstance(record, Durable) and self.arm is not None:
-            self.arm()
-            self.arm = None
-        return super().__call__(record)
-
-
-async def drive(store: Store, plan: Plan, mail: list[bytes], post: Post, arm: Arm, *, early: bool) -> None:
+async def drive(store: Store, plan: Plan, mail: list[bytes], post: Post) -> None:
     """Run the session to its end with what the others said; their `done` comes after this party's own."""
     arrived: list[Certificate] = []
     later = [envelope for envelope in mail if routing(envelope)[1] is Kind.DONE]
@@ -124,24 +111,21 @@ async def drive(store: Store, plan: Plan, mail: list[bytes], post: Post, arm: Ar
             while later:
                 driver.deliver(later.pop())
 
-    workers, channel = Workers(1), PipeChannel(leave)
+    workers, channel, tasks = Workers(1), PipeChannel(leave), Tasks()
     home = Room(
         channel, committee_topic(plan.membership.committee_id), 0, receive=lambda _: None, standing=True
     )
-    persistence = Arming(store, plan, arrived.append)
-    persistence.arm = None if early else arm
-    driver = SessionDriver(
-        plan, home, config=CONFIG, workers=workers, channel=channel, store=store, persistence=persistence,
-        rng=SeededRng((SEED, plan.setup.me)), alias=lambda _: None,
+    sessions = Sessions(
+        config=CONFIG, workers=workers, channel=channel, store=store, tasks=tasks,
+        rng=SeededRng((SEED, plan.setup.me)), activated=arrived.append,
     )  # fmt: skip
     talking = asyncio.create_task(home.run())
+    driver = sessions.open(plan, home)
     for envelope in mail:
         if envelope not in later:
             driver.deliver(envelope)
-    if early:
-        arm()
     async with asyncio.timeout(WAIT):
-        await driver.run()
+        await asyncio.gather(*tasks._tasks)
     driver.outcome.result()
     talking.cancel()
     await asyncio.to_thread(workers.close)
@@ -183,7 +167,8 @@ class Answer:
     def run(self, directory: Path, post: Post, arm: Arm) -> None:
         mail = self.recorded[1]
         with Store.open(directory / "store.db", wrapper()) as store:
-            asyncio.run(drive(store, self.plan(), mail, post, arm, early=True))
+            arm()
+            asyncio.run(drive(store, self.plan(), mail, post))
 
 
 class AnotherAnswer(Answer):
@@ -204,7 +189,8 @@ class AnswerWithCheckpoint(Answer):
             log = directory / "store.db-wal"
             while log.stat().st_size < WAL_HEADER + (WAL_FRAMES - 9) * WAL_FRAME:
                 store.probe()
-            asyncio.run(drive(store, self.plan(), mail, post, arm, early=True))
+            arm()
+            asyncio.run(drive(store, self.plan(), mail, post))
 
 
 class Completion:
@@ -242,7 +228,14 @@ class Completion:
     def run(self, directory: Path, post: Post, arm: Arm) -> None:
         mail = self.recorded[1]
         with Store.open(directory / "store.db", wrapper()) as store:
-            asyncio.run(drive(store, self.plan(), mail, post, arm, early=False))
+            put_pending = store.sessions.put_pending
+
+            def arming(*args: Any, **fields: Any) -> None:
+                arm()
+                put_pending(*args, **fields)
+
+            store.sessions.put_pending = arming  # type: ignore[method-assign]
+            asyncio.run(drive(store, self.plan(), mail, post))
 
 
 class AuditAppend:
