@@ -25,7 +25,6 @@ from kit.pb.wallet.v1 import wallet_pb2 as wallet
 from participant.grpc_client import CallFailed
 from tss.envelope import holder
 from tss.judge import judge
-from tss.judge.readers import READERS
 from tss.params import CGGMP24_SECP256K1
 
 LONG = 1800.0
@@ -126,9 +125,6 @@ async def evidence_of(node: NodeProcess) -> bytes:
 
 
 async def convinces(committee: CommitteeProcesses, evidence: bytes, cheat: Cheat) -> None:
-    reader = READERS.get(cheat.kind)
-    if cheat.check.startswith("sign.partial") and (reader is None or "partial" not in reader.steps):
-        return
     suite = CGGMP24_SECP256K1 if committee.nodes[0].full_size else SMALL_SECP
     identities = {holder(node.index + 1): node.identity for node in committee.nodes}
     verdict = await asyncio.to_thread(judge, evidence, identities, {suite.proto: suite})
