@@ -13,7 +13,6 @@ from tss.envelope import Kind, PartyId, Signed, Slot, party_from_value
 from tss.errors import FalseAccusation, PeerFault, ProtocolError, SchemaViolation
 from tss.evidence import Claim, read_claim, session_preimages
 from tss.judge import generic
-from tss.judge.reader import Reader
 from tss.judge.readers import READERS
 from tss.judge.record import NotProven, Preimage, Record, authentic, read_preimage
 from tss.judge.signing import proposed
@@ -145,8 +144,7 @@ class _Case:
         if not due:
             raise NotProven(f"{record.session.kind} has no round {round_}")
         for receive in due:
-            if receive.broadcast is not None:
-                record.signed(round_, kind=receive.kind)
+            record.signed(round_, kind=receive.kind)
             if receive.p2p is not None:
                 record.need_told(record.told(round_), round_)
 
@@ -192,9 +190,7 @@ class _Case:
 
 
 def _record(claim: Claim, preimages: Sequence[Preimage], messages: Sequence[Signed]) -> Record:
-    reader: Reader | None = READERS.get(preimages[0].kind)
-    if reader is None:
-        raise NotProven(f"nothing of a session of kind {preimages[0].kind} can be judged")
+    reader = READERS[preimages[0].kind]
     own = {signed.body.slot: signed for signed in messages if signed.body.sender == claim.accused}
     others: dict[Slot, list[Signed]] = {}
     for signed in messages:

@@ -1,0 +1,268 @@
+"""Whatever is put into evidence, a judge gives a verdict: messages of colluders, values that no protocol takes."""
+
+from __future__ import annotations
+
+import hashlib
+import random
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from cggmp24_cheating import changed
+from judging_testing import CASES, CHEATER, SUITES, Case
+from session_testing import Anything, encode_any, identity_of
+from tss_testing import TINY
+
+from tss.echo import echo_of
+from tss.effects import Echo, Receive
+from tss.encoding import Bytes, decode, encode
+from tss.envelope import Body, Kind, Slot, decode_body, holder, sign
+from tss.errors import SchemaViolation
+from tss.evidence import Claim
+from tss.groups import Point
+from tss.judge import judge
+from tss.judge.readers import READERS
+from tss.judge.record import NotProven, Preimage, Record
+from tss.proposal import TAILS
+
+G, O = TINY.group.G, TINY.group.identity  # noqa: E741 - the paper's symbol
+
+
+def mutated(value: Any, dice: random.Random) -> Any:
+    """One value somewhere inside, changed into something of the same or of another kind."""
+    if isinstance(value, list) and value and dice.random() < 0.9:
+        place = dice.randrange(len(value))
+        return changed(value, place, lambda old: mutated(old, dice))
+    if isinstance(value, Point):
+        return dice.choice((O, value + G, -value, b"point"))
+    if isinstance(value, bytes):
+        return dice.choice((b"", bytes(len(value)), value + b"\0", 7))
+    if isinstance(value, int):
+        return dice.choice((0, 1, -1, -value, value + 1, 2 * value, 1 << 300, b"number"))
+    return dice.choice(([], None, [None] * 3, "text"))
+
+
+def resigned(case: Case, dice: random.Random) -> Claim:
+    """A message changed and signed by its sender, and all that the accused says of it changed with it: a colluder's."""
+    place = dice.randrange(len(case.claim.messages))
+    body = decode_body(case.claim.messages[place][0])
+    value = mutated(decode(body.payload, Anything(TINY.group)), dice)
+    return case.instead(place, replace(body, payload=encode_any(value)))
+
+
+@pytest.mark.parametrize("case", CASES.values(), ids=CASES)
+def test_a_verdict_comes_of_whatever_was_signed(case: Case) -> None:
+    for seed in range(8):
+        dice = random.Random(repr((case.check, seed)))
+        claim = resigned(case, dice)
+        verdict = case.verdict(claim)
+        assert verdict.accused == holder(CHEATER), f"seed {seed}"
+
+
+def under(case: Case, change: Callable[[list[Any]], list[Any]]) -> bytes:
+    """The same evidence in a session of another tail: all messages and echoes made anew under its id, by colluders."""
+    (own,) = case.claim.preimages
+    preimage = change(decode(own, Anything(TINY.group)))
+    sid = hashlib.sha256(encode(preimage)).digest()
+    bodies = [replace(body, sid=sid) if body.sid != preimage[5] else body for body in case.bodies]
+    heard = {
+        round_: {b.sender: b.encode() for b in bodies if (b.round, b.kind, b.to) == (round_, Kind.MSG, None)}
+        for round_ in range(6)
+    }
+    made = [_echoing(body, heard, sid) for body in bodies]
+    shown = [sign(body, identity_of(body.sender).sign).as_value() for body in made]
+    claim = case.claim
+    return encode(
+        ["evidence/v1", claim.proto, [encode(preimage)], claim.accused.as_list(), claim.check, shown]
+    )
+
+
+def _echoing(body: Body, heard: Mapping[int, Any], sid: bytes) -> Body:
+    """Its echo, where it has one, made anew."""
+    value = decode(body.payload, Anything(TINY.group))
+    if body.kind is Kind.ECHO:
+        return replace(
+            body, payload=encode(echo_of(TINY.proto, sid, body.round, heard[body.round]).as_value())
+        )
+    if body.to is None and isinstance(value, list) and len(value) == 2 and isinstance(value[0], list):
+        echo = echo_of(TINY.proto, sid, body.round - 1, heard[body.round - 1])
+        return replace(body, payload=encode_any([echo.as_value(), value[1]]))
+    return body
+
+
+TAIL = 7
+S, X_EFF, AUX, BATCH = TAIL + 4, TAIL + 5, TAIL + 6, TAIL + 8
+
+
+@pytest.mark.parametrize(
+    "check", ["presign.r1.item0.k", "presign.r2.item0.gamma", "presign.abort-delta.item0.dec"]
+)
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda p: changed(p, S, [1, 2]),
+        lambda p: changed(p, S, [1, 2, 4]),
+        lambda p: changed(p, X_EFF, lambda X: X[:2]),
+        lambda p: changed(p, AUX, lambda a: a[:2]),
+        lambda p: changed(p, BATCH, 0),
+        lambda p: changed(p, BATCH, 65),
+        *(
+            lambda p, place=place, new=new: changed(p, AUX, lambda a: [changed(a[0], place, new), *a[1:]])
+            for place in range(4)
+            for new in (0, 1)
+        ),
+    ],
+)  # fmt: skip
+def test_a_session_that_nobody_honest_joins(check: str, change: Callable[[list[Any]], list[Any]]) -> None:
+    """Its id says what cannot be; all who signed in it agreed to that, and nobody is proven guilty."""
+    case = CASES[check]
+    verdict = judge(under(case, change), case.identities, SUITES)
+    assert (verdict.guilty, verdict.cleared) == (False, False), verdict
+
+
+def test_the_same_session_under_another_id_is_another_lie() -> None:
+    """The hand above makes evidence that holds: with a tail that says the same of the check it proves the same."""
+    case = CASES["presign.r1.item0.k"]
+    assert judge(under(case, lambda p: changed(p, TAIL + 7, 3)), case.identities, SUITES).guilty
+
+
+def colluding(case: Case, round_: int, by: Mapping[int, Callable[[Any], Any]]) -> bytes:
+    """The same evidence with other broadcasts in a round, and the accused's echo changed with them."""
+    bodies = []
+    for body in case.bodies:
+        if (body.round, body.kind, body.to) == (round_, Kind.MSG, None) and body.sender.index in by:
+            echo, value = decode(body.payload, Anything(TINY.group))
+            body = replace(body, payload=encode_any([echo, by[body.sender.index](value)]))  # noqa: PLW2901 - one changed
+        bodies.append(body)
+    (sid,) = {body.sid for body in bodies}
+    heard = {
+        r: {b.sender: b.encode() for b in bodies if (b.round, b.kind, b.to) == (r, Kind.MSG, None)}
+        for r in range(round_ + 1)
+    }
+    made = [_echoing(body, heard, sid) if body.round == round_ + 1 else body for body in bodies]
+    return rewritten(case, made)
+
+
+def rewritten(case: Case, bodies: list[Body]) -> bytes:
+    shown = [sign(body, identity_of(body.sender).sign).as_value() for body in bodies]
+    claim = case.claim
+    return encode(
+        ["evidence/v1", claim.proto, list(claim.preimages), claim.accused.as_list(), claim.check, shown]
+    )
+
+
+def test_the_others_of_a_key_generation_that_revealed_too_little() -> None:
+    """Whoever goes on from there colludes with them."""
+    case = CASES["keygen.r3.sch"]
+    fewer = colluding(case, 2, {3: lambda value: changed(value, 1, lambda S: S[:1])})
+    assert "another number of coefficients" in judge(fewer, case.identities, SUITES).reason
+    # A reveal that cannot be read is no context at all.
+    none = colluding(case, 2, {3: lambda value: changed(value, 1, 5)})
+    assert "cannot be read" in judge(none, case.identities, SUITES).reason
+
+
+def test_a_key_that_is_none() -> None:
+    case = CASES["keygen.r3.sch"]
+
+    def cancels(value: Any) -> Any:
+        return changed(value, 1, [O, O])
+
+    verdict = judge(colluding(case, 2, {1: cancels, 3: cancels, 2: cancels}), case.identities, SUITES)
+    assert "the check cannot be made" in verdict.reason
+
+
+def test_a_recipients_k_that_is_no_ciphertext() -> None:
+    """It is the recipient's own fault, of round 1; nothing is proven about masks that were made for it."""
+    case = CASES["presign.r2.item0.gamma"]
+    written = colluding(case, 1, {1: lambda items: [changed(items[0], 0, 0)]})
+    verdict = judge(written, case.identities, SUITES)
+    assert (verdict.guilty, verdict.cleared) == (False, False)
+    assert "K of the recipient" in verdict.reason
+
+
+def test_a_nonce_point_of_no_use() -> None:
+    """Gamma = O: nobody goes on, and nobody is proven guilty of what it says about it."""
+    case = CASES["presign.r3.item0.elog"]
+    points = {1: G, 2: G, 3: -(2 * G)}
+    by = {j: lambda items, P=P: [changed(items[0], 0, P)] for j, P in points.items()}
+    verdict = judge(colluding(case, 2, by), case.identities, SUITES)
+    assert "nobody goes on with it" in verdict.reason
+
+
+@pytest.mark.parametrize("about", ["open", "item", "aff-g*:C^z"])
+def test_a_claim_about_an_earlier_step_of_an_identification_is_judged_by_it(about: str) -> None:
+    """Who lied in round 3 opens truly, of the right item, and proves what it made; the claim about its sum stands."""
+    case = CASES["presign.abort-delta.item0.dec"]
+    verdict = case.verdict(replace(case.claim, check=f"presign.abort-delta.item0.{about}"))
+    assert (verdict.guilty, verdict.cleared) == (False, True), verdict
+
+
+def test_a_claim_about_the_other_case_of_an_identification_is_not_proven() -> None:
+    case = CASES["presign.abort-delta.item0.dec"]
+    verdict = case.verdict(replace(case.claim, check="presign.abort-chi.item0.dec"))
+    assert "it is not chi that failed" in verdict.reason
+    verdict = case.verdict(replace(case.claim, check="presign.abort-delta"))
+    assert verdict.guilty
+
+
+def test_every_kind_of_session_has_its_reader() -> None:
+    assert set(READERS) == set(TAILS)
+
+
+# -- a protocol of its own ---------------------------------------------------------------------------------------
+
+
+def record(*bodies: Body, rounds: tuple[Receive, ...]) -> Record:
+    """One whose rounds are not those of any protocol here."""
+    members = {holder(i): identity_of(holder(i)).public for i in (1, 2)}
+    session = Preimage("test", TINY, SID, b"p" * 32, members, [])
+    claim = Claim(TINY.proto, (), holder(2), "test.r1", ())
+    signed = [sign(body, identity_of(body.sender).sign) for body in bodies]
+    own = {one.body.slot: one for one in signed if one.body.sender == holder(2)}
+    others: dict[Slot, list[Any]] = {one.body.slot: [one] for one in signed if one.body.sender != holder(2)}
+    return Record(claim, (session,), rounds, own, others)
+
+
+SID = b"s" * 32
+PRIVATE_ONLY = Receive(1, p2p=Bytes(1), echo=Echo.NONE)
+
+
+def said(round_: int, sender: int, payload: Any = None) -> Body:
+    return Body(TINY.proto, SID, round_, Kind.MSG, holder(sender), None, encode([None, payload]))
+
+
+def test_a_round_in_which_nobody_broadcasts() -> None:
+    of = record(said(1, 2), said(1, 1), rounds=(PRIVATE_ONLY,))
+    for ask in (lambda: of.said(1), lambda: of.own_word(holder(1), 1), lambda: of.said(2)):
+        with pytest.raises(NotProven):
+            ask()
+
+
+def test_context_of_a_round_in_which_nobody_broadcasts() -> None:
+    echo = echo_of(TINY.proto, SID, 1, {holder(i): said(1, i).encode() for i in (1, 2)})
+    vouched = Body(TINY.proto, SID, 1, Kind.ECHO, holder(2), None, encode(echo.as_value()))
+    of = record(said(1, 1), said(1, 2), vouched, rounds=(PRIVATE_ONLY,))
+    assert of.context(Slot(SID, 1, Kind.MSG, holder(1), None)).body == said(1, 1)
+    with pytest.raises(NotProven, match="nobody broadcasts in it"):
+        of.broadcast(holder(1), 1)
+
+
+def test_an_echo_that_cannot_be_read_vouches_for_nothing() -> None:
+    for payload in (b"", encode([b"E" * 32, [[["holder", 1], bytes(32)]]])):
+        vouched = Body(TINY.proto, SID, 1, Kind.ECHO, holder(2), None, payload)
+        of = record(said(1, 1), vouched, rounds=(Receive(1, broadcast=Bytes(1), echo=Echo.BLOCKING),))
+        with pytest.raises(NotProven, match="signed echo of round 1 is missing"):
+            of.context(Slot(SID, 1, Kind.MSG, holder(1), None))
+
+
+def test_a_word_of_another_party_that_cannot_be_read() -> None:
+    of = record(said(1, 1, 5), rounds=(Receive(1, broadcast=Bytes(1), echo=Echo.NONE),))
+    with pytest.raises(NotProven, match="cannot be read"):
+        of.own_word(holder(1), 1)
+
+
+def test_what_is_no_evidence_is_said_to_be_none() -> None:
+    for data in (b"", b"\0" * 100, encode(["evidence/v1"])):
+        with pytest.raises(SchemaViolation):
+            judge(data, {}, SUITES)
