@@ -58,6 +58,8 @@ def test_the_search_finds_a_secret_in_every_form(offset):
     assert not found_in([raw[1:], raw[:-1], b"nothing"], [secret], base64_too=True)
 
 
+@pytest.mark.attack("C10")
+@pytest.mark.attack("E3")
 @pytest.mark.fault(25)
 async def test_stores_logs_and_memories(committee, tmp_path_factory):
     await use(committee)
