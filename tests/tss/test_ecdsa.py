@@ -245,6 +245,41 @@ def test_x_of_r_above_the_order(group, field):
     assert ids == {2, 3}
 
 
+@pytest.mark.parametrize("group", [SECP256K1, TOY], ids=lambda g: g.name)
+def test_x_of_r_is_the_order(group):
+    """There is such a point on both curves. Its r would be 0, and a signature with r = 0 says nothing about the key."""
+    width = group.point_bytes - 1
+    R = group.decode_point(b"\x02" + group.q.to_bytes(width, "big"))
+    assert group.x(R) == group.q
+    assert ecdsa.recovery_id(R) == 2
+    for r in (0, group.q):
+        with pytest.raises(OutOfDomain, match="out of range"):
+            ecdsa.recover(bytes(32), r, 1, 2, group)
+
+
+def test_r_is_zero():
+    """With s = 1 and the logarithm of R for a digest, (0, 1) satisfies the equation under every key."""
+    logarithm = 3446338071
+    R = logarithm * TOY.G
+    assert TOY.x(R) == TOY.q
+    digest = logarithm.to_bytes(32, "big")
+    for r in (0, TOY.q):
+        assert not ecdsa.verify(7 * TOY.G, digest, r, 1)
+
+
+@BOTH
+def test_edges_of_the_formula(group):
+    digest = (5).to_bytes(32, "big")
+    assert not ecdsa.verify(group.G, digest, 3, group.q, allow_high_s=True)
+    # m*G + r*X = O
+    X = (-5 * pow(3, -1, group.q)) * group.G
+    assert not ecdsa.verify(X, digest, 3, 1)
+    # x(R) = r + q is one more than the field's bytes hold.
+    above = (1 << 8 * (group.point_bytes - 1)) - group.q
+    with pytest.raises(OutOfDomain, match="no public key"):
+        ecdsa.recover(digest, above, 1, 2, group)
+
+
 def test_recovery_without_a_key():
     digest = bytes(31) + b"\x05"
     # No point of secp256k1 has x = 5; x = 2q - 1 and x = p are no field elements.

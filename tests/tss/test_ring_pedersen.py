@@ -150,11 +150,19 @@ def non_square():
     return next(n for n in range(2, 1000) if gmpy2.legendre(n, SECRET.p) == -1)
 
 
+def square_modulo(yes, no):
+    """The least unit that is a square modulo the first prime and none modulo the second."""
+    return next(t for t in range(2, 1000) if (gmpy2.legendre(t, yes), gmpy2.legendre(t, no)) == (1, -1))
+
+
 def test_check_finds_damage():
     p, q_, lam = SECRET.p, SECRET.q_, SECRET.lam
     cases = {
         "not safe": (RingPedersenSecret(p, gmpy2.next_prime(q_), lam, T), "prime"),
         "t not a square": (RingPedersenSecret(p, q_, lam, non_square()), "square"),
+        "t a square modulo one prime": (RingPedersenSecret(p, q_, lam, square_modulo(p, q_)), "square"),
+        "t a square modulo the other": (RingPedersenSecret(p, q_, lam, square_modulo(q_, p)), "square"),
+        "lambda the order of t": (RingPedersenSecret(p, q_, SECRET.order_bound, T), "lambda"),
         "lambda too large": (RingPedersenSecret(p, q_, lam + SECRET.order_bound, T), "lambda"),
         "lambda negative": (RingPedersenSecret(p, q_, -1, T), "lambda"),
         "lambda 0, s = 1": (RingPedersenSecret(p, q_, 0, T), "s is 1"),
