@@ -27,6 +27,7 @@ from presign_cheating import (
 from session_testing import says
 from tss_testing import TINY
 
+from tss.cggmp24 import presign
 from tss.cggmp24.presign import Item, Presigning
 from tss.effects import Transcript
 from tss.envelope import holder
@@ -134,6 +135,7 @@ class TestBugsOfOurs:
                 for step in (
                     lambda: self.check_round3(item, 0, holder(1), [1, G, G, [G, G, G, 1, 1]]),
                     lambda: self.finish(item, 0, {}, Transcript((), ())),
+                    lambda: presign._case(self, item, 0, "delta", [], {}, {}),
                 ):
                     with pytest.raises(InternalError) as caught:
                         step()
@@ -141,4 +143,4 @@ class TestBugsOfOurs:
                 return super().open_masks(item, received)
 
         run(programs={CHEATER: cheating(Hasty)}).results()
-        assert len(seen) == 2
+        assert len(seen) == 3
