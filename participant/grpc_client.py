@@ -32,6 +32,10 @@ from participant.errors import NodeError
 from participant.files import SecretFileError, read_private
 
 UNIX: Final = "unix:"
+GRPC_SCHEMES: Final = frozenset(
+    {"unix", "unix-abstract", "dns", "ipv4", "ipv6", "vsock", "xds", "google-c2p"}
+)
+"""What gRPC reads before a colon as the kind of an address: "unix:2" would be a socket and no port."""
 STATUS_DETAILS: Final = "grpc-status-details-bin"
 MAX_MESSAGE: Final = 16 * 1024 * 1024
 """Bytes of an answer; the largest are PSBTs and share files."""
@@ -141,9 +145,18 @@ class Target:
             complete = parts.hostname is not None and parts.port is not None
         except ValueError:
             complete = False
-        if parts.scheme not in ("http", "https") or not complete or parts.path not in ("", "/"):
+        if (
+            parts.scheme not in ("http", "https")
+            or not complete
+            or parts.path not in ("", "/")
+            or "@" in parts.netloc
+        ):
             raise ValueError(
                 f"{text!r} is no gRPC address: expected http://host:port, https://host:port or unix:/path"
+            )
+        if parts.hostname in GRPC_SCHEMES:
+            raise ValueError(
+                f"{text!r}: a host named {parts.hostname!r} means something else to gRPC; write its address"
             )
         return cls(parts.netloc, parts.scheme == "https")
 
