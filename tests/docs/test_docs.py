@@ -66,7 +66,7 @@ def problem_of(words: list[str]) -> str | None:
         option = word.split("=")[0]
         if re.match(r"--?[a-z]", option) and option not in known:
             return f"{' '.join(words)}: there is no option {option}"
-        if isinstance(command, click.Group) and re.fullmatch(r"[a-z]+", word):
+        if isinstance(command, click.Group) and re.fullmatch(r"[a-z][a-z-]*", word):
             inner = command.get_command(click.Context(command), word)
             if inner is None:
                 return f"{' '.join(words)}: there is no command {word}"
