@@ -188,7 +188,7 @@ def powers(rng: Rng) -> Iterator[Subject]:
     yield Subject("K^x", "x = 2^255 | random ones", exponent(mpz(1) << 255), powmod_secret)
     yield Subject("commit", "s^x t^r: one x | random ones", opening, pedersen.public.commit)
     yield Subject("commit-own", "the same by the primes", opening, pedersen.commit)
-    yield Subject("sign", "x < 0 | x > 0", signed, powmod_secret, control=True)
+    yield Subject("sign", "x < 0 | x > 0", signed, powmod_secret)
     yield Subject("short-exponent", "192 bits | 256 bits", short, powmod_secret, control=True)
     yield Subject("variable-power", "x = 2^255 | random ones", exponent(mpz(1) << 255), powmod, control=True)
     yield Subject(

@@ -46,16 +46,26 @@ def powmod(base: int | mpz, exponent: int | mpz, modulus: int | mpz) -> mpz:
 
 
 def powmod_secret(base: int | mpz, exponent: int | mpz, modulus: int | mpz) -> mpz:
-    """base^exponent mod modulus (odd) for a SECRET exponent: the time depends on its sign and length in words alone.
+    """base^exponent mod modulus (odd) for a SECRET exponent: the time depends on its length in words alone.
 
     A negative exponent raises the inverse; raises OutOfDomain when that does not exist, and for an even modulus.
     """
     if modulus < 1 or modulus % 2 == 0:
         raise OutOfDomain("a modulus is not odd and positive")
+    # Made for either sign, so that the sign does not show.
+    try:
+        inverted = inverse(base, modulus)
+    except OutOfDomain:
+        if exponent < 0:
+            raise
+        inverted = mpz(base)
+    return _power_secret(inverted if exponent < 0 else base, abs(exponent), modulus)
+
+
+def _power_secret(base: int | mpz, exponent: int | mpz, modulus: int | mpz) -> mpz:
+    """The constant-time power, for a modulus that is odd and an exponent that is not negative."""
     if exponent == 0:
         return mpz(1) % modulus
-    if exponent < 0:
-        return gmpy2.powmod_sec(inverse(base, modulus), -exponent, modulus)
     return gmpy2.powmod_sec(base, exponent, modulus)
 
 
@@ -82,16 +92,16 @@ class OwnModulus:
         """base^exponent mod N, any signed exponent."""
         base_p, base_q = self._residues(base)
         return self.combine(
-            powmod_secret(base_p, exponent % (self.p - 1), self.p),
-            powmod_secret(base_q, exponent % (self.q_ - 1), self.q_),
+            _power_secret(base_p, exponent % (self.p - 1), self.p),
+            _power_secret(base_q, exponent % (self.q_ - 1), self.q_),
         )
 
     def pow_mod_n2(self, base: int | mpz, exponent: int | mpz) -> mpz:
         """base^exponent mod N^2, any signed exponent."""
         self._residues(base)
         return self._combine_squares(
-            powmod_secret(base % self._p2, exponent % (self._p2 - self.p), self._p2),
-            powmod_secret(base % self._q2, exponent % (self._q2 - self.q_), self._q2),
+            _power_secret(base % self._p2, exponent % (self._p2 - self.p), self._p2),
+            _power_secret(base % self._q2, exponent % (self._q2 - self.q_), self._q2),
         )
 
     def nth_power(self, base: int | mpz) -> mpz:
@@ -101,16 +111,16 @@ class OwnModulus:
         p, then one mod p^2 with exponent p, instead of one mod p^2 with an exponent twice as long.
         """
         base_p, base_q = self._residues(base)
-        u = powmod_secret(base_p, self.q_ % (self.p - 1), self.p)
-        v = powmod_secret(base_q, self.p % (self.q_ - 1), self.q_)
-        return self._combine_squares(powmod_secret(u, self.p, self._p2), powmod_secret(v, self.q_, self._q2))
+        u = _power_secret(base_p, self.q_ % (self.p - 1), self.p)
+        v = _power_secret(base_q, self.p % (self.q_ - 1), self.q_)
+        return self._combine_squares(_power_secret(u, self.p, self._p2), _power_secret(v, self.q_, self._q2))
 
     def pow_mod_squares(self, base: int | mpz, k_p: int | mpz = 1, k_q: int | mpz = 1) -> tuple[mpz, mpz]:
         """(base^((p-1)*k_p) mod p^2, base^((q_-1)*k_q) mod q_^2): Paillier decryption's powers (protocol.md 0.3), blinded."""
         self._residues(base)
         return (
-            powmod_secret(base % self._p2, (self.p - 1) * k_p, self._p2),
-            powmod_secret(base % self._q2, (self.q_ - 1) * k_q, self._q2),
+            _power_secret(base % self._p2, (self.p - 1) * k_p, self._p2),
+            _power_secret(base % self._q2, (self.q_ - 1) * k_q, self._q2),
         )
 
     def combine(self, residue_p: mpz, residue_q: mpz) -> mpz:

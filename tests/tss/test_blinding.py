@@ -74,8 +74,8 @@ def test_no_secret_power_sees_a_ciphertext_or_an_exponent_twice(monkeypatch):
         seen.append((int(base), int(exponent), int(modulus)))
         return original(base, exponent, modulus)
 
-    original = modexp.powmod_secret
-    monkeypatch.setattr(modexp, "powmod_secret", watched)
+    original = modexp._power_secret
+    monkeypatch.setattr(modexp, "_power_secret", watched)
     key = PaillierSecret(KEY.p, KEY.q_)
     C = key.public.enc(-17, 3)
     assert [key.dec(C) for _ in range(2 * USES)] == [-17] * (2 * USES)

@@ -50,6 +50,33 @@ def test_without_a_result(power, base, exponent, modulus):
         power(base, exponent, modulus)
 
 
+@pytest.mark.attack("E2")
+def test_either_sign_costs_the_same_operations(monkeypatch):
+    """One inversion and one power of the same length, so that the sign of a secret does not show."""
+
+    class Watched:
+        def __getattr__(self, name):
+            done = getattr(gmpy2, name)
+            if name not in ("invert", "powmod_sec"):
+                return done
+            seen.append(name)
+            return lambda *arguments: lengths.append(arguments[1].bit_length()) or done(*arguments)
+
+    monkeypatch.setattr(modexp, "gmpy2", Watched())
+    found = []
+    for exponent in (mpz(1) << 99, -(mpz(1) << 99)):
+        seen, lengths = [], []
+        powmod_secret(mpz(5), exponent, mpz((1 << 127) - 1))
+        found.append((seen, lengths))
+    assert found[0] == found[1] == (["invert", "powmod_sec"], [127, 100])
+
+
+def test_a_base_without_inverse_is_raised_to_what_is_not_negative():
+    for exponent in (0, 1, 5):
+        assert powmod_secret(3, exponent, 15) == pow(3, exponent, 15)
+        assert powmod_secret(0, exponent, 7) == pow(0, exponent, 7)
+
+
 def test_even_moduli():
     assert powmod(3, 5, 16) == 3
     with pytest.raises(OutOfDomain):
