@@ -231,6 +231,7 @@ class Node(Operations):
         self._tasks.spawn(membership.presence.run(), f"hellos to committee {name}")
         self._tasks.spawn(self._catchup.begin(membership), f"catching up in committee {name}")
         self._tasks.spawn(self._identifications.begin(membership), f"open cases of committee {name}")
+        self._tasks.spawn(self._say_again(membership), f"last words in committee {name}")
         return membership
 
     def _membership(self, committee_id: bytes | None) -> Membership:
@@ -372,6 +373,11 @@ class Node(Operations):
             self._tasks.spawn(looking, "who cheated")
         if plan.kind == presign.KIND:
             plan.membership.presence.refresh()
+
+    async def _say_again(self, membership: Membership) -> None:
+        """After a start: what is durable of sessions that the others may still be in (protocol.md 0.7)."""
+        for envelope in await self._workers.step(self._store.sessions.lost_words, membership.committee_id):
+            membership.room.send(envelope)
 
     def _session_failed(self, driver: SessionDriver, error: ProtocolError) -> None:
         """In a worker thread: a failed check marks its sender until an operator looks at it (no second try, no second bit)."""

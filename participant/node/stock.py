@@ -102,9 +102,13 @@ class Stock:
         return self._drop(lambda _: True)
 
     def drop_party(self, committee_id: bytes, point: int) -> int:
-        """A member started anew: what it made with us is of no use any more."""
+        """A member started anew: what it made with us is of no use any more, but where it may have answered already."""
         return self._drop(
-            lambda held: held.committee_id == committee_id and point in held.presignature.public.signers
+            lambda held: (
+                held.committee_id == committee_id
+                and point in held.presignature.public.signers
+                and held.available
+            )
         )
 
     def drop_expired(self) -> int:

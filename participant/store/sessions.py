@@ -126,6 +126,7 @@ class Sessions:
         self._vault = vault
         self._db = vault.database
         self._accounts = accounts
+        self._lost: tuple[bytes, ...] = ()
 
     # Sids
 
@@ -163,6 +164,7 @@ class Sessions:
             lost = [row[0] for row in self._db.rows("SELECT sid FROM session WHERE ended_at IS NULL")]
             for sid in lost:
                 self.end(sid, LOST)
+        self._lost = tuple(lost)
         return lost
 
     # Pending state
@@ -374,6 +376,19 @@ class Sessions:
         """Everything that may still be sent in a session whose process is gone, in the order in which it was kept."""
         sql = "SELECT kind, envelope FROM kept_envelope WHERE sid = ? ORDER BY number"
         return [(Kept(kind), envelope) for kind, envelope in self._db.rows(sql, (sid,))]
+
+    def lost_words(self, committee_id: bytes) -> list[bytes]:
+        """What this node had said, or was about to say, in sessions that its former process left open, byte for byte.
+
+        The others may still be in them. New state is not among it: its holders ask for that.
+        """
+        mine = [
+            sid
+            for sid in self._lost
+            if self._db.first("SELECT 1 FROM session WHERE sid = ? AND committee_id = ?", (sid, committee_id))
+        ]
+        wanted = (Kept.COMPLAINT, Kept.ABORT, Kept.SIGMA)
+        return [envelope for sid in mine for kind, envelope in self.durable_envelopes(sid) if kind in wanted]
 
     def _place(self, sid: bytes, kind: str, committee_id: bytes, account_ids: list[str]) -> bytes:
         return self._vault.place("pending", "sealed_state", [sid, kind, committee_id, sorted(account_ids)])

@@ -300,6 +300,30 @@ async def test_a_signer_that_stops_answering_a_stock_signature_is_replaced(tmp_p
         assert not any(entry.fresh for entry in net[0].node.stock("alice")[0].entries), "it is spent"
 
 
+@pytest.mark.attack("D3")
+async def test_an_answer_that_a_restart_cut_short_is_sent_by_the_next_process(tmp_path, gateway):
+    """The responder's sigma is durable, and lost on its way; the owner still waits for it when the responder is back."""
+    async with network(tmp_path, gateway.url) as net:
+        await dealt(net, "alice")
+        await last(net[0].node.fill_stock("alice", (0, 1), 1))
+        answered = asyncio.Event()
+
+        async def watch(envelope: bytes) -> None:
+            if routing(envelope)[1] is Kind.MSG:
+                net[1].channel.mute = all_but_hellos
+                answered.set()
+
+        net[1].channel.on_post = watch
+        waiting = asyncio.create_task(signed(net[0], 1, signers=(0, 1)))
+        await asyncio.wait_for(answered.wait(), WAIT)
+        await net[1].stop()
+        await net[1].start()
+        result = await waiting
+        assert (result.signers, result.signed[0].from_stock) == ((0, 1), True)
+        records = [e.record for e in net[1].store.audit.export() if e.record.decision == "signed"]
+        assert len(records) == 1, "signed once"
+
+
 async def test_too_few_are_there_and_the_error_says_who_is_missing(tmp_path, gateway):
     async with network(tmp_path, gateway.url, config=IMPATIENT, start=[0]) as net:
         for member in net.members[1:]:

@@ -260,3 +260,18 @@ def test_pending_secrets_are_sealed(tmp_path):
     content = b"".join(path.read_bytes() for path in tmp_path.iterdir())
     assert share.chain_code not in content
     assert raw(store.path, "SELECT count(*) FROM pending") == [(1,)]
+
+
+def test_last_words_are_those_of_sessions_that_were_open(tmp_path):
+    store = new_store(tmp_path)
+    for number, kind in enumerate((Kept.SIGMA, Kept.ABORT, Kept.COMPLAINT, Kept.DONE, Kept.CERTIFICATE)):
+        store.sessions.remember(sid_of(number), "sign", CID, sid_of(number))
+        store.sessions.keep(sid_of(number), kind, bytes([number]))
+    store.sessions.remember(sid_of(9), "sign", CID, sid_of(9))
+    store.sessions.keep(sid_of(9), Kept.SIGMA, b"of a session that ended")
+    store.sessions.end(sid_of(9), "done")
+    assert store.sessions.lost_words(CID) == []
+    store = reopen(store)
+    assert sorted(store.sessions.lost_words(CID)) == [b"\x00", b"\x01", b"\x02"]
+    assert store.sessions.lost_words(sid_of(1)) == []
+    assert reopen(store).sessions.lost_words(CID) == [], "once"
