@@ -32,7 +32,6 @@ from tss.envelope import (
     decode_body,
     holder,
     pack,
-    routing,
     seal,
     unpack,
 )
@@ -75,6 +74,12 @@ class LyingSession(Session):
         return super()._sign(self.lie(body))
 
 
+AIMS: Final = tuple(
+    (round_, p2p) for p2p in (False, True, True) for round_ in ((1, 2, 3) if p2p else range(6))
+)
+"""Rounds, and whether to all or to one."""
+
+
 class OtherFace:
     """Dice that show the same acceptance, and then others: a second run of the same session."""
 
@@ -98,6 +103,8 @@ class Cheat(Party):
         self.rules = {rule: dice.choice((0.3, 1.0)) for rule in self._draw_rules(dice.choice((1, 1, 2, 4)))}
         self.rate = dice.choice((0.03, 0.1, 0.4))
         """Of bodies that are changed at all."""
+        self.aim = dice.choice(AIMS) if dice.random() < 0.6 else None
+        """The round, and whether what goes to all or to one, that alone is tampered with: so it comes as far as that."""
         self.heard: list[Signed] = []
         self.own: list[Body] = []
         self.twins: dict[int, Running] = {}
@@ -110,8 +117,11 @@ class Cheat(Party):
         self.say(f"follows {self.rules}")
 
     def _draw_rules(self, count: int) -> list[str]:
-        """Wrong outputs alone lead to identification, where others do not come in between."""
-        return ["wrong outputs"] if self.dice.random() < 0.12 else self.dice.sample(RULES, count)
+        """One field of one message, or wrong outputs, come far where nothing else comes in between."""
+        draw = self.dice.random()
+        if draw < 0.42:
+            return ["mutate"] if draw < 0.3 else ["wrong outputs"]
+        return self.dice.sample(RULES, count)
 
     def _fresh(self) -> None:
         super()._fresh()
@@ -126,6 +136,15 @@ class Cheat(Party):
             self.world.count(f"malice: {rule}")
             return True
         return False
+
+    def tampers(self, rule: str, kind: Kind, round_: int, *, p2p: bool) -> bool:
+        """Whether this very message falls under a rule that has an aim."""
+        if self.aim is None:
+            return self.lies(rule)
+        if kind is not Kind.MSG or (round_, p2p) != self.aim or not self.follows(rule):
+            return False
+        self.world.count(f"malice: {rule}")
+        return True
 
     def approves(self, _request: SignRequest) -> bool:
         return True
@@ -194,7 +213,7 @@ class Cheat(Party):
         """What is signed instead of an honest body, for everybody."""
         dice, group = self.dice, self.world.suite.group
         honest = body
-        if self.lies("mutate"):
+        if self.tampers("mutate", body.kind, body.round, p2p=body.to is not None):
             body = replace(body, payload=mutated_payload(body.payload, dice, group))
         if self.lies("wrong round"):
             body = replace(
@@ -218,22 +237,25 @@ class Cheat(Party):
 
     def _copies(self, running: Running, outgoing: Outgoing) -> None:
         """Every recipient gets what the rules give for it."""
-        if routing(outgoing.envelope)[1] in (Kind.ABORT, Kind.COMPLAINT) and self.dice.random() < 0.7:
+        parts = unpack(outgoing.envelope)
+        header = parts if isinstance(parts, Sealed) else decode_body(parts[0])
+        kind, round_ = header.kind, header.round
+        if kind in (Kind.ABORT, Kind.COMPLAINT) and self.dice.random() < 0.7:
             # It does not tell what it has seen, or of itself.
             return
         members = running.plan.members if outgoing.to is None else (outgoing.to.index,)
         for recipient in members:
             if recipient == self.index or recipient not in self.sides.get(running.number, members):
                 continue
-            if self.lies("withhold"):
+            if self.tampers("withhold", kind, round_, p2p=outgoing.to is not None):
                 continue
             envelope = outgoing.envelope
-            if routing(envelope)[1] is Kind.DONE and self.follows("late done"):
+            if kind is Kind.DONE and self.follows("late done"):
                 self.world.count("malice: late done")
                 late = self.dice.choice((30.0, 100.0, 300.0))
                 self.world.scheduler.after(late, partial(self._send_all, envelope, [recipient]))
                 continue
-            if self.lies("equivocate"):
+            if self.tampers("equivocate", kind, round_, p2p=outgoing.to is not None):
                 envelope = self._version(running, outgoing)
             self._send_all(envelope, [recipient])
             if self.lies("two copies"):

@@ -81,6 +81,8 @@ class Life:
                 self._ask(dice.choice((0, 2, 4)), party.scheme)
                 self._ask(2 if self.tiny and "wrong outputs" in party.rules else 0, self.presign)
                 self._ask(3 if "late done" in party.rules else 0, self.keygen)
+                self._ask(1 if "mutate" in party.rules else 0, self.keygen)
+                self._ask(1 if self.tiny and "mutate" in party.rules else 0, self.presign)
             for _ in range(6):
                 world.scheduler.after(dice.random() * 2 * SPAN, party.hello)
 
