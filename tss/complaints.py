@@ -48,12 +48,16 @@ class Complaints:
         """With which the run ended."""
         self.judging: Complaint | None = None
 
+    def listens_to(self, sender: PartyId) -> bool:
+        """Whether this is a peer's first complaint: what more it says costs us nothing."""
+        first = sender not in self._heard
+        self._heard.add(sender)
+        return first
+
     def take(self, complaint: Complaint) -> None:
-        """Put a complaint behind those that are there; a second one of its sender is not listened to."""
+        """Put a complaint behind those that are there."""
         self.first = self.first or complaint
-        if complaint.by not in self._heard:
-            self._heard.add(complaint.by)
-            self._waiting.append(complaint)
+        self._waiting.append(complaint)
 
     def next_job(self, preimages: Sequence[Sequence[Value]], scopes: Sequence[bytes]) -> Job | None:
         """Begin with the next complaint whose evidence is of this session: the job gives its Verdict. None: there is none."""

@@ -160,7 +160,7 @@ class Mailbox:
             return None if header.round == 0 else "round"
         return None if self.sid in (None, header.sid) else "sid"
 
-    def _room_for(self, signed: Signed) -> bool:
+    def room_for(self, signed: Signed) -> bool:
         """Count a message that is about to be kept; False, and dropped, when its sender has filled its part."""
         sender, size = signed.body.sender, len(signed.encoded)
         if self._kept_bytes[sender] + size > MAX_KEPT_BYTES_PER_PARTY:
@@ -176,7 +176,7 @@ class Mailbox:
         ahead = sum(other.body.sender == signed.body.sender for other in self._early.values())
         if ahead >= MAX_EARLY_PER_PARTY:
             self.dropped["early"] += 1
-        elif self._room_for(signed):
+        elif self.room_for(signed):
             self._early[signed.encoded] = signed
 
     def take_early(self) -> list[Signed]:
@@ -193,7 +193,7 @@ class Mailbox:
         known = self.slots.get(signed.body.slot)
         if known is not None:
             return None if known.encoded == signed.encoded else known
-        if self._room_for(signed):
+        if self.room_for(signed):
             self.slots[signed.body.slot] = signed
         return None
 
@@ -216,7 +216,7 @@ class Mailbox:
         if len(known) >= MAX_SHOWS:
             self.dropped["show"] += 1
             return None
-        if not self._room_for(signed):
+        if not self.room_for(signed):
             return None
         show = Show(signed, read_show(body, self._identities))
         self.shows[key] = [*known, show]

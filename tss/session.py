@@ -265,7 +265,7 @@ class Session:
         """Any complaint ends the run. Two versions of one message in its evidence prove themselves to us at once."""
         with self._decoding(signed):
             accused, check, evidence = decode(signed.body.payload, COMPLAINT_SCHEMA)
-        if self._committed:
+        if self._committed or not self._complaints.listens_to(signed.body.sender):
             return
         try:
             versions = two_versions(self._mail.slots, self._mail.authentic(messages_in(evidence)))
@@ -273,6 +273,8 @@ class Session:
             versions = None
         if versions is not None:
             raise self._equivocation(*versions)
+        if not self._mail.room_for(signed):
+            evidence = b""
         self._complaints.take(Complaint(signed, party_from_value(accused), check, evidence))
         if self._generator is not None:
             self._generator.close()

@@ -237,6 +237,19 @@ def test_a_peer_is_listened_to_once():
     assert solo.session.error.by == 2
 
 
+def test_a_complaint_of_who_has_filled_its_part_is_not_kept(monkeypatch):
+    """What is kept of a peer is bounded, its complaint included; the run ends all the same."""
+    for spare, judged in ((0, True), (-1, False)):
+        solo = keygen_solo()
+        told = complaint(solo, 2, 3, "keygen.r1.schema", [bad_V(solo)])
+        kept = sum(len(body.encode()) for body in (solo.acceptance(2), solo.echo0(2)))
+        with monkeypatch.context() as patch:
+            patch.setattr("tss.mailbox.MAX_KEPT_BYTES_PER_PARTY", kept + len(told.encode()) + spare)
+            solo.hear(told)
+        assert bool(solo.session.jobs) is judged
+        assert isinstance(solo.session.error, AbortedByPeer) is not judged
+
+
 def test_the_true_complaint_behind_a_false_start_is_heard():
     """Who is guilty cannot hide behind a complaint of its own that proves nothing."""
     solo = keygen_solo()
