@@ -203,6 +203,7 @@ def test_a_wrong_key_and_a_wrong_password(node) -> None:
     assert node.stop() == 0
 
 
+@pytest.mark.fault(10)
 def test_what_the_settings_say_of_the_committee_must_be_so(node) -> None:
     said = refused_here(node, {"server": {"index": 1}}, code=2)
     assert "server.index: it is 1, but this node's identity has index 0" in said

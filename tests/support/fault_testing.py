@@ -90,15 +90,18 @@ def committee_through(
     *,
     faults: dict[str, Any] | None = None,
     env: Mapping[str, str] | None = None,
+    own_settings: Mapping[int, Mapping[str, Any]] | None = None,
     **options: Any,
 ) -> Iterator[CommitteeProcesses]:
     """`running_committee`, each node at its own port of a hostile gateway; with `faults` all are faulty nodes.
 
-    {index} in a fault's value, or one in `env` (the nodes' environment), is the node's.
+    {index} in a fault's value, or one in `env` (the nodes' environment), is the node's. `own_settings` are by index.
     """
     committee = make_committee(directory, gateway.sides, **options)
     for node in list(committee.nodes):
-        node.write_settings({"gateway": {"url": gateway.url(node.index)}})
+        node.write_settings(
+            {"gateway": {"url": gateway.url(node.index)}, **(own_settings or {}).get(node.index, {})}
+        )
         if faults is not None:
             named = {name: str(value).format(index=node.index) for name, value in faults.items()}
             make_faulty(committee, node.index, **named)
