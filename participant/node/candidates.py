@@ -123,10 +123,7 @@ class Candidates:
         """What the caller is told when no set can be found."""
         record, problems = self.record, self._problems()
         if reachable is False:
-            return GatewayUnreachable(
-                f"Connection refused: the gateway {gateway_url} does not answer. Start it, or correct gateway.url; this "
-                "node goes on trying"
-            )
+            return GatewayUnreachable.at(gateway_url)
         said = "; ".join(f"index {party.index - 1}: {why}" for party, why in sorted(problems.items()))
         refusals = {party: self.excluded[party] for party in problems if party in self.excluded}
         if problems and len(refusals) == len(problems):

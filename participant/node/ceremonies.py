@@ -16,7 +16,6 @@ from participant.node.errors import (
     GatewayUnreachable,
     InvalidRequest,
     NodeFailure,
-    NotAllowed,
     PartiesMissing,
     PeerQuarantined,
     PolicyRefused,
@@ -92,8 +91,8 @@ class Ceremonies:
             check_account_id(account_id)
         except StoreConflict as error:
             raise InvalidRequest(str(error)) from None
-        if caller is not None and caller.accounts is not None and account_id not in caller.accounts:
-            raise NotAllowed(f"caller {caller.name!r} may not use account {account_id!r}")
+        if caller is not None:
+            caller.check_account(account_id)
         await self._decide(Action.KEYGEN, membership, caller, account_id)
         self._check_quarantine(membership)
         self._check_free_id(account_id)
@@ -197,10 +196,7 @@ class Ceremonies:
         while absent := missing():
             if loop.time() >= deadline:
                 if self._reachable() is False:
-                    raise GatewayUnreachable(
-                        f"Connection refused: the gateway {self._config.gateway_url} does not answer. Start it, or correct "
-                        "gateway.url; this node goes on trying"
-                    )
+                    raise GatewayUnreachable.at(self._config.gateway_url)
                 names = ", ".join(f"index {index}" for index in absent)
                 raise PartiesMissing(
                     f"this needs every member of the committee, and {names} cannot be heard: start them, and see that all "

@@ -7,7 +7,7 @@ is raised below this package becomes one of these by `failure_of`.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import ClassVar
+from typing import ClassVar, Self
 
 from participant.callers import AccountNotAllowed, RateLimited, Unauthenticated
 from participant.committee import BadCommittee, NotAMember
@@ -172,6 +172,14 @@ class GatewayUnreachable(NodeFailure):
     """The gateway does not answer ("Connection refused")."""
 
     reason = "GATEWAY_UNREACHABLE"
+
+    @classmethod
+    def at(cls, url: str) -> Self:
+        """What to say about the gateway at `url`."""
+        return cls(
+            f"Connection refused: the gateway {url} does not answer. Start it, or correct gateway.url; this node goes on "
+            "trying"
+        )
 
 
 class NotReady(NodeFailure):

@@ -130,6 +130,10 @@ class Records:
                 self._aux[aux_id] = known
         return known
 
+    def aux_of(self, account: Account) -> AuxSet:
+        """The set that an account points to. Raises AuxSetNotFound, ShareCorrupt."""
+        return self.aux(account.record.aux_id or b"", account.suite)
+
     def forget(self) -> None:
         """Drop what the store may have replaced."""
         alive = set(self._store.accounts.aux_ids())

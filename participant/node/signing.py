@@ -13,7 +13,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Final
 
-from participant.callers import Caller
 from participant.node.api import SignCall, SignedDigest, SignResult
 from participant.node.candidates import Candidates
 from participant.node.config import NodeConfig
@@ -24,7 +23,6 @@ from participant.node.errors import (
     CeremonyFailed,
     InvalidRequest,
     NodeFailure,
-    NotAllowed,
     PolicyRefused,
     TimedOut,
     failure_of,
@@ -172,7 +170,7 @@ class Signing:
     def understand(self, call: SignCall) -> Request:
         """Decode a call with this node's own records. Blocking. Raises NodeFailure and what lies below."""
         if call.caller is not None:
-            self._check_account(call.caller, call.account_id)
+            call.caller.check_account(call.account_id)
         account = self._records.account(call.account_id)
         account.check_active()
         path = parse_path(call.path or "m")
@@ -182,10 +180,6 @@ class Signing:
             raise InvalidRequest(str(error)) from None
         membership = self._membership_of(account.record.committee_id)
         return Request(call, membership, account, call.payload, path, decoded)
-
-    def _check_account(self, caller: Caller, account_id: str) -> None:
-        if caller.accounts is not None and account_id not in caller.accounts:
-            raise NotAllowed(f"caller {caller.name!r} may not use account {account_id!r}")
 
     async def decide(self, request: Request) -> None:
         """This node's policy, before anything is done. Raises PolicyRefused."""
@@ -327,8 +321,7 @@ class Signing:
         share, me = account.share, membership.me.index
         try:
             if presignature is None:
-                aux_id = account.record.aux_id or b""
-                aux = await self._workers.step(self._records.aux, aux_id, account.suite)
+                aux = await self._workers.step(self._records.aux_of, account)
                 kind, tail = presign.FULL_KIND, presign.full_tail(share, aux, points, me, due)
             else:
                 kind = sign.KIND

@@ -183,8 +183,7 @@ class Stocking:
     async def _propose(
         self, membership: Membership, account: Account, points: Points, count: int
     ) -> SessionDriver:
-        aux_id = account.record.aux_id or b""
-        aux = await self._workers.step(self._records.aux, aux_id, account.suite)
+        aux = await self._workers.step(self._records.aux_of, account)
         tail = presign.tail(account.share, aux, points, membership.me.index, count)
         proposal = Proposal(
             initiator=membership.me,
