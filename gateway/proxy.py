@@ -139,7 +139,7 @@ class GrpcListener:
                 ("grpc.max_send_message_length", settings.max_message_bytes),
                 # Otherwise a second gateway would share the port in silence.
                 ("grpc.so_reuseport", 0),
-                ("grpc.http2.min_recv_ping_interval_without_data_ms", 10_000),
+                ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
                 *_KEEPALIVE,
             ],
         )
