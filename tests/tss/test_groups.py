@@ -302,6 +302,24 @@ def test_secp256k1_against_another_library():
         assert SECP256K1.y_is_odd(A) == bool((curve.generator * a).y() & 1)
 
 
+@pytest.mark.attack("E2")
+@pytest.mark.parametrize("group", GROUPS, ids=lambda group: group.name)
+def test_secrets_are_combined_with_public_factors(group):
+    """Sums of products mod q, with factors and secrets that are 0, below 0 or above q, and sums that come to 0."""
+    q, rng = group.q, SeededRng(("combined", group.name))
+    edges = [0, 1, q - 1, q, q + 1, -1, 2]
+    for c in edges:
+        for s in edges:
+            assert group.combine_secrets([(c, s)]) == c * s % q
+    for size in (0, 1, 2, 5):
+        terms = [(scalar(rng, q), scalar(rng, q)) for _ in range(size)]
+        assert group.combine_secrets(terms) == sum(c * s for c, s in terms) % q, rng
+    c, s = scalar(rng, q), scalar(rng, q)
+    assert group.combine_secrets([(c, s), (-c, s)]) == 0
+    assert group.combine_secrets([(c, s), (c, -s), (3, 5)]) == 15
+    assert group.combine_secrets([(0, s), (c, s), (c, 0)]) == c * s % q
+
+
 def test_identity_has_no_coordinates():
     for group in (SECP256K1, TOY):
         with pytest.raises(ValueError, match="O has no"):

@@ -176,10 +176,11 @@ class Presignature:
                 raise PresignatureSpent(f"the presignature is {self._state.value}")
             if e != self._promise.e:
                 raise PresignatureSpent("the request holds entropy that this party did not promise")
-            q, tau = self.suite.group.q, self._promise.tau
+            group, tau = self.suite.group, self._promise.tau
             k, chi = self._secrets
-            xi_inverse = pow(xi, -1, q)
-            sigma = xi_inverse * (k * m + r * (chi + tau * k)) % q
+            xi_inverse = pow(xi, -1, group.q)
+            # xi^-1*(k*m + r*(chi + tau*k)), with what is public multiplied first.
+            sigma = group.combine_secrets([(xi_inverse * (m + r * tau), k), (xi_inverse * r, chi)])
             self._secrets = None
             self._answer = (request, sigma)
             self._state = State.ANSWERED

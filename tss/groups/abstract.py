@@ -99,6 +99,10 @@ class Group(ABC):
     def sum(self, points: Iterable[Point]) -> Point:
         """The sum of any number of points; of none it is O."""
 
+    def combine_secrets(self, terms: Iterable[tuple[int, int]]) -> int:
+        """The sum of c*s mod q for PUBLIC c and SECRET s. In constant time where the group's library can."""
+        return sum(c * s for c, s in terms) % self.q
+
     def x(self, point: Point) -> int:
         """The affine x coordinate of a point that is not O, not reduced mod q. For the curves of ECDSA only."""
         raise TypeError(f"{self.name} has no ECDSA: x({point!r})")

@@ -177,6 +177,22 @@ class Secp256k1(Group):
             summands.append(point)
         return _combine(summands)
 
+    def combine_secrets(self, terms: Iterable[tuple[int, int]]) -> int:
+        """The sum of c*s mod q for public c and secret s, in constant time but for terms and sums that are 0."""
+        total: Any | None = None
+        for c, s in terms:
+            public, secret = int(c % Q), int(s % Q)
+            if not public or not secret:
+                # The library's scalars for keys are not 0.
+                continue
+            product = ffi.new("unsigned char[32]", secret.to_bytes(32, "big"))
+            lib.secp256k1_ec_seckey_tweak_mul(_CTX, product, public.to_bytes(32, "big"))
+            if total is None:
+                total = product
+            elif not lib.secp256k1_ec_seckey_tweak_add(_CTX, total, product):
+                total = None
+        return 0 if total is None else int.from_bytes(bytes(ffi.buffer(total)), "big")
+
     def x(self, point: Point) -> int:
         """The affine x coordinate, below p (not reduced mod q). Raises ValueError for O."""
         return int.from_bytes(self._affine(point)[1:], "big")
