@@ -89,7 +89,8 @@ class _NoDuplicates(yaml.SafeLoader):
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:  # noqa: FBT001, FBT002 - PyYAML's signature
         """Builds the mapping of `node`; raises ConstructorError on a repeated key."""
         seen: set[Hashable] = set()
-        for key_node, _ in node.value:
+        # A scalar or list that is tagged as a mapping is the library's to refuse.
+        for key_node, _ in node.value if isinstance(node, yaml.MappingNode) else ():
             key = self.construct_object(key_node, deep=True)
             if isinstance(key, Hashable):
                 if key in seen:

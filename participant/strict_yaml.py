@@ -28,7 +28,9 @@ class _Loader(yaml.SafeLoader):
         return node
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:  # noqa: FBT001, FBT002 - yaml's signature
-        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
+        # A scalar or list that is tagged as a mapping is the library's to refuse.
+        pairs = node.value if isinstance(node, yaml.MappingNode) else []
+        keys = [self.construct_object(key, deep=True) for key, _ in pairs]
         if len({(type(key), str(key)) for key in keys}) != len(keys):
             raise yaml.YAMLError(f"a key stands twice in one mapping{node.start_mark}")
         return super().construct_mapping(node, deep)
