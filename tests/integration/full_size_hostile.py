@@ -21,7 +21,16 @@ from kit.pb.wallet.v1 import wallet_pb2 as wallet
 from tss.params import LEVEL_128
 
 N, T = 3, 2
-PATIENT = merged(UNHURRIED, {"node": {"phase_seconds": LONG, "sign_seconds": LONG}})
+PATIENT = merged(
+    UNHURRIED,
+    {
+        "node": {
+            "phase_seconds": LONG,
+            "sign_seconds": LONG,
+            "deadlines": {"aux": LONG, "aux.r1": LONG, "*.r5": LONG},
+        }
+    },
+)
 WITH, WITHOUT = (0, CHEATER), (0, 2)
 WITH_FOR = {"S + G": (CHEATER, 2)}
 """A set of its own: one in which cheaters were looked for is blocked until they are found."""

@@ -20,6 +20,7 @@ import pytest
 from coincurve import PublicKey
 from committee_processes import (
     PATIENCE,
+    POLL,
     UNHURRIED,
     CommitteeProcesses,
     NodeProcess,
@@ -107,6 +108,7 @@ async def eventually(check: Callable[[], Awaitable[bool]], what: str) -> None:
     deadline = time.monotonic() + PATIENCE
     while not await check():
         assert time.monotonic() < deadline, what
+        await asyncio.sleep(POLL)
 
 
 def initiator(committee: CommitteeProcesses, role: str) -> NodeProcess:
