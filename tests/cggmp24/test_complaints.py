@@ -131,7 +131,6 @@ def test_a_false_claim_in_an_identification_is_false(about: str) -> None:
 @pytest.mark.parametrize(
     ("kinds", "lies", "checks"),
     [
-        pytest.param((LiesInDelta, LiesInDelta), ((), ()), ("delta.item0.dec", "delta.item0.dec"), id="two deltas"),
         pytest.param((LiesInChi, LiesInChi), ((), ()), ("chi.item0.dec", "chi.item0.dec"), id="two chis"),
         pytest.param(
             (LiesInDelta, LiesInDelta), ((says5(1, wrong_opening),), (says5(1, wrong_opening),)),
