@@ -20,7 +20,8 @@ from tss.encoding import decode, encode
 from tss.envelope import Kind, decode_body, holder
 from tss.envelope import sign as sign_body
 from tss.errors import BadPartial, FalseAccusation
-from tss.evidence import read_claim, request_preimages, session_preimages
+from tss.evidence import Claim, read_claim, request_preimages, session_preimages
+from tss.proposal import Proposal, decode_proposal
 
 Q = TINY.group.q
 REQUEST = SignRequest(hashlib.sha256(b"message").digest())
@@ -220,3 +221,103 @@ def test_the_session_drops_no_message_that_the_judge_needs(name: str) -> None:
     error = outcomes[case.by].error
     assert isinstance(error, BadPartial)
     assert case.verdict(error.evidence or b"").guilty
+
+
+def place_in(case: Case, **fields: Any) -> int:
+    """Where the one message with these fields stands."""
+    (place,) = (
+        k for k, body in enumerate(case.bodies) if all(getattr(body, n) == v for n, v in fields.items())
+    )
+    return place
+
+
+def in_another_session(case: Case, change: Callable[[Proposal], Proposal]) -> Claim:
+    """The accused's partial signature, which it signs again under the session of another proposal, by its own key."""
+    message = case.bodies[place_in(case, kind=Kind.PROPOSE)]
+    proposal = change(decode_proposal(TINY, message))
+    proposed = sign_body(proposal.body(TINY), identity_of(proposal.initiator).sign)
+    former = case.outcomes[case.by].session.sid
+    preimage = encode([TINY.proto, "sid", "sign", TINY.group.name, proposed.body.sid])
+    sid = hashlib.sha256(preimage).digest()
+    messages = [(proposed.encoded, proposed.signature)]
+    for body, message_ in zip(case.bodies, case.claim.messages, strict=True):
+        if body.sid == former:
+            signed = sign_body(replace(body, sid=sid), identity_of(body.sender).sign)
+            messages.append((signed.encoded, signed.signature))
+        elif body.kind is not Kind.PROPOSE:
+            messages.append(message_)
+    return replace(case.claim, preimages=(preimage, *case.claim.preimages[1:]), messages=tuple(messages))
+
+
+def with_tail(place: int, value: Any) -> Callable[[Proposal], Proposal]:
+    return lambda p: replace(p, tail=[*p.tail[:place], value, *p.tail[place + 1 :]])
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        pytest.param(with_tail(0, b"p" * 32), "did not make the presignature", id="presignature"),
+        pytest.param(with_tail(4, [1, 2, 4]), "another signer set's", id="signers"),
+        pytest.param(with_tail(4, [1, 9]), "for others than this committee", id="strangers"),
+        pytest.param(lambda p: replace(p, initiator=holder(2)), "another owner's", id="not the owner"),
+        pytest.param(
+            lambda p: replace(p, kind="keygen", tail=[3, 2]),
+            "something else",
+            id="a proposal of another kind",
+        ),
+        pytest.param(with_tail(3, 1), "another request than this one", id="tweak"),
+    ],
+)
+def test_a_partial_signature_under_another_proposal(change: Any, said: str) -> None:
+    case = PARTIAL["responder"]
+    verdict = case.verdict(in_another_session(case, change), identities=everybody(case))
+    assert not verdict.guilty
+    assert not verdict.cleared
+    assert said in verdict.reason
+
+
+def everybody(case: Case) -> Any:
+    return {**case.identities, **{holder(j): identity_of(holder(j)).public for j in (1, 2, 4)}}
+
+
+def test_what_the_presignature_came_from_is_needed() -> None:
+    case = PARTIAL["responder"]
+    session = case.outcomes[case.by].session
+    here = [
+        message
+        for body, message in zip(case.bodies, case.claim.messages, strict=True)
+        if body.sid == session.sid or body.kind is Kind.PROPOSE
+    ]
+    claim = replace(case.claim, preimages=case.claim.preimages[:1], messages=tuple(here))
+    assert "the presigning's session id is missing" in case.verdict(claim).reason
+
+
+def test_a_run_whose_outputs_do_not_fit_together_gave_nobody_a_presignature() -> None:
+    case = PARTIAL["responder"]
+    place = place_in(case, sender=holder(CHEATER), kind=Kind.MSG, round=3)
+    body = case.bodies[place]
+    echo, (items, e) = decode(body.payload, Anything(TINY.group))
+    other = [[(items[0][0] + 1) % Q, *items[0][1:]], *items[1:]]
+    verdict = case.verdict(case.instead(place, replace(body, payload=encode([echo, [other, e]]))))
+    assert "do not fit together" in verdict.reason
+
+
+def test_an_acceptance_that_cannot_be_read_is_no_evidence() -> None:
+    case = PARTIAL["owner"]
+    place = place_in(case, sender=holder(1), kind=Kind.MSG, round=0)
+    verdict = case.verdict(case.instead(place, replace(case.bodies[place], payload=b"\x00")))
+    assert "cannot be read" in verdict.reason
+
+
+def test_a_request_that_is_none_is_no_evidence() -> None:
+    """The accused may sign any 32 bytes as its req, so also the hash of what is no request."""
+    case = PARTIAL["full signing"]
+    none = encode([TINY.proto, "req", b"neither id nor digest"])
+    place = place_in(case, sender=holder(CHEATER), round=4)
+    body = case.bodies[place]
+    _, (_, sigma) = decode(body.payload, Anything(TINY.group))
+    signed = case.instead(
+        place, replace(body, payload=encode([None, [hashlib.sha256(none).digest(), sigma]]))
+    )
+    claim = replace(signed, preimages=(signed.preimages[0], none))
+    assert "what the accused's req is the hash of is missing" in case.verdict(claim).reason

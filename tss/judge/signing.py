@@ -38,9 +38,11 @@ def proposed(session: Preimage, messages: Iterable[Signed], identities: Mapping[
                 proposal = decode_proposal(session.suite, signed.body)
             except PeerFault as error:
                 raise NotProven(f"the proposal cannot be read: {error.what}") from None
+            if proposal.kind != sign.KIND:
+                raise NotProven("the proposal is for something else than signing from stock")
             members = {holder(int(j)): identities.get(holder(int(j)), b"") for j in proposal.tail[4]}
-            if proposal.kind != sign.KIND or not all(members.values()):
-                raise NotProven("the proposal is for something else, or for others than this committee")
+            if not all(members.values()):
+                raise NotProven("the proposal is for others than this committee")
             return replace(session, members=members, tail=proposal.tail)
     return session
 
