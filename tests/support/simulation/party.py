@@ -66,6 +66,8 @@ class Party(Driving):
             self._say_done(sid, self.world.others(self.index))
         for _, envelope in self.disk.kept[-8:]:
             self._send_all(envelope, self.world.others(self.index))
+        if self.dice.random() < 0.5:
+            self.world.relay.show_past(self.index)
 
     def hello(self) -> None:
         """Tell the others for which runs this party waits; they answer with what they have."""

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import random
-from collections import Counter
+from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
+from typing import Final
 
 from simulation.scheduler import Scheduler
-from tss.envelope import PartyId, Sealed, Signed, decode_body, pack, unpack
+from tss.envelope import Sealed, Signed, decode_body, pack, unpack
 
-Deliver = Callable[[PartyId, bytes], None]
+ROOM: Final = 200
+"""Envelopes that a gateway keeps for whoever comes back."""
 
 
 @dataclass
@@ -50,6 +53,7 @@ class Relay:
         self._counts = counts
         self._epoch = 0
         self._past: list[bytes] = []
+        self._rooms: defaultdict[int, deque[bytes]] = defaultdict(lambda: deque(maxlen=ROOM))
         self.deliver: dict[int, Callable[[bytes], None]] = {}
 
     def send(self, sender: int, recipient: int, envelope: bytes) -> None:
@@ -80,6 +84,12 @@ class Relay:
         """The gateway is restarted with an empty store: what is on its way does not arrive."""
         self._counts["gateway lost its rooms"] += 1
         self._epoch += 1
+        self._rooms.clear()
+
+    def show_past(self, recipient: int) -> None:
+        """Whoever joins a room is shown what was said in it."""
+        for envelope in list(self._rooms[recipient]):
+            self._scheduler.after(self._dice.random(), partial(self.deliver[recipient], envelope))
 
     def _remember(self, envelope: bytes) -> None:
         if len(self._past) < 64:
@@ -92,6 +102,7 @@ class Relay:
 
         def arrive() -> None:
             if epoch == self._epoch:
+                self._rooms[recipient].append(envelope)
                 self.deliver[recipient](envelope)
 
         self._scheduler.after(delay, arrive)
