@@ -33,7 +33,7 @@ PATIENT = merged(
 )
 WITH, WITHOUT = (0, CHEATER), (0, 2)
 WITH_FOR = {"S + G": (CHEATER, 2)}
-"""A set of its own: one in which cheaters were looked for is blocked until they are found."""
+"""A set of its own: the cheater's node keeps the one blocked in which cheaters were looked for."""
 pytestmark = pytest.mark.full_size
 
 

@@ -30,7 +30,7 @@ from kit.pb.wallet.v1 import wallet_pb2 as wallet
 N, T = 4, 3
 WITH = {"main": (0, CHEATER, 3), "pair": (0, CHEATER)}
 WITH_FOR = {"S + G": (CHEATER, 2)}
-"""A set of its own: one in which cheaters were looked for is blocked until they are found."""
+"""A set of its own: the cheater's node keeps the one blocked in which cheaters were looked for."""
 WITHOUT = {"main": (0, 2, 3), "pair": (0, 2)}
 CEREMONIES = [name for name, cheat in CHEATS.items() if cheat.kind in ("keygen", "aux")]
 SIGNING = [name for name, cheat in CHEATS.items() if cheat.kind == "full-sign"]

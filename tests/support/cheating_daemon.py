@@ -67,10 +67,6 @@ CHEATS: dict[str, Cheat] = {
     ),
     "k out of range": Cheat("full-sign", "presign.r1.item0.k.enc-elg:z1 range", presigning=LargeK),
     "D with gamma + 1": Cheat("full-sign", "presign.r2.item0.gamma.aff-g:", presigning=AnotherGammaInD),
-    "delta + 1": Cheat(
-        "full-sign", "presign.abort-delta.item0.dec:", presigning=AnotherDelta, account="pair"
-    ),
-    "S + G": Cheat("full-sign", "presign.abort-chi.item0.dec:", presigning=AnotherChi, account="pair"),
     "sigma + 1": Cheat("full-sign", "sign.partial.equation", (says(4, lambda v: [v[0], (v[1] + 1) % Q]),)),
     "sigma + 1 from stock": Cheat(
         "sign", "sign.partial.equation", (says(2, lambda v: [v[0], (v[1] + 1) % Q]),)
@@ -81,6 +77,11 @@ CHEATS: dict[str, Cheat] = {
     "two entropies": Cheat(
         "full-sign", "full-sign.r3.msg", twice=(says(3, lambda v: [v[0], other_byte(v[1])]),)
     ),
+    # Last: the cheater itself never learns who it was, and its node keeps such a signer set blocked.
+    "delta + 1": Cheat(
+        "full-sign", "presign.abort-delta.item0.dec:", presigning=AnotherDelta, account="pair"
+    ),
+    "S + G": Cheat("full-sign", "presign.abort-chi.item0.dec:", presigning=AnotherChi, account="pair"),
 }
 
 
