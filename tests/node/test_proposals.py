@@ -184,6 +184,18 @@ async def test_one_that_cannot_be_read_is_declined_as_such(stage):
     answer = await stage.answer(body.sid)
     assert answer is not None
     assert answer[0] == Decline.UNREADABLE
+
+
+async def test_one_with_a_point_that_is_none_is_declined_as_unreadable(stage):
+    G = SUITE.group.G
+    tail = [bytes(32), G, bytes(32), bytes(32), [1, 2], [G, G], [[1, 1, 1, 1], [1, 1, 1, 1]], 1, 1]
+    body = replace(stage.propose(), kind="presign", tail=tail).body(SUITE)
+    off_curve = b"\x02" + b"\xff" * (SUITE.group.point_bytes - 1)
+    body = replace(body, payload=body.payload.replace(G.to_bytes(), off_curve))
+    assert await stage.take(sign(body, stage.speaker.sign)) is None
+    answer = await stage.answer(body.sid)
+    assert answer is not None
+    assert answer[0] == Decline.UNREADABLE
     other = replace(stage.propose().body(SUITE), sid=bytes(32))
     assert await stage.take(sign(other, stage.speaker.sign)) is None
     assert await stage.answer(bytes(32)) is not None
