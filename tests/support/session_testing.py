@@ -500,6 +500,8 @@ class Committee:
             where = f"seed {self.seed!r}, party {node.party}: {node.error!r}"
             assert node.session.finished, where
             assert node.blamed is None or node.blamed in cheaters, f"blames an honest party; {where}"
+            also = node.error.also if isinstance(node.error, PeerFault) else ()
+            assert {fault.peer for fault in also} <= cheaters, f"blames an honest party too; {where}"
             said = len(node.log)
             assert node.session.expire() == [], where
             assert len(node.log) == said, where
