@@ -11,9 +11,9 @@ from fuzz_table import TARGETS, corpus_of
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-EXAMPLES = {"session": 12, "proof": 25, "settings": 25, "committee": 25, "messages": 40}
+EXAMPLES = {"session": 8, "proof": 15, "settings": 15, "committee": 15, "messages": 25}
 """By the first word of a target's name; those that cost more get fewer."""
-USUAL = 80
+USUAL = 50
 MAX_BYTES = 1000
 
 
