@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import atexit
 import base64
 import datetime as dt
 import json
 import os
 import re
+import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from functools import lru_cache
@@ -98,7 +100,9 @@ YAMLS = (
 def directory() -> Path:
     """In memory where the system has such a place."""
     root = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None  # noqa: S108 - only a place for it
-    return Path(tempfile.mkdtemp(prefix="fuzz-", dir=root))
+    path = Path(tempfile.mkdtemp(prefix="fuzz-", dir=root))
+    atexit.register(shutil.rmtree, path, ignore_errors=True)
+    return path
 
 
 def written(data: bytes, name: str) -> Path:
