@@ -103,6 +103,7 @@ def try_limits(root: Path, *options: str) -> subprocess.CompletedProcess[str]:
         ".*",
         "--tests",
         "test_limits.py",
+        *options,
         PYTEST_DISABLE_PLUGIN_AUTOLOAD="1",
     )
 

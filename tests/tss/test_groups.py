@@ -161,6 +161,8 @@ def test_groups_do_not_mix():
             with pytest.raises(TypeError):
                 group.sum([group.G, P])
             with pytest.raises(TypeError):
+                group.sum([P])
+            with pytest.raises(TypeError):
                 group.x(P)
 
 
@@ -318,6 +320,7 @@ def test_secrets_are_combined_with_public_factors(group):
     assert group.combine_secrets([(c, s), (-c, s)]) == 0
     assert group.combine_secrets([(c, s), (c, -s), (3, 5)]) == 15
     assert group.combine_secrets([(0, s), (c, s), (c, 0)]) == c * s % q
+    assert group.combine_secrets([(c, 0), (c, s)]) == group.combine_secrets([(0, c), (c, s)]) == c * s % q
 
 
 def test_identity_has_no_coordinates():

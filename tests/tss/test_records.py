@@ -1,13 +1,16 @@
 # ruff: noqa: ARG005 - the cases of a table share one signature
 from dataclasses import replace
 
+import gmpy2
 import pytest
 from node_testing import aux_sets, deal
 from tss_testing import SMALL_SECP, TINY
 
 from tss import encoding as enc
 from tss.errors import ShareCorrupt
+from tss.paillier import PaillierSecret
 from tss.records import AuxPublic, AuxSet, KeyShare
+from tss.ring_pedersen import RingPedersenSecret
 
 
 @pytest.mark.parametrize("suite", [TINY, SMALL_SECP], ids=lambda suite: suite.proto)
@@ -62,6 +65,7 @@ def _swap(share, i, j):
         (lambda s: {"public_shares": s.public_shares | {5: s.suite.group.identity}}, "share is the identity"),
         (lambda s: {"public_shares": s.public_shares | {5: 2 * s.public_shares[5]}}, "public share 5"),
         (lambda s: {"public_shares": s.public_shares | {0: s.X}}, "evaluation point is zero"),
+        (lambda s: {"public_shares": s.public_shares | {s.suite.group.q: s.X}}, "not below q"),
         (lambda s: {"public_shares": s.public_shares | {s.suite.group.q + 6: s.X}}, "not below q"),
     ],
 )
@@ -177,13 +181,58 @@ def _with_party(aux, index, **change):
         (lambda a, b: _with_party(a, 2, t=a.parties[2].N_hat - 1), "trivial"),
         (lambda a, b: _with_party(a, 2, t=a.parties[2].N_hat), "trivial"),
         (lambda a, b: _with_party(a, 1, s=a.parties[1].t), "ring-Pedersen secrets do not give"),
+        (lambda a, b: _with_party(a, 1, s=a.pedersen.p), "not a unit"),
         (lambda a, b: {"parties": {1: a.parties[1]}}, "2 to 16 parties"),
+        (lambda a, b: {"parties": dict.fromkeys(range(1, 18), a.parties[1])}, "2 to 16 parties"),
+        (lambda a, b: {"parties": a.parties | {0: b.parties[1]}}, "evaluation point"),
+        (lambda a, b: {"parties": a.parties | {TINY.group.q: b.parties[1]}}, "evaluation point"),
+        (lambda a, b: {"parties": a.parties | {TINY.group.q + 1: b.parties[1]}}, "evaluation point"),
     ],
 )
 def test_aux_check_finds(change, text):
     aux, other = aux_sets()[0], aux_sets(seed=1)[0]
     with pytest.raises(ShareCorrupt, match=text):
         replace(aux, **change(aux, other)).check()
+
+
+def test_the_smallest_and_the_largest_aux_set():
+    aux, others = aux_sets()[0], [one.parties[i] for one in map(_set_of_seed, range(1, 6)) for i in (1, 2, 3)]
+    replace(aux, parties={i: aux.parties[i] for i in (1, 2)}).check()
+    sixteen = {1: aux.parties[1]} | dict(enumerate(others, 2))
+    assert len(sixteen) == 16
+    replace(aux, parties=sixteen).check()
+
+
+def _set_of_seed(seed):
+    return aux_sets(seed=seed)[0]
+
+
+@pytest.mark.attack("E4")
+def test_own_primes_that_are_not_safe():
+    """Right moduli from primes that are not safe: whoever made them may know how to factor them."""
+    level, aux = TINY.level, aux_sets()[0]
+    p, q_ = (int(gmpy2.next_prime((7 << level.pb - 3) + k)) for k in (0, 1 << 100))
+    weak = PaillierSecret(p, q_)
+    with pytest.raises(ShareCorrupt, match="prime"):
+        replace(aux, paillier=weak, **_with_party(aux, 1, N=weak.public.N)).check()
+    ring = RingPedersenSecret(p, q_, 12345, 4)
+    own = dict(zip(("N_hat", "s", "t"), ring.public.as_list(), strict=True))
+    with pytest.raises(ShareCorrupt, match="prime"):
+        replace(aux, pedersen=ring, **_with_party(aux, 1, **own)).check()
+
+
+@pytest.mark.attack("C3")
+def test_parties_of_the_encoded_aux_set():
+    aux = aux_sets()[0]
+    header = ["aux-set/1", TINY.proto, TINY.level.as_list(), aux.aux_id]
+    rows = [[i, *aux.parties[i].as_list()] for i in aux.indices]
+    rest = [[aux.paillier.p, aux.paillier.q_], [aux.pedersen.p, aux.pedersen.q_, aux.pedersen.lam]]
+    AuxSet.from_bytes(TINY, enc.encode([*header, 1, rows, *rest]))
+    for bad in ([*rows, rows[2]], rows[::-1]):
+        with pytest.raises(ShareCorrupt, match="repeat or are unsorted"):
+            AuxSet.from_bytes(TINY, enc.encode([*header, 1, bad, *rest]))
+    with pytest.raises(ShareCorrupt, match="not among"):
+        AuxSet.from_bytes(TINY, enc.encode([*header, 9, rows, *rest]))
 
 
 def test_damaged_aux_bytes_raise_one_error_only():

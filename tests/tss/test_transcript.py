@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import replace
+from types import SimpleNamespace
 
 import gmpy2
 import pytest
@@ -63,6 +64,12 @@ def seed_by_hand():
 def test_scalar_challenge_by_hand():
     block = hashlib.shake_256(seed_by_hand() + bytes(4)).digest(32)
     assert challenger().scalar(SECP256K1) == int.from_bytes(block, "big")
+
+
+def test_scalar_challenge_is_below_a_small_order():
+    """q itself is drawn often enough here, and drawn again."""
+    drawn = [challenger(statement=[i]).scalar(SimpleNamespace(q=5)) for i in range(200)]
+    assert set(drawn) == {0, 1, 2, 3, 4}
 
 
 def test_bit_challenge_by_hand():

@@ -63,6 +63,8 @@ class Place:
     """Qualified name and first line of the function whose code object holds the node; None: it runs at import."""
     first: int = 0
     last: int = 0
+    end: int = 0
+    """The last line of what the statement holds: the body of an `if`."""
     text_is_for_people: bool = False
 
 
@@ -195,7 +197,8 @@ def _enter(parent: ast.AST, name: str, node: ast.AST, place: Place) -> Place | N
     if isinstance(node, ast.stmt):
         body = getattr(node, "body", None)
         last = body[0].lineno - 1 if body else node.end_lineno or node.lineno
-        place = replace(place, first=node.lineno, last=max(node.lineno, last))
+        end = node.end_lineno or node.lineno
+        place = replace(place, first=node.lineno, last=max(node.lineno, last), end=end)
     if isinstance(node, ast.arguments):
         place = replace(place, first=parent.lineno, last=parent.lineno)  # type: ignore[attr-defined]
     if isinstance(parent, ast.Raise) or (isinstance(parent, ast.Call) and _function(parent) in SPEAKING):

@@ -13,6 +13,7 @@ import importlib.abc
 import importlib.util
 import os
 import pickle
+import re
 import resource
 import signal
 import sys
@@ -65,6 +66,11 @@ class Baseline:
         place = mutant.place
         return sorted({test for line in range(place.first, place.last + 1) for test in of_file.get(line, ())})
 
+    def tests_inside(self, mutant: Mutant) -> set[int]:
+        """The tests that run what the mutant's statement holds."""
+        of_file, place = self.lines.get(mutant.path, {}), mutant.place
+        return {test for line in range(place.last + 1, place.end + 1) for test in of_file.get(line, ())}
+
     def files_of(self, path: str) -> list[str]:
         """The files of tests that run anything of a source file, the cheapest first."""
         tests = {test for line in self.lines.get(path, {}).values() for test in line}
@@ -72,6 +78,10 @@ class Baseline:
         for test in tests:
             cost[self.names[test].split("::")[0]] += self.seconds[test]
         return sorted(cost, key=lambda file: (not _belongs(file, path), cost[file], file))
+
+
+def _words(text: str) -> set[str]:
+    return set(re.findall(r"\w+", text))
 
 
 def _belongs(test: str, path: str) -> bool:
@@ -295,25 +305,29 @@ class Trial:
         self._root = root
         self._tests = tests
         self._trees = trees
-        self._successes: Counter[tuple[str, str, int]] = Counter()
+        self._successes: Counter[tuple[str, int, int]] = Counter()
 
     def outcomes(self, mutants: Sequence[Mutant]) -> Iterator[Outcome]:
         """Try them all. Raises GreenNeeded when a test fails without them."""
         baseline: Baseline | None = None
+        again: list[int] = []
         for message in forked(lambda tell: self._inside_functions(mutants, tell)):
             if isinstance(message, Baseline):
                 baseline = message
+            elif message.what == SURVIVED:
+                # Perhaps only because something was made before the change: a constant, a cache.
+                again.append(message.index)
             else:
                 yield message
         if baseline is None:
             raise GreenNeeded(f"{' '.join(self._tests)}: the tests cannot be collected, or die")
         if baseline.failed:
             raise GreenNeeded(f"these fail without any mutant: {', '.join(baseline.failed)}")
-        if any(mutant.place.outermost is None for mutant in mutants):
+        again += [index for index, mutant in enumerate(mutants) if mutant.place.outermost is None]
+        if again:
             preload(baseline.libraries)
-        for index, mutant in enumerate(mutants):
-            if mutant.place.outermost is None:
-                yield self._at_import(baseline, index, mutant)
+        for index in again:
+            yield self._at_import(baseline, index, mutants[index])
 
     def _inside_functions(self, mutants: Sequence[Mutant], tell: Callable[[Any], None]) -> None:
         def work(session: pytest.Session, reports: Reports) -> None:
@@ -340,11 +354,16 @@ class Trial:
         tests = baseline.tests_of(mutant)
         if not tests:
             return NOT_RUN, ""
-        key = (mutant.path, mutant.place.function)
-        # What killed this function's other mutants first, then the tests of this module, then the cheap ones.
+        key = (mutant.path, mutant.place.first)
+        # First those that killed other mutants of this statement, then those that come into its body (where a refusal
+        # is raised), then those that are called like what it speaks of, then the cheap ones.
+        inside = baseline.tests_inside(mutant)
+        words = _words(self._text(mutant))
         tests.sort(
             key=lambda test: (
                 -self._successes[*key, test],
+                test not in inside,
+                -len(words & _words(baseline.names[test].rpartition("::")[2])),
                 not _belongs(baseline.names[test], mutant.path),
                 baseline.seconds[test],
             )
@@ -368,8 +387,12 @@ class Trial:
             return KILLED, baseline.names[killer]
         return KILLED, "the process died"
 
+    def _text(self, mutant: Mutant) -> str:
+        lines = (self._root / mutant.path).read_text(encoding="utf-8").splitlines()
+        return " ".join(lines[mutant.place.first - 1 : mutant.place.end])
+
     def _at_import(self, baseline: Baseline, index: int, mutant: Mutant) -> Outcome:
-        """A mutant at module level: the tests are collected anew."""
+        """A mutant that is there before the module is imported: the tests are collected anew."""
         files = baseline.files_of(mutant.path)
         if not files:
             return Outcome(index, NOT_RUN)
