@@ -84,7 +84,7 @@ TARGETS: Final = (
     _of_cggmp24(
         "sign", CHECKS + r"|combine|_checked_sigma|shown_entropies|sigma_schema", "sign_cheaters sign_terms"
     ),
-    _of_cggmp24("presignature", EVERYTHING, "presignature_states"),
+    _of_cggmp24("presignature", EVERYTHING, "presignature_states presign"),
     _of_cggmp24("completion", EVERYTHING, "completion"),
     *(
         Target(f"tss/judge/{name}.py", EVERYTHING, ("tests/judge",))
