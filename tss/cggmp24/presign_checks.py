@@ -11,7 +11,7 @@ from typing import Final
 
 from gmpy2 import mpz
 
-from tss.cggmp24.presignature import ENTROPY_BYTES
+from tss.cggmp24.presignature import ENTROPY_BYTES, item_sid
 from tss.effects import Echo, PublicContext, Receive
 from tss.encoding import Bytes, Integer, ListOf, NoValue, PointOf, Schema, Tuple, Value
 from tss.envelope import PartyId
@@ -59,8 +59,8 @@ class Presigned:
         return key.public if isinstance(key, PaillierSecret) else key
 
     def isid(self, k: int) -> bytes:
-        """Hc("item", sid, k): the session's id in everything that is about item k."""
-        return self.ctx.hc("item", self.ctx.sid, k)
+        """See `item_sid`."""
+        return item_sid(self.ctx, k)
 
     def recipients(self, sender: PartyId) -> list[PartyId]:
         """For whom `sender` draws masks, in the order of its lists."""

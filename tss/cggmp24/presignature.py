@@ -77,6 +77,16 @@ class Batch:
     X: Point
 
 
+def item_sid(ctx: PublicContext, k: int) -> bytes:
+    """isid_k = Hc("item", sid, k), 32 bytes: the session's id in everything that is about item k (protocol.md 3.2)."""
+    return ctx.hc("item", ctx.sid, k)
+
+
+def presignature_id(ctx: PublicContext, k: int) -> bytes:
+    """Hc("presig-id", isid_k), 32 bytes: what item k of a session is called (protocol.md 3.3)."""
+    return ctx.hc("presig-id", item_sid(ctx, k))
+
+
 def public_record(
     ctx: PublicContext,
     batch: Batch,
@@ -93,9 +103,8 @@ def public_record(
     if delta == 0:
         raise Degenerate("delta is 0")
     inverse = pow(delta, -1, q)
-    isid = ctx.hc("item", ctx.sid, k)
     public = PresignaturePublic(
-        id=ctx.hc("presig-id", isid), sid=ctx.sid,
+        id=presignature_id(ctx, k), sid=ctx.sid,
         key_id=batch.key_id, share_epoch=batch.share_epoch, aux_id=batch.aux_id,
         owner=batch.owner, signers=batch.signers, X=batch.X, Gamma=Gamma,
         Delta={j.index: inverse * value[1] for j, value in sums.items()},

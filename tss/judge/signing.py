@@ -11,7 +11,7 @@ from typing import Final
 
 from tss.cggmp24 import presign as presign_protocol
 from tss.cggmp24 import presign_checks, sign
-from tss.cggmp24.presignature import Batch, PresignaturePublic, public_record
+from tss.cggmp24.presignature import Batch, PresignaturePublic, presignature_id, public_record
 from tss.cggmp24.sign import SignRequest
 from tss.effects import Receive
 from tss.encoding import Bytes, Integer, Text, Tuple, Value, decode
@@ -59,10 +59,10 @@ def _stock_partial(record: Record) -> None:
         raise NotProven("the presigning's session id is missing, with what it is the hash of")
     made = record.preimages[1]
     presigning = replace(record, preimages=(made,), rounds=presign.rounds(made))
-    presignature_id, digest, path, tau, S, e_owner = record.session.tail
+    named, digest, path, tau, S, e_owner = record.session.tail
     if made.tail[4] != S or made.tail[7] != owner.index:
         raise NotProven("the presignature is another owner's or another signer set's than the proposal's")
-    k = next((k for k in range(made.tail[8]) if _id_of(presigning, k) == presignature_id), None)
+    k = next((k for k in range(made.tail[8]) if presignature_id(presigning.ctx, k) == named), None)
     if k is None:
         raise NotProven("the presigning did not make the presignature of the proposal")
     two, e = len(S) == 2, {owner.index: e_owner}
@@ -104,11 +104,6 @@ def _request_schema(suite: Suite) -> Tuple:
     """[PROTO, "req", id, digest, tau, entropy]."""
     scalar = Integer(suite.group.q.bit_length(), below=suite.group.q)
     return Tuple(Text(64), Text(16), Bytes(32), Bytes(32), scalar, Bytes(32))
-
-
-def _id_of(presigning: Record, k: int) -> bytes:
-    ctx = presigning.ctx
-    return ctx.hc("presig-id", ctx.hc("item", ctx.sid, k))
 
 
 def _public(presigning: Record, k: int) -> PresignaturePublic:
