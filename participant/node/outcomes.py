@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from typing import Final
 
 from participant.node.errors import (
@@ -23,6 +24,7 @@ from participant.node.errors import (
     ShareDamaged,
     SignerSetBlocked,
     StoreFailed,
+    TimedOut,
     failure_of,
 )
 from participant.node.plan import Decline, Declined
@@ -48,6 +50,9 @@ _FAILURES: Final[dict[str, type[NodeFailure]]] = {
     Decline.QUARANTINED: PeerQuarantined,
     Decline.SET_BLOCKED: SignerSetBlocked,
 }
+
+_UNHEARD: Final = re.compile(r"no message from ([1-9]\d{0,2}(?:, [1-9]\d{0,2})*) in ([\w.-]{1,64})", re.ASCII)
+"""What a peer says whose deadline is over (tss.errors.Timeout)."""
 
 
 class OperatorAbort(NoBlame):
@@ -94,6 +99,11 @@ def failure_of_session(error: BaseException) -> NodeFailure:
             return CeremonyFailed(told, by=error.by - 1, code=code)
         case AbortedByPeer():
             code, text = refusal_of(error)
+            unheard = _UNHEARD.fullmatch(text) if code == Timeout.__name__ else None
+            if unheard is not None:
+                # It named evaluation points, as sessions do; and its deadline was over before ours.
+                silent = failure_of(Timeout(map(int, unheard[1].split(", ")), unheard[2]))
+                return TimedOut(f"index {error.by - 1} ended the session: {silent}", **silent.metadata)
             return CeremonyFailed(f"index {error.by - 1} ended the session: {text} ({code})", by=error.by - 1)
         case OperatorAbort():
             return Aborted(str(error))

@@ -51,6 +51,9 @@ def test_every_reason_to_decline_is_told_as_a_failure(code):
         (Refused(2, "RECORDS_DIFFER: other records"), "CEREMONY_FAILED"),
         (Refused(2, "something"), "CEREMONY_FAILED"),
         (AbortedByPeer(2, "why not"), "CEREMONY_FAILED"),
+        (AbortedByPeer(2, "Timeout: no message from 3 in keygen.r0"), "TIMEOUT"),
+        (AbortedByPeer(2, "Timeout: no message from nobody in keygen.r0"), "CEREMONY_FAILED"),
+        (AbortedByPeer(2, "Busy: no message from 3 in keygen.r0"), "CEREMONY_FAILED"),
         (ProofInvalid("enc-elg", "z1").blame(3, "presign.r1"), "PEER_FAULT"),
         (Timeout([2, 3], "presign.r1"), "TIMEOUT"),
         (OperatorAbort("enough"), "ABORTED"),
@@ -119,3 +122,9 @@ def test_a_failure_stays_as_it_is():
 def test_refusals_are_taken_apart():
     assert refusal_of(Refused(2, "BUSY: later: much")) == ("BUSY", "later: much")
     assert refusal_of(Refused(2, "what")) == ("", "what")
+
+
+def test_a_peers_silence_is_told_by_index():
+    told = failure_of_session(AbortedByPeer(2, "Timeout: no message from 1, 3 in keygen.r0"))
+    assert str(told) == "index 1 ended the session: no message from index 0, 2 in keygen.r0"
+    assert told.metadata["silent"] == "0,2"

@@ -33,6 +33,7 @@ from killing import nobody_is_blamed
 from tss_testing import SMALL_SECP
 from wire_record import check_record
 
+from kit.pb.wallet.v1 import common_pb2 as common
 from kit.pb.wallet.v1 import operator_pb2 as operator
 from kit.pb.wallet.v1 import wallet_pb2 as wallet
 from participant.channel import read_body
@@ -144,6 +145,9 @@ def besieged_committee(
         async def make() -> None:
             async with committee.nodes[0].client() as client:
                 await create_account(client, "main")
+            # Whoever was asked for the key has it first; the others may still wait for the last messages.
+            for node in committee.nodes:
+                await in_force(node, "main")
 
         if mischief is not None:
             gateway.mischief = mischief
@@ -173,6 +177,21 @@ async def signs_in_the_end(node: NodeProcess, name: object, **fields: Any) -> wa
             return await signs(node, name, **fields)
         except CallFailed:
             assert time.monotonic() < deadline
+
+
+async def in_force(node: NodeProcess, account_id: str) -> None:
+    """Return when the node can use the account."""
+    deadline = time.monotonic() + PATIENCE
+    async with node.client() as client:
+        while True:
+            try:
+                request = wallet.GetAccountRequest(account_id=account_id)
+                found = await client.call(client.wallet.GetAccount, request)
+            except CallFailed:
+                assert time.monotonic() < deadline
+            else:
+                if found.state == common.ACCOUNT_STATE_ACTIVE:
+                    return
 
 
 async def fails(call: Any) -> CallFailed:
