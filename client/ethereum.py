@@ -115,6 +115,7 @@ class _Node:
             f"{parts.scheme}://{parts.netloc}",
             tls,
             connect_timeout=_CONNECT_SECONDS,
+            answer_timeout=_CONNECT_SECONDS + _SILENCE_SECONDS,
             silence_timeout=_SILENCE_SECONDS,
         )
 

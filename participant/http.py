@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import ssl
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
-from contextlib import aclosing, asynccontextmanager
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from dataclasses import dataclass
 from typing import Final
 
@@ -14,6 +15,9 @@ from participant.errors import NodeError
 
 MAX_ANSWER: Final = 4096
 """Bytes of an error's body that are read and shown."""
+
+SLOWEST: Final = 100_000
+"""Bytes a second at which a body may still be sent."""
 
 
 class ConnectionFailed(NodeError):
@@ -54,9 +58,19 @@ class Http:
     """A client of one server. Connections are shared among requests; redirects and proxies are not followed."""
 
     def __init__(
-        self, base_url: str, tls: ssl.SSLContext | None, *, connect_timeout: float, silence_timeout: float
+        self,
+        base_url: str,
+        tls: ssl.SSLContext | None,
+        *,
+        connect_timeout: float,
+        answer_timeout: float,
+        silence_timeout: float,
     ) -> None:
-        """Seconds: to connect, and without a byte before an answer or stream counts as dead."""
+        """Seconds: to connect; to connect, send and see the head of an answer, a body's time added; without a byte.
+
+        The second is what bounds a request that the library holds back, waiting for a connection that died.
+        """
+        self._answer_timeout = answer_timeout
         self._client = httpx2.AsyncClient(
             base_url=base_url,
             verify=tls if tls is not None else True,
@@ -75,10 +89,16 @@ class Http:
         try:
             # The body is taken as it comes, so nothing may be compressed.
             sent = {**headers, "Accept-Encoding": "identity"}
-            async with (
-                self._client.stream(method, path, headers=sent, content=body) as response,
-                aclosing(_translated(response.aiter_raw())) as chunks,
-            ):
+            seconds = self._answer_timeout + len(body or b"") / SLOWEST
+            async with AsyncExitStack() as stack:
+                try:
+                    async with asyncio.timeout(seconds):
+                        response = await stack.enter_async_context(
+                            self._client.stream(method, path, headers=sent, content=body)
+                        )
+                except TimeoutError:
+                    raise ConnectionFailed(f"no answer in {seconds:.0f} s") from None
+                chunks = await stack.enter_async_context(aclosing(_translated(response.aiter_raw())))
                 yield Answer(response.status_code, response.headers, chunks)
         except httpx2.TransportError as error:
             raise _failure(error) from error

@@ -129,6 +129,7 @@ class RoomsClient:
         token: TokenProvider | None = None,
         heartbeat_timeout: float = 45.0,
         connect_timeout: float = 10.0,
+        answer_timeout: float = 20.0,
         backoff: Backoff | None = None,
         max_event: int = MAX_EVENT,
         on_connected: Callable[[], None] | None = None,
@@ -138,12 +139,17 @@ class RoomsClient:
     ) -> None:
         """`heartbeat_timeout`: seconds without a byte (heartbeats count) after which a stream is dead.
 
+        `answer_timeout`: seconds after which a request without an answer is made anew.
         `on_connected` is called whenever the gateway answers after it did not.
         """
         self.base_url = base_url.rstrip("/")
         self.counters = Counters()
         self._http = Http(
-            self.base_url, tls, connect_timeout=connect_timeout, silence_timeout=heartbeat_timeout
+            self.base_url,
+            tls,
+            connect_timeout=connect_timeout,
+            answer_timeout=answer_timeout,
+            silence_timeout=heartbeat_timeout,
         )
         self._token = token
         self._on_connected = on_connected

@@ -212,6 +212,15 @@ async def test_a_silent_stream_is_dead() -> None:
         assert len(server.requests) >= 3
 
 
+async def test_a_request_without_an_answer_is_made_anew() -> None:
+    scripts = [until_closed, status(200), until_closed, events(message(0), stay=True)]
+    async with ScriptedServer(scripts) as server, client(server.url, answer_timeout=0.1) as rooms:
+        await rooms.post("room", "hello")
+        assert rooms.counters.post_retries == 1
+        assert await take(rooms, 1) == [body(0)]
+        assert len(server.requests) == 4
+
+
 async def test_backoff_doubles_to_its_cap_and_starts_again_after_progress() -> None:
     sleeps = Sleeps()
     scripts = [status(503)] * 8 + [events(message(0)), status(502), events(message(1), stay=True)]
