@@ -10,6 +10,7 @@ import importlib
 import json
 import signal
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeVar
@@ -183,6 +184,11 @@ def json_option(command: F) -> F:
         help="Print one JSON object on standard output; an error is one on standard error.",
     )
     return option(command)
+
+
+def moment(seconds: int) -> str:
+    """A time of the wall clock (seconds since 1970) for people, in UTC."""
+    return time.strftime("%Y-%m-%d %H:%M:%SZ", time.gmtime(seconds))
 
 
 def grouped(data: bytes, size: int = 4) -> str:

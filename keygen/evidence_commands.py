@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import os
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from keygen.console import json_option, output
+from keygen.console import json_option, moment, output
 from keygen.errors import EXIT_CODES_HELP, Exit, KeygenError, Misuse
 from keygen.node_files import COMMITTEE, NodeFiles, node_options
 from keygen.reach import Daemon, node_or_daemon, operator_option
@@ -130,7 +129,7 @@ def list_(files: NodeFiles, operator: str | None) -> None:
 
 
 def _since(seconds: int) -> str:
-    return time.strftime("  %Y-%m-%d %H:%M:%SZ", time.gmtime(seconds)) if seconds else ""
+    return f"  {moment(seconds)}" if seconds else ""
 
 
 def _of_store(store: Store) -> list[dict[str, Any]]:

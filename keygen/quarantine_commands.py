@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import getpass
-import time
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from keygen.console import Output, json_option, output
+from keygen.console import Output, json_option, moment, output
 from keygen.errors import EXIT_CODES_HELP, Misuse
 from keygen.node_files import NodeFiles, node_options
 from keygen.reach import Daemon, node_or_daemon, operator_option
@@ -54,18 +53,14 @@ def _lines(found: dict[str, Any]) -> list[str]:
         )
         evidence = f"evidence {peer['evidence_id']}" if peer["evidence_id"] else "no evidence is kept"
         lines.append(
-            f"{peer['identity']}  {places}  since {_when(peer['since'])}  {peer['check']}  {evidence}"
+            f"{peer['identity']}  {places}  since {moment(peer['since'])}  {peer['check']}  {evidence}"
         )
     for blocked in found["signer_sets"]:
         indices = ", ".join(map(str, blocked["signers"]))
         lines.append(
-            f"{blocked['session_id']}  signers {indices}  since {_when(blocked['since'])}  {blocked['text']}"
+            f"{blocked['session_id']}  signers {indices}  since {moment(blocked['since'])}  {blocked['text']}"
         )
     return lines or ["nobody is in quarantine, no signer set is blocked"]
-
-
-def _when(seconds: int) -> str:
-    return time.strftime("%Y-%m-%d %H:%M:%SZ", time.gmtime(seconds))
 
 
 def _listed_in_store(store: Store) -> dict[str, Any]:
