@@ -2,6 +2,7 @@
 
 import os
 import pathlib
+import signal
 import sysconfig
 
 import pytest
@@ -18,6 +19,9 @@ def pytest_addoption(parser):
 def pytest_configure(config):
     import tss
 
+    # Whoever runs the suite in the background may have it ignored, and children inherit that: tests interrupt them.
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     if config.getoption("--installed"):
         site = pathlib.Path(sysconfig.get_paths()["purelib"])
         assert pathlib.Path(tss.__file__).is_relative_to(site), f"tss is imported from {tss.__file__}"

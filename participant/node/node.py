@@ -177,8 +177,8 @@ class Node(Operations):
         for committee in self._store.accounts.committees():
             self._join(committee)
         self._running = True
-        self._tasks.spawn(self._primes.run(), "search of safe primes")
-        self._tasks.spawn(self._stocking.run(), "stock")
+        self._tasks.stand(self._primes.run, "search of safe primes")
+        self._tasks.stand(self._stocking.run, "stock")
         self._tasks.spawn(self._workers.step(self._records.open_all), "opening of the shares")
 
     async def stop(self) -> None:
@@ -227,8 +227,8 @@ class Node(Operations):
         membership.presence.on_hello = lambda party, hello: self._heard(membership, party, hello)
         self._memberships[committee_id] = membership
         name = committee_id.hex()[:16]
-        self._tasks.spawn(membership.room.run(), f"room of committee {name}")
-        self._tasks.spawn(membership.presence.run(), f"hellos to committee {name}")
+        self._tasks.stand(membership.room.run, f"room of committee {name}")
+        self._tasks.stand(membership.presence.run, f"hellos to committee {name}")
         self._tasks.spawn(self._catchup.begin(membership), f"catching up in committee {name}")
         self._tasks.spawn(self._identifications.begin(membership), f"open cases of committee {name}")
         self._tasks.spawn(self._say_again(membership), f"last words in committee {name}")

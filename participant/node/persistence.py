@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, Final
@@ -9,7 +10,7 @@ from typing import Any, Final
 from participant.node.cases import encode_run
 from participant.node.plan import Plan
 from participant.store import Certificate as StoredCertificate
-from participant.store import Kept, NewAux, NewShare, NewState, Pending, Store
+from participant.store import Kept, NewAux, NewShare, NewState, Pending, PendingNotFound, Store
 from tss.cggmp24.completion import DONE_ROUND, Certificate, check_certificate
 from tss.cggmp24.completion import NewState as RunState
 from tss.cggmp24.identify import AbortMessage, Begun
@@ -59,7 +60,9 @@ def erase_given_up(store: Store, certificate: StoredCertificate) -> None:
     for pending in store.sessions.pendings():
         same = (pending.committee_id, pending.kind) == (certificate.committee_id, certificate.kind)
         if pending.voided and same and set(pending.state.account_ids) <= set(certificate.accounts):
-            store.sessions.erase_voided(pending.sid)
+            # Another thread may have brought or erased it meanwhile.
+            with contextlib.suppress(PendingNotFound):
+                store.sessions.erase_voided(pending.sid)
 
 
 class Persistence:

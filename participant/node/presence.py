@@ -137,8 +137,8 @@ class Presence:
         self.refresh(full=True)
 
     async def _say(self) -> None:
-        full, self._full = self._full, False
         facts = await self._facts()
+        full, self._full = self._full, False
         seen = [(peer.point, boot) for peer in (*self.peers.values(), self._own) for boot in peer.heard]
         unchanged = not full and self._said is not None and self._said.tags == facts.tags
         self._number += 1

@@ -125,8 +125,9 @@ class Sessions:
         return ph in self._by_scope or ph in self._ended
 
     def is_active(self, scope: bytes) -> bool:
-        """Whether envelopes of this scope go to a session."""
-        return scope in self._by_scope
+        """Whether envelopes of this scope go to a session that has not ended."""
+        driver = self._by_scope.get(scope)
+        return driver is not None and not driver.finished
 
     def active(self, committee_id: bytes | None = None) -> list[SessionDriver]:
         """Those that have not ended, of one committee or all."""

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine
-from typing import Any
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any, Final
 
 log = logging.getLogger(__name__)
+
+AGAIN_SECONDS: Final = 2.0
+"""Before a standing task that failed is begun anew."""
 
 
 class Tasks:
@@ -23,6 +26,10 @@ class Tasks:
         task.add_done_callback(self._ended)
         return task
 
+    def stand(self, run: Callable[[], Awaitable[None]], name: str) -> asyncio.Task[None]:
+        """Run what a node cannot do without: whatever it fails with is logged, and it is begun anew."""
+        return self.spawn(_standing(run, name), name)
+
     def _ended(self, task: asyncio.Task[Any]) -> None:
         self._tasks.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
@@ -35,6 +42,20 @@ class Tasks:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def _standing(run: Callable[[], Awaitable[None]], name: str) -> None:
+    while True:
+        try:
+            await run()
+        except Exception as error:
+            # A full disk, or a fault of ours, must not make a node mute for good.
+            log.error(  # noqa: TRY400 - with the traceback, in the log's own form
+                "%s failed, and begins anew in %.0f s: %s", name, AGAIN_SECONDS, error, exc_info=error
+            )
+        else:
+            return
+        await asyncio.sleep(AGAIN_SECONDS)
 
 
 class Changes:

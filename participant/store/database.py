@@ -215,6 +215,12 @@ class Database:
                 self._undo(level, name)
                 raise
 
+    @contextlib.contextmanager
+    def steady(self) -> Iterator[None]:
+        """What is read inside belongs together: nobody writes between two reads."""
+        with self._mutex:
+            yield
+
     def _undo(self, level: int, name: str) -> None:
         """Roll back. SQLite may have done it by itself when the disk failed."""
         if not self._connection.in_transaction:

@@ -215,10 +215,11 @@ class Sessions:
     def pending(self, sid: bytes) -> Pending:
         """Raises PendingNotFound, StoreDamaged."""
         sql = "SELECT kind, committee_id, sealed_state, public, created_at, voided_at FROM pending WHERE sid = ?"
-        found = self._db.first(sql, (sid,))
-        if found is None:
-            raise PendingNotFound(f"session {sid.hex()} has no pending state")
-        return self._pending(sid, found)
+        with self._db.steady():
+            found = self._db.first(sql, (sid,))
+            if found is None:
+                raise PendingNotFound(f"session {sid.hex()} has no pending state")
+            return self._pending(sid, found)
 
     def pending_sids(self) -> list[bytes]:
         """The sessions that have pending state, oldest first."""
@@ -231,9 +232,10 @@ class Sessions:
         it, and so does `Store.check`.
         """
         found = []
-        for sid in self.pending_sids():
-            with contextlib.suppress(StoreDamaged):
-                found.append(self.pending(sid))
+        with self._db.steady():
+            for sid in self.pending_sids():
+                with contextlib.suppress(StoreDamaged):
+                    found.append(self.pending(sid))
         return found
 
     def _pending(self, sid: bytes, row: tuple[Any, ...]) -> Pending:

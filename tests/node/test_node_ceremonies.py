@@ -39,6 +39,7 @@ from participant.node.errors import (
 )
 from participant.policy import AccountRule, CeremonyRule, PolicySettings
 from participant.sharefile import ShareEntry
+from participant.store import StoreUnavailable
 from tss.envelope import Kind, routing
 
 NO_CEREMONIES = PolicySettings(
@@ -492,3 +493,25 @@ async def test_a_node_joins_a_second_committee(tmp_path, gateway):
         assert (view.parties, view.committee_id) == (2, two.committee_id)
         await net[0].restart()
         assert [v.committee.n for v in net[0].node.committees()].count(2) == 1
+
+
+async def test_a_node_whose_store_fails_for_a_moment_is_heard_again(tmp_path, gateway, monkeypatch):
+    monkeypatch.setattr("participant.node.tasks.AGAIN_SECONDS", 0.0)
+    async with network(tmp_path, gateway.url, 2) as net:
+        await net.ready()
+        failures = 3
+
+        def fail(_: object) -> object:
+            nonlocal failures
+            failures -= 1
+            if not failures:
+                monkeypatch.undo()
+            raise StoreUnavailable("the disk is full")
+
+        monkeypatch.setattr(net[1].store.accounts, "current_aux_id", fail)
+        (membership,) = net[0].node._memberships.values()
+        (peer,) = membership.presence.peers.values()
+        said = max(peer.numbers.values())
+        net[1].node._refresh(net.committee.committee_id)
+        await net[0].until(lambda: max(peer.numbers.values()) > said)
+        assert failures == 0

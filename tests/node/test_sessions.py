@@ -168,6 +168,19 @@ async def test_whoever_asked_is_told_of_every_end(tmp_path):
         assert ended == [drivers[0], other]
 
 
+async def test_a_session_that_has_ended_and_lingers_is_not_active(tmp_path):
+    """Certificates of its run that come now are for the store: whoever gave up early may still need them."""
+    async with seats(tmp_path, linger=WAIT) as all_:
+        drivers = [seat.open(1, adding(seat.point)) for seat in all_]
+        sessions, driver = all_[0].sessions, drivers[0]
+        assert sessions.is_active(driver.plan.ph)
+        await asyncio.gather(*map(outcome, drivers))
+        assert await driver.changes.wait_for(lambda: driver.finished, WAIT)
+        for scope in (driver.plan.ph, driver.sid):
+            assert sessions.is_known(scope)
+            assert not sessions.is_active(scope)
+
+
 async def test_a_gateway_that_forgot_is_told_again_by_the_sessions_of_that_room_only(tmp_path):
     hub = Hub()
     async with seats(tmp_path, hub) as all_:

@@ -5,6 +5,7 @@ import gc
 
 import pytest
 
+from participant.node import tasks as tasks_module
 from participant.node.tasks import Changes, Tasks
 
 WAIT = 60.0
@@ -33,6 +34,28 @@ async def test_a_failure_is_logged_under_the_tasks_name(caplog):
     task = tasks.spawn(fail(), "the errand")
     await asyncio.wait([task])
     assert "the errand failed: broken" in caplog.text
+
+
+async def test_a_standing_task_begins_anew_when_it_fails(caplog, monkeypatch):
+    monkeypatch.setattr(tasks_module, "AGAIN_SECONDS", 0.0)
+    tasks, lives = Tasks(), []
+
+    async def live() -> None:
+        lives.append(len(lives))
+        if len(lives) < 3:
+            raise ValueError(f"broken {len(lives)}")
+
+    await asyncio.wait_for(tasks.stand(live, "the watch"), WAIT)
+    assert lives == [0, 1, 2]
+    assert "the watch failed, and begins anew in 0 s: broken 2" in caplog.text
+
+
+async def test_a_standing_task_ends_when_it_is_cancelled():
+    tasks = Tasks()
+    task = tasks.stand(asyncio.Event().wait, "the watch")
+    await asyncio.sleep(0)
+    await tasks.close()
+    assert task.cancelled()
 
 
 async def test_close_waits_for_what_cleans_up_and_ends_what_is_begun_meanwhile():

@@ -1,3 +1,5 @@
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 from node_testing import (
     aux_sets,
@@ -24,6 +26,7 @@ from participant.store import (
     SessionKnown,
     StoreConflict,
 )
+from participant.store.database import Database
 
 CID = committee_of().committee_id
 PH = bytes(32)
@@ -118,6 +121,34 @@ def test_pending_state_survives_and_becomes_an_account(tmp_path):
         (Kept.CERTIFICATE, b"done of 2"),
         (Kept.CERTIFICATE, b"done of 3"),
     ]
+
+
+def test_nobody_writes_between_the_reads_of_pending_state(tmp_path, monkeypatch):
+    """Else what is listed first and opened then may have come into force in between, and is not found."""
+    store = new_store(tmp_path)
+    for number, name in enumerate("ab"):
+        make_pending(store, number, share_state(name, deal(seed=number)[0]))
+    free: list[bool] = []
+
+    class Reads(Database):
+        def rows(self, sql, parameters=()):
+            found = super().rows(sql, parameters)
+            free.append(self._is_free())
+            return found
+
+        def _is_free(self) -> bool:
+            with ThreadPoolExecutor(1) as pool:
+                free = pool.submit(self._mutex.acquire, blocking=False).result()
+                if free:
+                    pool.submit(self._mutex.release).result()
+            return free
+
+    monkeypatch.setattr(store._database, "__class__", Reads)
+    assert len(store.sessions.pendings()) == 2
+    # Of each: its row, its accounts, its done envelopes.
+    assert free == [False] * 7
+    store.accounts.accounts()
+    assert free[-1], "a single read keeps nobody waiting"
 
 
 def test_activating_twice_changes_nothing(tmp_path):

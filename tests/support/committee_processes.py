@@ -276,12 +276,16 @@ class CommitteeProcesses:
         return self
 
     def close(self) -> None:
-        """Kill everything."""
+        """Kill everything. What the daemons wrote is left beside their stores."""
         for node in self.nodes:
             if node.process is not None:
                 node.kill()
+            if node.directory.is_dir():
+                (node.directory / "output.log").write_text(node.output)
         if self.gateway is not None:
-            self.gateway.process.kill()
+            self.kill_gateway()
+        said = "\n".join(process.output for process in self.former_gateways)
+        (self.directory / "gateway.log").write_text(said)
         shutil.rmtree(self.sockets, ignore_errors=True)
 
 

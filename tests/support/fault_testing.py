@@ -33,7 +33,6 @@ from killing import nobody_is_blamed
 from tss_testing import SMALL_SECP
 from wire_record import check_record
 
-from kit.pb.wallet.v1 import common_pb2 as common
 from kit.pb.wallet.v1 import operator_pb2 as operator
 from kit.pb.wallet.v1 import wallet_pb2 as wallet
 from participant.channel import read_body
@@ -180,18 +179,17 @@ async def signs_in_the_end(node: NodeProcess, name: object, **fields: Any) -> wa
 
 
 async def in_force(node: NodeProcess, account_id: str) -> None:
-    """Return when the node can use the account."""
+    """Return when the node has its share of the account. Its operator asks: callers may need credentials."""
     deadline = time.monotonic() + PATIENCE
-    async with node.client() as client:
+    async with node.operator() as client:
         while True:
             try:
-                request = wallet.GetAccountRequest(account_id=account_id)
-                found = await client.call(client.wallet.GetAccount, request)
-            except CallFailed:
-                found = common.Account()
-            if found.state == common.ACCOUNT_STATE_ACTIVE:
+                await client.call(client.operator.GetStock, wallet.GetStockRequest(account_id=account_id))
+            except CallFailed as error:
+                assert error.reason == "KEY_SHARE_NOT_FOUND"  # noqa: PT017 - until it is there
+                assert time.monotonic() < deadline
+            else:
                 return
-            assert time.monotonic() < deadline
 
 
 async def fails(call: Any) -> CallFailed:
