@@ -11,9 +11,10 @@ PROTOCOL_TESTS := tests/tss tests/zk tests/tss_engine tests/cggmp24 tests/judge
 
 .PHONY: test demo lint stubs docs clean lock crash-points timing mutants coverage simulate fuzz full-size oversized chaos
 
-# The suite on the installed wheel, a process a core.
+# The suite on the installed wheel: a process a core, and one more, for many tests wait for daemons.
+PROCESSES ?= $(shell echo $$(($$(nproc) + 1)))
 test: $(VENV)/.installed
-	$(BIN)/pytest --installed -q -n auto --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)
+	$(BIN)/pytest --installed -q -n $(PROCESSES) --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)
 
 # A key made by three sign-services, and every pair of them signing with it.
 demo: $(VENV)/.run

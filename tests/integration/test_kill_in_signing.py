@@ -44,7 +44,7 @@ def committee(tmp_path_factory) -> Iterator[CommitteeProcesses]:
 
 @pytest.fixture
 def trapped(committee) -> Iterator:
-    """Makes the victim one that will kill itself once armed; afterwards everybody is back and well."""
+    """Chooses where the victim will kill itself; afterwards everybody is back and well."""
     yield partial(set_trap, committee)
     bring_back(committee)
 

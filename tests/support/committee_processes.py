@@ -148,7 +148,7 @@ class NodeProcess:
         return code
 
     def wait_killed(self) -> None:
-        """Wait until it killed itself (see testing_daemon's KILL_AT)."""
+        """Wait until it killed itself (see testing_daemon's Trap)."""
         assert self.running.wait(PATIENCE) == -signal.SIGKILL, self.running.output
         self._ended()
 
@@ -350,7 +350,15 @@ def running_committee(
     directory: Path, n: int = 3, t: int = 2, *, start: Sequence[int] | None = None, **options: Any
 ) -> Iterator[CommitteeProcesses]:
     """`make_committee`, started: the gateway and the nodes of `start` (all of them), ready and hearing each other."""
-    committee = make_committee(directory, n, t, **options)
+    with running(make_committee(directory, n, t, **options), start) as committee:
+        yield committee
+
+
+@contextlib.contextmanager
+def running(
+    committee: CommitteeProcesses, start: Sequence[int] | None = None
+) -> Iterator[CommitteeProcesses]:
+    """Start what `make_committee` made; kill it at the end."""
     try:
         gateway = committee.start_gateway()
         for node in committee.nodes:

@@ -25,10 +25,11 @@ from committee_processes import (
     CommitteeProcesses,
     NodeProcess,
     create_account,
-    running_committee,
+    make_committee,
+    running,
     sign_digest,
 )
-from testing_daemon import ARMED, KILL_AT
+from testing_daemon import ARMED, TRAP
 
 from kit.pb.wallet.v1 import operator_pb2 as operator
 from kit.pb.wallet.v1 import wallet_pb2 as wallet
@@ -51,8 +52,10 @@ def named(cases: list[tuple[str, Moment]]) -> list[Any]:
 
 @contextlib.contextmanager
 def committee_with_main(directory: Path) -> Iterator[CommitteeProcesses]:
-    """A running committee with the account "main", which no clock hurries."""
-    with running_committee(directory, settings=UNHURRIED) as committee:
+    """A running committee with the account "main", which no clock hurries, and a victim that can be trapped."""
+    committee = make_committee(directory, settings=UNHURRIED)
+    committee.nodes[VICTIM].env[TRAP] = str(directory / "trap")
+    with running(committee):
 
         async def make() -> None:
             async with committee.nodes[0].client() as client:
@@ -63,10 +66,9 @@ def committee_with_main(directory: Path) -> Iterator[CommitteeProcesses]:
 
 
 def set_trap(committee: CommitteeProcesses, at: Moment) -> NodeProcess:
-    """Make the victim one that will kill itself once armed."""
+    """Choose where the victim will kill itself once it is armed."""
     victim = committee.nodes[VICTIM]
-    victim.restart({KILL_AT: " ".join((*at, ARMED))})
-    committee.wait_ready()
+    Path(victim.env[TRAP]).write_text(" ".join(at))
     return victim
 
 

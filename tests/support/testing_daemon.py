@@ -2,9 +2,9 @@
 
 The very same daemon, whose wheel has no way to such a level; signatures are real ones on secp256k1.
 
-WALLET_MPC_TEST_KILL_AT names a message boundary at which the process kills itself, as kill -9 would: "before LABEL" or
-"after LABEL" for the post of its first message of that label (see `label_of`). It holds from the start, or, with "armed"
-behind it, from SIGUSR1 on, which the process answers with the line "armed".
+WALLET_MPC_TEST_TRAP is a file that names a message boundary at which the process kills itself, as kill -9 would: "before
+LABEL" or "after LABEL" for the post of its first message of that label (see `label_of`). The file is read at SIGUSR1,
+which the process answers with the line "armed".
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from sign_service.main import run
 from tss.envelope import Sealed, decode_body, unpack
 from tss.errors import ProtocolError
 
-KILL_AT = "WALLET_MPC_TEST_KILL_AT"
+TRAP = "WALLET_MPC_TEST_TRAP"
 ARMED = "armed"
 
 
@@ -39,10 +39,9 @@ def label_of(envelope: bytes) -> str:
 class Trap:
     """Kills this process before or after it posts a message of one label."""
 
-    def __init__(self, when: str, label: str, *, armed: bool) -> None:
-        self.when = when
-        self.label = label
-        self.armed = armed
+    def __init__(self, file: Path) -> None:
+        self.file = file
+        self.when = self.label = ""
         self._post = RoomConversation.post
 
     def set(self) -> None:
@@ -51,7 +50,7 @@ class Trap:
         async def post(
             conversation: RoomConversation, envelope: bytes, *, sender: int, receiver: int | None = None
         ) -> None:
-            due = trap.armed and label_of(envelope) == trap.label
+            due = trap.label != "" and label_of(envelope) == trap.label
             if due and trap.when == "before":
                 os.kill(os.getpid(), signal.SIGKILL)
             await trap._post(conversation, envelope, sender=sender, receiver=receiver)
@@ -62,16 +61,14 @@ class Trap:
         signal.signal(signal.SIGUSR1, self._arm)
 
     def _arm(self, *_: object) -> None:
-        self.armed = True
+        self.when, self.label = self.file.read_text().split()
+        assert self.when in {"before", "after"}, self.when
         print(ARMED, flush=True)  # noqa: T201 - the answer to the signal
 
 
 if __name__ == "__main__":
-    if KILL_AT in os.environ:
-        when, label, *rest = os.environ[KILL_AT].split()
-        assert when in {"before", "after"}, when
-        assert rest in ([], [ARMED]), rest
-        Trap(when, label, armed=not rest).set()
+    if TRAP in os.environ:
+        Trap(Path(os.environ[TRAP])).set()
     # So that a test may look into this process's memory without being root.
     sign_service.main.forbid_memory_dumps = lambda: None
     sys.exit(run(Path(sys.argv[1]), suites={"secp256k1": SMALL_SECP}))
