@@ -31,6 +31,19 @@ def pytest_configure(config):
         )
 
 
+_internal_errors: list[str] = []
+
+
+def pytest_internalerror(excrepr):
+    _internal_errors.append(str(excrepr))
+
+
+def pytest_unconfigure(config):
+    """What a worker broke by, again and last: the runner prints its own assertion about it below the cause."""
+    if _internal_errors and not hasattr(config, "workerinput"):
+        print(f"the first internal error:\n{_internal_errors[0][-4000:]}")  # noqa: T201 - for whoever reads the log
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item, call):
     """In CI a skipped test is a failure: what it needs has to be installed."""
