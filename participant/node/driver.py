@@ -310,7 +310,7 @@ class SessionDriver:
             ready=self._inbox.has_space,
         )
         self._room = room
-        self._tasks.spawn(self._in_room(room), f"session room {sid.hex()[:16]}")
+        self._tasks.stand(lambda: self._in_room(room), f"session room {sid.hex()[:16]}")
 
     async def _in_room(self, room: Room) -> None:
         await room.run()

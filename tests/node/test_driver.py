@@ -182,6 +182,22 @@ async def test_a_gateway_that_refuses_the_sessions_room_ends_it(tmp_path):
         assert any("no such room for you" in str(driver.outcome.exception()) for driver in drivers)
 
 
+async def test_a_room_that_breaks_by_what_nobody_foresaw_is_joined_again(tmp_path, monkeypatch):
+    monkeypatch.setattr("participant.node.tasks.AGAIN_SECONDS", 0.0)
+    hub, broken = Hub(), []
+    async with seats(tmp_path, hub) as all_:
+
+        async def break_once(topic: Topic, envelope: bytes) -> None:
+            if topic.name.startswith("session_") and len(broken) < 3:
+                broken.append(topic)
+                raise RuntimeError("the library's own fault")
+
+        hub.before_post = break_once
+        drivers = [seat.open(1, adding(seat.point)) for seat in all_]
+        assert [await outcome(driver) for driver in drivers] == [6, 6, 6]
+        assert len(broken) == 3
+
+
 async def test_a_store_that_takes_nothing_ends_it_before_anything_is_said(tmp_path, monkeypatch):
     hub = Hub()
     async with seats(tmp_path, hub) as all_:
