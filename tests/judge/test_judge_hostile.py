@@ -6,14 +6,17 @@ import hashlib
 import random
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import pytest
 from cggmp24_cheating import changed
-from judging_testing import CASES, CHEATER, SUITES, Case
+from judging_testing import CASES, CHEATER, SIGNERS, SUITES, Case, LiesInDelta, place_of, z_of_aff_g_star
+from presign_cheating import cheating
 from session_testing import Anything, encode_any, identity_of
 from tss_testing import TINY
 
+from tss.cggmp24.presign import Item, Presigning
 from tss.echo import echo_of
 from tss.effects import Echo, Receive
 from tss.encoding import Bytes, decode, encode
@@ -26,7 +29,7 @@ from tss.judge.readers import READERS
 from tss.judge.record import NotProven, Preimage, Record
 from tss.proposal import TAILS
 
-G, O = TINY.group.G, TINY.group.identity  # noqa: E741 - the paper's symbol
+Q, G, O = TINY.group.q, TINY.group.G, TINY.group.identity  # noqa: E741 - the paper's symbol
 
 
 def mutated(value: Any, dice: random.Random) -> Any:
@@ -140,7 +143,8 @@ def colluding(case: Case, round_: int, by: Mapping[int, Callable[[Any], Any]]) -
         r: {b.sender: b.encode() for b in bodies if (b.round, b.kind, b.to) == (r, Kind.MSG, None)}
         for r in range(round_ + 1)
     }
-    made = [_echoing(body, heard, sid) if body.round == round_ + 1 else body for body in bodies]
+    echoing = ((round_ + 1, Kind.MSG), (round_, Kind.ECHO))
+    made = [_echoing(body, heard, sid) if (body.round, body.kind) in echoing else body for body in bodies]
     return rewritten(case, made)
 
 
@@ -204,6 +208,61 @@ def test_a_claim_about_the_other_case_of_an_identification_is_not_proven() -> No
     assert "it is not chi that failed" in verdict.reason
     verdict = case.verdict(replace(case.claim, check="presign.abort-delta"))
     assert verdict.guilty
+
+
+def test_opening_an_item_that_the_batch_does_not_have() -> None:
+    """What there is to open nobody knows; it is the wrong item all the same."""
+    case = CASES["presign.abort-delta.item0.item"]
+    verdict = case.verdict(replace(case.claim, check="presign.abort-delta.item0.open"))
+    assert (verdict.guilty, verdict.check) == (True, "presign.abort-delta.item0.item"), verdict
+
+
+def test_nothing_is_identified_where_everything_fits_together() -> None:
+    """The liar takes its lie in round 3 back, and all saw it."""
+    case = CASES["presign.abort-delta.item0.dec"]
+    written = colluding(
+        case, 3, {CHEATER: lambda value: [[changed(value[0][0], 0, lambda d: (d - 1) % Q)], value[1]]}
+    )
+    verdict = judge(written, case.identities, SUITES)
+    assert (verdict.guilty, verdict.cleared) == (False, False)
+    assert "it is not delta that failed" in verdict.reason
+
+
+def test_a_k_that_is_no_ciphertext_identifies_nobody() -> None:
+    """Neither the accused nor anybody else gets so far with it."""
+    case = CASES["presign.abort-delta.item0.dec"]
+    for party in (1, CHEATER, 3):
+        written = colluding(case, 1, {party: lambda items: [changed(items[0], 0, 0)]})
+        verdict = judge(written, case.identities, SUITES)
+        assert (verdict.guilty, verdict.cleared) == (False, False)
+        assert "K is outside" in verdict.reason, verdict
+
+
+def test_whoever_fails_an_earlier_step_comes_before_who_fails_the_last() -> None:
+    case = CASES["presign.abort-delta.item0.dec"]
+    (place,) = (k for k, body in enumerate(case.bodies) if place_of(body) == "3 msg 5")
+    body = case.bodies[place]
+    echo, (k, opened, proofs, *rest) = decode(body.payload, Anything(TINY.group))
+    value = [echo, [k, opened, z_of_aff_g_star(proofs), *rest]]
+    verdict = case.verdict(case.instead(place, replace(body, payload=encode_any(value))))
+    assert (verdict.guilty, verdict.cleared) == (False, False)
+    assert "party 3 fails before the accused does" in verdict.reason
+
+
+class LiesInTheSecond(LiesInDelta):
+    """Of a batch."""
+
+    def open_masks(self, item: Item, received: Any) -> list[Any]:
+        second = item.isid == self.ctx.hc("item", self.ctx.sid, 1)
+        return super().open_masks(item, received) if second else Presigning.open_masks(self, item, received)
+
+
+def test_the_lowest_failing_item_of_a_batch_is_judged() -> None:
+    run = partial(SIGNERS.presign, batch=2, programs={CHEATER: cheating(LiesInTheSecond, 2)})
+    case = Case("presign.abort-delta.item1.dec", "4.2", run)
+    verdict = case.verdict(case.evidence)
+    assert (verdict.guilty, verdict.section) == (True, "4.2"), verdict
+    assert verdict.check.startswith(case.check)
 
 
 def test_every_kind_of_session_has_its_reader() -> None:

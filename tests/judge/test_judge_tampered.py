@@ -10,8 +10,9 @@ from judging_testing import CASES, CHEATER, VERSIONS, Case, another_version, pla
 from session_testing import Identity, identity_of
 from tss_testing import SMALL_SECP, TINY
 
-from tss.envelope import holder
+from tss.envelope import Signed, holder
 from tss.judge import PRODUCTION_SUITES, judge
+from tss.judge.showing import relevant
 from tss.params import CGGMP24_SECP256K1
 
 each = pytest.mark.parametrize("case", CASES.values(), ids=CASES)
@@ -38,6 +39,23 @@ def test_with_a_message_less_it_proves_nothing(case: Case) -> None:
         else:
             assert not verdict.cleared
     assert unneeded == case.spare
+
+
+@pytest.mark.parametrize("other", CASES.values(), ids=CASES)
+def test_a_complaint_shows_what_its_check_needs_and_no_more(other: Case) -> None:
+    """The same of any run: of the messages behind another claim those are shown that both claims need."""
+    kind = other.check.split(".")[0]
+    for case in CASES.values():
+        if VERSIONS in (case.check, other.check) or case.check.split(".")[0] != kind:
+            continue
+        messages = [
+            Signed(body, *message) for body, message in zip(case.bodies, case.claim.messages, strict=True)
+        ]
+        shown = relevant(kind, other.claim.check, holder(CHEATER), messages)
+        needed = {place_of(body) for body in other.bodies}
+        assert [place_of(one.body) for one in shown] == [
+            place_of(body) for body in case.bodies if place_of(body) in needed
+        ], case.check
 
 
 @each
