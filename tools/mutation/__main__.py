@@ -17,7 +17,7 @@ from typing import Final
 
 from mutation import known, trying
 from mutation.operators import COMPARISON, OTHER, Mutant, mutants_of
-from mutation.targets import Target, chosen
+from mutation.targets import KEEPING, Target, chosen
 
 PAGE: Final = "docs/mutants.md"
 LEAST_KILLED: Final = 0.95
@@ -95,7 +95,8 @@ def _run(arguments: argparse.Namespace, root: Path) -> int:
             print(f"{mutant.category:10} {mutant.operator:10} {mutant.id} (line {mutant.place.first})")
         return 0
     for tests, mutants in groups.items():
-        trial = trying.Trial(root, tests, {mutant.path: trees[mutant.path] for mutant in mutants})
+        changed = {mutant.path: trees[mutant.path] for mutant in mutants}
+        trial = trying.Trial(root, tests, changed, warm=tests in KEEPING)
         for outcome in trial.outcomes(mutants):
             summary.tell(mutants[outcome.index], outcome)
     return summary.end()

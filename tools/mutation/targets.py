@@ -46,7 +46,11 @@ def _of_cggmp24(name: str, functions: str, tests: str) -> Target:
     return Target(f"tss/cggmp24/{name}.py", functions, _tests("cggmp24", tests))
 
 
-_PRESIGNING: Final = "presign_cheaters presign_mask_cheaters presign_output_cheaters"
+def _of_payloads(name: str, tests: str) -> Target:
+    return Target(f"participant/payloads/{name}.py", EVERYTHING, _tests("payloads", tests))
+
+
+_PRESIGNING: Final = "presign_checks presign_cheaters presign_mask_cheaters presign_output_cheaters"
 
 # Few files of tests for each: what a module's own tests do not notice is not made good by chance elsewhere.
 TARGETS: Final = (
@@ -97,10 +101,28 @@ TARGETS: Final = (
             "presign",
             "reader",
             "record",
+            "signing",
         )
     ),
     Target("participant/sharefile.py", EVERYTHING, _tests("participant", "sharefile")),
+    Target("participant/committee.py", EVERYTHING, _tests("participant", "committee")),
+    Target("participant/node/hello.py", EVERYTHING, _tests("node", "hello")),
+    _of_payloads("strict_json", "typed_data payload_value ethereum_payload"),
+    _of_payloads("fields", "ethereum_payload typed_data payload_value"),
+    _of_payloads("addresses", "addresses"),
+    _of_payloads("message", "payload_value"),
+    _of_payloads("payload", "payload_value"),
+    _of_payloads("decoded", "psbt ethereum_payload payload_value"),
+    _of_payloads("bitcoin_transaction", "psbt"),
+    _of_payloads("psbt", "psbt"),
+    _of_payloads("bitcoin", "psbt"),
+    _of_payloads("typed_data", "typed_data"),
+    _of_payloads("ethereum", "ethereum_payload payload_value"),
 )
+
+
+KEEPING: Final = (("tests/judge",),)
+"""Tests that keep whole runs of the protocols, none of them made by the code that is mutated: they are made only once."""
 
 
 def chosen(words: list[str]) -> list[Target]:

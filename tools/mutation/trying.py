@@ -301,8 +301,12 @@ class Outcome:
 class Trial:
     """One group of tests, and mutants that they have to kill."""
 
-    def __init__(self, root: Path, tests: Sequence[str], trees: dict[str, ast.Module]) -> None:
+    def __init__(
+        self, root: Path, tests: Sequence[str], trees: dict[str, ast.Module], *, warm: bool = False
+    ) -> None:
+        """`warm`: what tests make once and keep, none of it by the code under test, is made before the processes fork."""
         self._root = root
+        self._warm = warm
         self._tests = tests
         self._trees = trees
         self._successes: Counter[tuple[str, int, int]] = Counter()
@@ -334,7 +338,10 @@ class Trial:
             def baseline_of(tell: Callable[[Any], None]) -> None:
                 tell(measure(session, reports, self._root, self._trees))
 
-            for baseline in forked(baseline_of):
+            def here() -> Iterator[Baseline]:
+                yield measure(session, reports, self._root, self._trees)
+
+            for baseline in here() if self._warm else forked(baseline_of):
                 tell(baseline)
                 living = living_functions(self._trees, self._root)
                 # Forks then share what is there instead of copying it when they collect garbage.
