@@ -242,6 +242,17 @@ def unpack(envelope: bytes) -> Sealed | tuple[bytes, bytes]:
     )
 
 
+def unpack_broadcast(envelope: bytes) -> tuple[Body, bytes, bytes]:
+    """(body, encoded body, signature) of a broadcast's envelope, the signature not yet checked.
+
+    Raises SchemaViolation, for a sealed envelope too.
+    """
+    parts = unpack(envelope)
+    if isinstance(parts, Sealed):
+        raise SchemaViolation("a sealed envelope is no broadcast")
+    return decode_body(parts[0]), *parts
+
+
 def routing(envelope: bytes) -> tuple[bytes, Kind, PartyId]:
     """(sid or ph, kind, claimed sender) of an envelope, for routing only: nothing is verified. Raises SchemaViolation."""
     parts = unpack(envelope)

@@ -8,15 +8,7 @@ from typing import Final
 from tss.cggmp24.identify import Begun
 from tss.cggmp24.identify_checks import ROUND
 from tss.encoding import Bytes, Integer, ListOf, Text, Tuple, decode, encode
-from tss.envelope import (
-    MAX_ENVELOPE_BYTES,
-    SIGNED_SCHEMA,
-    Kind,
-    PartyId,
-    Sealed,
-    decode_body,
-    unpack,
-)
+from tss.envelope import MAX_ENVELOPE_BYTES, SIGNED_SCHEMA, Kind, PartyId, unpack_broadcast
 from tss.errors import ProtocolError, SchemaViolation
 from tss.evidence import MAX_EVIDENCE_MESSAGES
 from tss.params import Suite
@@ -53,10 +45,7 @@ class Run:
 def sender_of_opening(envelope: bytes) -> PartyId | None:
     """Whose abort message an envelope claims to be; None for anything else. Nothing is verified."""
     try:
-        parts = unpack(envelope)
-        if isinstance(parts, Sealed):
-            return None
-        body = decode_body(parts[0])
+        body, _, _ = unpack_broadcast(envelope)
     except SchemaViolation:
         return None
     return body.sender if (body.kind, body.round) == (Kind.MSG, ROUND) else None

@@ -21,7 +21,7 @@ from participant.node.membership import Membership
 from participant.node.workers import Urgency, Workers
 from participant.store import BlockedSet, Store, StoreError
 from tss.cggmp24.identify_checks import ROUND
-from tss.envelope import Kind, PartyId, Sealed, holder, unpack
+from tss.envelope import Kind, PartyId, holder, unpack_broadcast
 from tss.errors import PeerFault, SchemaViolation
 from tss.evidence import Claim
 from tss.judge import Verdict, judge
@@ -148,7 +148,7 @@ class Identifications:
             return None
         run = decode_run(entry.run)
         openings = self._store.blocked.openings(sid)
-        shown = [_parts(envelope) for envelope in openings.values()]
+        shown = [unpack_broadcast(envelope)[1:] for envelope in openings.values()]
         judged = [point for point in openings if point != membership.me.index]
         if only is not None and _others_lacking(membership, entry):
             judged = [only.index]
@@ -180,13 +180,6 @@ class Identifications:
             self._blame.mark(membership, faults, entry.sid)
             return
         self._store.blocked.set_reason(entry.sid, _still(membership, entry))
-
-
-def _parts(envelope: bytes) -> tuple[bytes, bytes]:
-    parts = unpack(envelope)
-    if isinstance(parts, Sealed):
-        raise SchemaViolation("an abort message is a broadcast")
-    return parts
 
 
 def _others_lacking(membership: Membership, entry: BlockedSet) -> list[int]:

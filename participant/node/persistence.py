@@ -17,7 +17,7 @@ from tss.cggmp24.identify import AbortMessage, Begun
 from tss.cggmp24.sign import Answered
 from tss.effects import Durable
 from tss.encoding import Bytes, NoValue, Text, Tuple, decode, encode
-from tss.envelope import Kind, PartyId, Sealed, decode_body, unpack
+from tss.envelope import Kind, PartyId, unpack_broadcast
 from tss.errors import InternalError, SchemaViolation
 from tss.setting import SessionStarted
 
@@ -38,10 +38,7 @@ def check_pending(pending: Pending, identities: dict[PartyId, bytes], envelopes:
 def says_done(pending: Pending, envelope: bytes) -> bool:
     """Whether an envelope, whose signature was checked, is a `done` to exactly this pending state."""
     proto, done = decode(pending.public, _PUBLIC)
-    parts = unpack(envelope)
-    if isinstance(parts, Sealed):
-        return False
-    body = decode_body(parts[0])
+    body, _, _ = unpack_broadcast(envelope)
     if (body.proto, body.sid, body.round, body.kind) != (proto, pending.sid, DONE_ROUND, Kind.DONE):
         return False
     try:

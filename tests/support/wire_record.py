@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 
 from tss.cggmp24 import sign
-from tss.envelope import Body, Kind, Sealed, Slot, decode_body, holder, unpack, verify_signature
+from tss.envelope import Body, Kind, Slot, decode_body, holder, unpack_broadcast, verify_signature
 from tss.errors import SchemaViolation
 from tss.params import Suite
 from tss.proposal import decode_proposal
@@ -20,14 +20,11 @@ def signed_bodies(envelopes: Iterable[bytes], identities: Sequence[bytes]) -> se
     found = set()
     for envelope in envelopes:
         try:
-            parts = unpack(envelope)
-            if isinstance(parts, Sealed):
-                continue
-            sender = decode_body(parts[0]).sender
+            body, *parts = unpack_broadcast(envelope)
         except SchemaViolation:
             continue
         members = {holder(index + 1): identity for index, identity in enumerate(identities)}
-        if sender in members and verify_signature(members[sender], *parts):
+        if body.sender in members and verify_signature(members[body.sender], *parts):
             found.add(parts[0])
     return found
 

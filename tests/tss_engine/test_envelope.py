@@ -29,6 +29,7 @@ from tss.envelope import (
     seal,
     sign,
     unpack,
+    unpack_broadcast,
     unseal,
     verify_signature,
 )
@@ -177,6 +178,7 @@ def test_the_envelope_of_a_broadcast():
     signed = sign(BROADCAST, ALICE.sign)
     assert pack(signed) == listed(item(1, signed.encoded), item(1, signed.signature))
     assert unpack(pack(signed)) == (signed.encoded, signed.signature)
+    assert unpack_broadcast(pack(signed)) == (signed.body, signed.encoded, signed.signature)
 
 
 @pytest.mark.parametrize(
@@ -206,6 +208,12 @@ def sealed_message() -> tuple[Signed, Sealed]:
     parts = unpack(seal(signed, EPK.public_key().public_bytes_raw()))
     assert isinstance(parts, Sealed)
     return signed, parts
+
+
+def test_a_sealed_envelope_is_no_broadcast():
+    envelope = seal(sign(PRIVATE, ALICE.sign), EPK.public_key().public_bytes_raw())
+    with pytest.raises(SchemaViolation, match="sealed envelope is no broadcast"):
+        unpack_broadcast(envelope)
 
 
 def test_a_sealed_envelope_byte_for_byte():

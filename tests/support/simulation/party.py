@@ -17,17 +17,7 @@ from simulation.planning import Declined
 from tss.cggmp24 import presign, sign
 from tss.cggmp24.presignature import Presignature, State
 from tss.encoding import encode
-from tss.envelope import (
-    Body,
-    Kind,
-    Sealed,
-    Signed,
-    decode_body,
-    pack,
-    routing,
-    unpack,
-    verify_signature,
-)
+from tss.envelope import Body, Kind, Signed, pack, routing, unpack_broadcast, verify_signature
 from tss.errors import CallerError, PeerFault, SchemaViolation
 from tss.proposal import Proposal, decode_proposal
 
@@ -182,10 +172,7 @@ class Party(Driving):
     def _opened(self, envelope: bytes) -> Signed | None:
         """A member's signed broadcast."""
         try:
-            parts = unpack(envelope)
-            if isinstance(parts, Sealed):
-                return None
-            body = decode_body(parts[0])
+            body, *parts = unpack_broadcast(envelope)
         except SchemaViolation:
             return None
         identity = self.world.artefacts.identities.get(body.sender)
