@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import permutations
 from typing import Any
 
 import pytest
@@ -280,6 +281,29 @@ def test_messages_that_are_none() -> None:
             ["evidence/v1", TINY.proto, [encode(PREIMAGE)], ACCUSED.as_list(), "keygen.r1.schema", [[encoded, signature]] * 2]
         )  # fmt: skip
         assert_unproven(judge(written, IDENTITIES, SUITES), said)
+
+
+def test_of_messages_that_are_none_the_first_is_named() -> None:
+    message = signed(body(1, [None, b"V" * 32]))
+    foreign = signed(replace(body(1, [None, b"V" * 32]), proto="other/v1"))
+    wrong = {
+        "cannot be read": [b"no body", bytes(64)],
+        "no member of this committee signed": [message.encoded, bytes(64)],
+        "of another suite": [foreign.encoded, foreign.signature],
+    }
+    for order in permutations(wrong):
+        shown = [wrong[what] for what in order]
+        written = encode(
+            ["evidence/v1", TINY.proto, [encode(PREIMAGE)], ACCUSED.as_list(), "keygen.r1.schema", shown]
+        )
+        assert_unproven(judge(written, IDENTITIES, SUITES), order[0])
+
+
+def test_a_message_whose_echo_is_wrong_is_no_message_of_its_round() -> None:
+    right = record(2, SID).as_value()
+    said = body(3, [[b"E" * 32, right[1]], [TINY.group.G, 1]])
+    assert_guilty(verdict("keygen.r3.schema", said), SchemaViolation, "keygen.r2.echo")
+    assert_cleared(verdict("keygen.r3.schema", body(3, [right, [TINY.group.G, 1]])))
 
 
 def test_without_a_sid_a_protocols_check_cannot_be_made() -> None:

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-import hashlib
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from typing import Any
 
 import pytest
 from cggmp24_cheating import changed
+from cggmp24_testing import X_ZERO_LOG
+from judging_colluders import colluding, under
 from judging_testing import CASES, CHEATER, SIGNERS, SUITES, Case, LiesInDelta, place_of, z_of_aff_g_star
 from presign_cheating import cheating
 from session_testing import Anything, encode_any, identity_of
 from tss_testing import TINY
 
-from tss.cggmp24.presign import Item, Presigning
+from tss.cggmp24.presign import MAX_BATCH, Item, Presigning
 from tss.echo import echo_of
 from tss.effects import Echo, Receive
 from tss.encoding import Bytes, decode, encode
@@ -63,37 +64,6 @@ def test_a_verdict_comes_of_whatever_was_signed(case: Case) -> None:
         assert verdict.accused == holder(CHEATER), f"seed {seed}"
 
 
-def under(case: Case, change: Callable[[list[Any]], list[Any]]) -> bytes:
-    """The same evidence in a session of another tail: all messages and echoes made anew under its id, by colluders."""
-    (own,) = case.claim.preimages
-    preimage = change(decode(own, Anything(TINY.group)))
-    sid = hashlib.sha256(encode(preimage)).digest()
-    bodies = [replace(body, sid=sid) if body.sid != preimage[5] else body for body in case.bodies]
-    heard = {
-        round_: {b.sender: b.encode() for b in bodies if (b.round, b.kind, b.to) == (round_, Kind.MSG, None)}
-        for round_ in range(6)
-    }
-    made = [_echoing(body, heard, sid) for body in bodies]
-    shown = [sign(body, identity_of(body.sender).sign).as_value() for body in made]
-    claim = case.claim
-    return encode(
-        ["evidence/v1", claim.proto, [encode(preimage)], claim.accused.as_list(), claim.check, shown]
-    )
-
-
-def _echoing(body: Body, heard: Mapping[int, Any], sid: bytes) -> Body:
-    """Its echo, where it has one, made anew."""
-    value = decode(body.payload, Anything(TINY.group))
-    if body.kind is Kind.ECHO:
-        return replace(
-            body, payload=encode(echo_of(TINY.proto, sid, body.round, heard[body.round]).as_value())
-        )
-    if body.to is None and isinstance(value, list) and len(value) == 2 and isinstance(value[0], list):
-        echo = echo_of(TINY.proto, sid, body.round - 1, heard[body.round - 1])
-        return replace(body, payload=encode_any([echo.as_value(), value[1]]))
-    return body
-
-
 TAIL = 7
 S, X_EFF, AUX, BATCH = TAIL + 4, TAIL + 5, TAIL + 6, TAIL + 8
 
@@ -108,6 +78,7 @@ S, X_EFF, AUX, BATCH = TAIL + 4, TAIL + 5, TAIL + 6, TAIL + 8
         lambda p: changed(p, S, [1, 2, 4]),
         lambda p: changed(p, X_EFF, lambda X: X[:2]),
         lambda p: changed(p, AUX, lambda a: a[:2]),
+        lambda p: changed(changed(p, X_EFF, lambda X: X[:2]), AUX, lambda a: a[:2]),
         lambda p: changed(p, BATCH, 0),
         lambda p: changed(p, BATCH, 65),
         *(
@@ -130,30 +101,33 @@ def test_the_same_session_under_another_id_is_another_lie() -> None:
     assert judge(under(case, lambda p: changed(p, TAIL + 7, 3)), case.identities, SUITES).guilty
 
 
-def colluding(case: Case, round_: int, by: Mapping[int, Callable[[Any], Any]]) -> bytes:
-    """The same evidence with other broadcasts in a round, and the accused's echo changed with them."""
-    bodies = []
-    for body in case.bodies:
-        if (body.round, body.kind, body.to) == (round_, Kind.MSG, None) and body.sender.index in by:
-            echo, value = decode(body.payload, Anything(TINY.group))
-            body = replace(body, payload=encode_any([echo, by[body.sender.index](value)]))  # noqa: PLW2901 - one changed
-        bodies.append(body)
-    (sid,) = {body.sid for body in bodies}
-    heard = {
-        r: {b.sender: b.encode() for b in bodies if (b.round, b.kind, b.to) == (r, Kind.MSG, None)}
-        for r in range(round_ + 1)
-    }
-    echoing = ((round_ + 1, Kind.MSG), (round_, Kind.ECHO))
-    made = [_echoing(body, heard, sid) if (body.round, body.kind) in echoing else body for body in bodies]
-    return rewritten(case, made)
+def test_as_many_items_as_a_session_may_have() -> None:
+    """The messages of the one item there is are not those of so large a batch."""
+    case = CASES["presign.r1.item0.k"]
+    verdict = judge(under(case, lambda p: changed(p, BATCH, MAX_BATCH)), case.identities, SUITES)
+    assert (verdict.guilty, verdict.check) == (True, "presign.r1.schema"), verdict
 
 
-def rewritten(case: Case, bodies: list[Body]) -> bytes:
-    shown = [sign(body, identity_of(body.sender).sign).as_value() for body in bodies]
-    claim = case.claim
-    return encode(
-        ["evidence/v1", claim.proto, list(claim.preimages), claim.accused.as_list(), claim.check, shown]
-    )
+def test_presigning_for_stock_has_no_partial_signatures() -> None:
+    case = CASES["presign.r1.item0.k"]
+    verdict = case.verdict(replace(case.claim, check="presign.r4.schema"))
+    assert "has no round 4" in verdict.reason
+
+
+def test_a_gamma_that_is_none_is_a_fault_of_round_2() -> None:
+    case = CASES["presign.r2.item0.gamma"]
+    written = colluding(case, 2, {CHEATER: lambda items: [changed(items[0], 0, O)]})
+    verdict = judge(written, case.identities, SUITES)
+    assert (verdict.guilty, verdict.check) == (True, "presign.r2.item0.Gamma"), verdict
+
+
+def test_ring_parameters_of_a_recipient_that_nobody_proves_anything_with() -> None:
+    """Each of them passed in round 2, or nobody would have gone on; whoever made this did not."""
+    case = CASES["aux.r3.fac"]
+    written = colluding(case, 2, {1: lambda value: changed(value, 3, value[2])})
+    verdict = judge(written, case.identities, SUITES)
+    assert (verdict.guilty, verdict.cleared) == (False, False)
+    assert "s equals t" in verdict.reason
 
 
 def test_the_others_of_a_key_generation_that_revealed_too_little() -> None:
@@ -185,10 +159,11 @@ def test_a_recipients_k_that_is_no_ciphertext() -> None:
     assert "K of the recipient" in verdict.reason
 
 
-def test_a_nonce_point_of_no_use() -> None:
-    """Gamma = O: nobody goes on, and nobody is proven guilty of what it says about it."""
+@pytest.mark.parametrize("log", [0, X_ZERO_LOG], ids=["O", "x is 0"])
+def test_a_nonce_point_of_no_use(log: int) -> None:
+    """Nobody goes on, and nobody is proven guilty of what it says about it."""
     case = CASES["presign.r3.item0.elog"]
-    points = {1: G, 2: G, 3: -(2 * G)}
+    points = {1: G, 2: G, 3: (log - 2) % Q * G}
     by = {j: lambda items, P=P: [changed(items[0], 0, P)] for j, P in points.items()}
     verdict = judge(colluding(case, 2, by), case.identities, SUITES)
     assert "nobody goes on with it" in verdict.reason

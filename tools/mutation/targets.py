@@ -86,7 +86,9 @@ TARGETS: Final = (
     _of_cggmp24("identify_checks", EVERYTHING, "identify"),
     _of_cggmp24("identify", CHECKS, "identify"),
     _of_cggmp24(
-        "sign", CHECKS + r"|combine|_checked_sigma|shown_entropies|sigma_schema", "sign_cheaters sign_terms"
+        "sign",
+        CHECKS + r"|combine|_checked_sigma|shown_entropies|sigma_schema",
+        "sign_cheaters sign_terms sign_disputes",
     ),
     _of_cggmp24("presignature", EVERYTHING, "presignature_states presign"),
     _of_cggmp24("completion", EVERYTHING, "completion"),
