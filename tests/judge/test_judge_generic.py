@@ -236,6 +236,7 @@ def test_a_round_is_complete_when_all_of_it_is_here() -> None:
     assert_unproven(verdict("keygen.r2.schema", said), "to its accuser is missing")
     assert_unproven(verdict("keygen.r2.schema", told), "own msg of round 2 is missing")
     assert_unproven(verdict("keygen.r2.schema", said, replace(told, to=holder(9))), "nobody is told anything")
+    assert_cleared(verdict("keygen.r2.schema", said, told, body(1, b"of another round", to=1)))
     assert_unproven(verdict("keygen.r1.schema", body(1, b"", to=1)), "nobody is told anything")
     assert_unproven(verdict("keygen.r1.schema", body(1, [1], kind=Kind.DONE)), "has no done of round 1")
     assert_unproven(verdict("keygen.r7.schema"), "keygen has no round 7")

@@ -296,6 +296,31 @@ def test_a_word_of_another_party_that_cannot_be_read() -> None:
         of.own_word(holder(1), 1)
 
 
+BLOCKING, TRAVELLING = (Receive(1, broadcast=Bytes(1), echo=echo) for echo in (Echo.BLOCKING, Echo.NEXT))
+SECOND = Receive(2, broadcast=Bytes(1), echo=Echo.NONE)
+
+
+def test_a_word_of_another_party_with_the_echo_that_travels_in_it() -> None:
+    echo = echo_of(TINY.proto, SID, 1, {holder(i): said(1, i, b"x").encode() for i in (1, 2)}).as_value()
+    carrying = replace(said(2, 1), payload=encode([echo, b"y"]))
+    assert record(carrying, rounds=(TRAVELLING, SECOND)).own_word(holder(1), 2) == b"y"
+    with pytest.raises(NotProven, match="no echo where one is due"):
+        record(said(2, 1, b"y"), rounds=(TRAVELLING, SECOND)).own_word(holder(1), 2)
+
+
+def test_an_echo_vouches_for_a_message_in_its_senders_name_alone() -> None:
+    """Nor does a broadcast vouch for anything in which no echo travels."""
+    slot, heard = Slot(SID, 1, Kind.MSG, holder(1), None), said(1, 1, b"x")
+    echo = echo_of(TINY.proto, SID, 1, {holder(1): b"something else", holder(2): heard.encode()})
+    vouched = Body(TINY.proto, SID, 1, Kind.ECHO, holder(2), None, encode(echo.as_value()))
+    with pytest.raises(NotProven, match="not the one that the accused's echo lists"):
+        record(heard, vouched, rounds=(BLOCKING,)).context(slot)
+    with pytest.raises(NotProven, match="party 1's message of round 1 is missing"):
+        record(vouched, rounds=(BLOCKING,)).context(slot)
+    with pytest.raises(NotProven, match="signed echo of round 1 is missing"):
+        record(heard, said(2, 2, b"y"), rounds=(TRAVELLING, SECOND)).context(slot)
+
+
 def test_what_is_no_evidence_is_said_to_be_none() -> None:
     for data in (b"", b"\0" * 100, encode(["evidence/v1"])):
         with pytest.raises(SchemaViolation):
