@@ -22,6 +22,7 @@ Three things are kept apart: the caller's mistake, a peer's fault, and silence o
     |  |- ProofInvalid        a zero-knowledge proof that fails; `proof` names it
     |  |- Equivocation        two different signed messages in one slot
     |  |- EchoMismatch        a signed echo that contradicts the messages its sender shows
+    |  |- BadProposal         a signed proposal that its signer may not make
     |  `- FalseAccusation     a complaint whose check passes
     |- NoBlame                the session ended and nobody is at fault
     |  |- SessionMismatch     honest parties hold different records; nothing secret was sent
@@ -155,6 +156,10 @@ class Equivocation(PeerFault):
 
 class EchoMismatch(PeerFault):
     """A signed echo that contradicts the messages its sender shows."""
+
+
+class BadProposal(PeerFault):
+    """A signed proposal with what is another party's, or with a presignature that was proposed for another request."""
 
 
 class FalseAccusation(PeerFault):

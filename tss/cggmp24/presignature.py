@@ -87,6 +87,11 @@ def presignature_id(ctx: PublicContext, k: int) -> bytes:
     return ctx.hc("presig-id", item_sid(ctx, k))
 
 
+def item_of(ctx: PublicContext, batch: int, named: bytes) -> int | None:
+    """Which of a session's `batch` items the presignature of id `named` is; None when it is of another session."""
+    return next((k for k in range(batch) if presignature_id(ctx, k) == named), None)
+
+
 def public_record(
     ctx: PublicContext,
     batch: Batch,

@@ -13,6 +13,7 @@ from tss.envelope import Kind, PartyId, Signed, Slot, party_from_value
 from tss.errors import FalseAccusation, PeerFault, ProtocolError, SchemaViolation
 from tss.evidence import Claim, read_claim, session_preimages
 from tss.judge import generic
+from tss.judge.proposals import RULES
 from tss.judge.readers import READERS
 from tss.judge.record import NotProven, Preimage, Record, authentic, read_preimage
 from tss.judge.signing import proposed
@@ -109,6 +110,11 @@ class _Case:
             read_preimage(encoded, claim.proto, self._suites, self._identities)
             for encoded in session_preimages(claim.preimages)
         ]
+        rule = RULES.get(claim.check)
+        if rule is not None:
+            self.section = rule.section
+            rule.check(self._suites.get(claim.proto), claim.accused, messages, preimages)
+            return
         preimages[:1] = [proposed(session, messages, self._identities) for session in preimages[:1]]
         self._same_session(messages, preimages)
         record = _record(claim, preimages, messages) if preimages else None

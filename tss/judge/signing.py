@@ -11,7 +11,7 @@ from typing import Final
 
 from tss.cggmp24 import presign as presign_protocol
 from tss.cggmp24 import presign_checks, sign
-from tss.cggmp24.presignature import Batch, PresignaturePublic, presignature_id, public_record
+from tss.cggmp24.presignature import Batch, PresignaturePublic, item_of, public_record
 from tss.cggmp24.sign import SignRequest
 from tss.effects import Receive
 from tss.encoding import Bytes, Integer, Text, Tuple, Value, decode
@@ -62,7 +62,7 @@ def _stock_partial(record: Record) -> None:
     named, digest, path, tau, S, e_owner = record.session.tail
     if made.tail[4] != S or made.tail[7] != owner.index:
         raise NotProven("the presignature is another owner's or another signer set's than the proposal's")
-    k = next((k for k in range(made.tail[8]) if presignature_id(presigning.ctx, k) == named), None)
+    k = item_of(presigning.ctx, int(made.tail[8]), named)
     if k is None:
         raise NotProven("the presigning did not make the presignature of the proposal")
     two, e = len(S) == 2, {owner.index: e_owner}
