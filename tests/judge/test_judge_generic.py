@@ -213,13 +213,13 @@ def test_an_echo_that_contradicts_what_its_sender_shows(preimages: Any) -> None:
 
 
 def test_an_echo_that_travels() -> None:
-    V, right = record(2, SID), record(2, SID).as_value()
-    del V
+    right = record(2, SID).as_value()
     psi = [TINY.group.G, 1]
     assert_cleared(verdict("keygen.r2.echo", body(3, [right, psi])))
     assert_guilty(
         verdict("keygen.r2.echo", body(3, [[b"E" * 32, right[1]], psi])), SchemaViolation, "keygen.r2.echo"
     )
+    assert_unproven(verdict("keygen.r1.echo", body(3, [right, psi])), "signed echo of round 1 is missing")
     assert_unproven(verdict("keygen.r2.echo", body(3, [None, psi])), "signed echo of round 2 is missing")
     assert_unproven(
         verdict("keygen.r2.echo", body(1, [None, b"V" * 32])), "signed echo of round 2 is missing"
