@@ -32,6 +32,7 @@ _EXIT_CODES: Final[Mapping[str, int]] = {
     "INVALID_REQUEST": EXIT_REQUEST,
     "BAD_DIGEST": EXIT_REQUEST,
     "HARDENED_PATH": EXIT_REQUEST,
+    "NOT_A_SIGNER": EXIT_REQUEST,
     "REQUEST_CONFLICT": EXIT_REQUEST,
     "ALREADY_EXISTS": EXIT_REQUEST,
     "ACCOUNT_EXISTS": EXIT_REQUEST,
@@ -67,6 +68,7 @@ _EXIT_CODES: Final[Mapping[str, int]] = {
 _ADVICE: Final[Mapping[str, str]] = {
     "BAD_DIGEST": "give the 32 bytes to be signed as 64 hexadecimal digits, or the message itself",
     "HARDENED_PATH": "use indices without ' (below 2147483648), such as m/0/5: a hardened key needs the private key",
+    "NOT_A_SIGNER": "add one of the signers to service.targets, or let the service choose who signs",
     "REQUEST_CONFLICT": "take a new request id, or leave it out",
     "ALREADY_EXISTS": "take a new request id or account id",
     "ACCOUNT_EXISTS": "take another account id; `mpc-client accounts` lists those that there are",

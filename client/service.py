@@ -27,7 +27,8 @@ from participant.payloads import Digest, EthereumTx, Message, Path, Payload, Typ
 
 PAGE: Final = 500
 
-_AWAY: Final = frozenset({CONNECTION_REFUSED, UNREACHABLE, TLS_FAILED})
+_NEXT: Final = frozenset({CONNECTION_REFUSED, UNREACHABLE, TLS_FAILED, "NOT_A_SIGNER"})
+"""Why the next service is asked."""
 _STATES: Final = {
     common_pb2.ACCOUNT_STATE_ACTIVE: "active",
     common_pb2.ACCOUNT_STATE_NEEDS_AUX: "needs-aux",
@@ -221,7 +222,7 @@ class WalletService:
     async def _ask(
         self, call: Callable[[ServiceClient], Awaitable[Result]], *, look_up: bool = True
     ) -> Result:
-        """Of the first that answers. A request id makes a second try of the same service harmless."""
+        """Of the first that answers, and may sign. A request id makes a second try of the same service harmless."""
         failure: CallFailed | None = None
         for client in tuple(self._clients):
             try:
@@ -230,7 +231,7 @@ class WalletService:
                 # The first one's failure is told: it is the one that should have answered.
                 failure = failure or error
                 silent = look_up and error.reason == TIMEOUT and not error.from_service
-                if error.reason not in _AWAY and not silent:
+                if error.reason not in _NEXT and not silent:
                     raise of_call(error) from None
             except aio.UsageError:
                 raise RequestFailed(

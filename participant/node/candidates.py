@@ -11,6 +11,7 @@ from participant.node.errors import (
     GatewayUnreachable,
     InvalidRequest,
     NodeFailure,
+    NotASigner,
     PeerQuarantined,
     PolicyRefused,
     SignerSetBlocked,
@@ -57,7 +58,7 @@ class Candidates:
                 f"the signers of this account are exactly {t} different indices from 0 to {n - 1}"
             )
         if self.membership.me.index not in points:
-            raise InvalidRequest(
+            raise NotASigner(
                 f"this node (index {self.membership.index}) is not among the signers: ask one that is"
             )
         return points

@@ -52,6 +52,12 @@ class InvalidRequest(NodeFailure):
     reason = "INVALID_REQUEST"
 
 
+class NotASigner(NodeFailure):
+    """The request names its signers, and the node that was asked is not one of them."""
+
+    reason = "NOT_A_SIGNER"
+
+
 class HardenedPathRequested(NodeFailure):
     """A hardened index needs the private key, which nobody holds."""
 

@@ -20,6 +20,7 @@ MAX_TEXT: Final = 1200
 CODES: Final[Mapping[str, StatusCode]] = {
     "INVALID_REQUEST": StatusCode.INVALID_ARGUMENT,
     "HARDENED_PATH": StatusCode.INVALID_ARGUMENT,
+    "NOT_A_SIGNER": StatusCode.INVALID_ARGUMENT,
     "BAD_DIGEST": StatusCode.INVALID_ARGUMENT,
     "KEY_SHARE_NOT_FOUND": StatusCode.NOT_FOUND,
     "COMMITTEE_UNKNOWN": StatusCode.NOT_FOUND,

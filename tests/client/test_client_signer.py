@@ -282,6 +282,23 @@ async def test_the_next_service_is_asked_when_the_first_is_not_there(wallet: Key
         assert signer.targets == (wallet.url, gone)
 
 
+async def test_the_next_service_is_asked_when_the_first_is_not_among_the_signers(wallet: KeyedWallet):
+    other = KeyedWallet()
+    other.key = wallet.key
+    no_signer = refusal(grpc.StatusCode.INVALID_ARGUMENT, "NOT_A_SIGNER", "index 1 is not among the signers")
+    async with (
+        serving(other) as url,
+        await new_mpc_client(configured(url, wallet.url)) as both,
+        await new_mpc_client(configured(url)) as alone,
+    ):
+        other.refuse = no_signer
+        verified(await both.sign_tx(DIGEST, "main", signers=[0, 2]))
+        with pytest.raises(RequestFailed, match=r"not among the signers.*add one of the signers") as caught:
+            await alone.sign_tx(DIGEST, "main", signers=[0, 2])
+    assert caught.value.reason == "NOT_A_SIGNER"
+    assert [list(request.signers) for request in wallet.requests] == [[0, 2]]
+
+
 async def test_nobody_there():
     with pytest.raises(
         RequestFailed, match=r"Connection refused: nobody listens at http://127\.0\.0\.1:1"

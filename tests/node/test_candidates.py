@@ -13,6 +13,7 @@ from participant.node.config import StockSettings
 from participant.node.errors import (
     GatewayUnreachable,
     InvalidRequest,
+    NotASigner,
     PeerQuarantined,
     PolicyRefused,
     SignerSetBlocked,
@@ -113,10 +114,15 @@ def test_the_callers_choice_holds(world):
     assert world.candidates((0, 2)).choose() is None
 
 
-@pytest.mark.parametrize("wanted", [(0,), (0, 1, 2), (0, 0), (0, 3), (0, -1), (1, 2), ()])
+@pytest.mark.parametrize("wanted", [(0,), (0, 1, 2), (0, 0), (0, 3), (0, -1), ()])
 def test_a_choice_that_cannot_sign_is_refused(world, wanted):
     with pytest.raises(InvalidRequest, match="signers"):
         world.candidates(wanted)
+
+
+def test_a_choice_without_this_node_is_for_another_to_serve(world):
+    with pytest.raises(NotASigner, match=r"index 0.* is not among the signers"):
+        world.candidates((1, 2))
 
 
 def test_every_reason_has_its_words(world):
