@@ -101,6 +101,7 @@ TARGETS: Final = (
             "judging",
             "keygen",
             "presign",
+            "proposals",
             "reader",
             "record",
             "signing",

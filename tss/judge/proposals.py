@@ -30,11 +30,11 @@ def proposal_evidence(
     kind: str, check: str, proposals: Sequence[Signed], *preimages: Sequence[Value]
 ) -> bytes:
     """Evidence against the signer of `proposals`. `preimages`: of the session that made the presignature."""
-    first = proposals[0].body
+    first, *_ = proposals
     return Evidence.collect(
-        proto=first.proto,
+        proto=first.body.proto,
         sid_preimages=preimages,
-        accused=first.sender,
+        accused=first.body.sender,
         check=f"{kind}.{check}",
         messages=proposals,
     ).encode()
@@ -49,9 +49,9 @@ def _named_owner(proposals: Sequence[Proposal], _: Sequence[Preimage]) -> None:
 def _owner_of_presignature(proposals: Sequence[Proposal], preimages: Sequence[Preimage]) -> None:
     """[the proposal; what the presigning's session id is the hash of]."""
     (proposal,) = proposals
-    if len(preimages) != 1 or preimages[0].kind != presign.KIND:
+    if [preimage.kind for preimage in preimages] != [presign.KIND]:
         raise NotProven("the presigning's session id is missing, with what it is the hash of")
-    made = preimages[0]
+    (made,) = preimages
     ctx = Bystander(made.suite, made.sid, made.members)
     if item_of(ctx, int(made.tail[8]), proposal.tail[0]) is None:
         raise NotProven("the presigning did not make the presignature of the proposal")
