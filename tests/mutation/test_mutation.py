@@ -37,7 +37,10 @@ def refuse_four(n: int) -> None:
 
 
 def is_small(n: int) -> bool:
-    return n < 3
+    def below(bound: int) -> bool:
+        return n < bound
+
+    return below(3)
 '''
 
 UNLIKELY = "killed, though docs/mutants.md explains why it cannot be"
@@ -174,6 +177,14 @@ class TestTool:
         assert [name for name, *_ in figures] == ["comparison", "other"]
         assert all(int(all_of_them) == int(killed) > 5 for _, all_of_them, killed in figures)
 
+    def test_what_another_run_killed_is_passed_over(self, tmp_path: Path) -> None:
+        root, log = project(tmp_path, STRONG), tmp_path / "log"
+        first, second = (
+            try_limits(root, "--match", "n < bound", *more) for more in (["--log", log], ["--left", log])
+        )
+        assert re.search(r"comparison: 4 mutants, 0 explained, 4 killed", first.stdout), first.stderr
+        assert re.search(r"comparison: 0 mutants", second.stdout), second.stderr
+
     def test_tests_that_do_not_look_are_found_out(self, tmp_path: Path) -> None:
         """In functions, in what a call leaves out, in what runs at import, and where nothing looks at all."""
         root = project(tmp_path, WEAK)
@@ -189,7 +200,7 @@ class TestTool:
             "survived: limits.py check: `least <= n <= LARGEST` -> `least < n <= LARGEST` (line 9)",
             "survived: limits.py check: `refuse_four(n)` -> `pass` (line 11)",
             "survived: limits.py module: `9` -> `10` (line 4)",
-            "not run: limits.py is_small: `n < 3` -> `n <= 3` (line 20)",
+            "not run: limits.py is_small.below: `n < bound` -> `n <= bound` (line 21)",
             f"{UNLIKELY}: limits.py check: `least <= n <= LARGEST` -> `False`",
         ):
             assert expected in lines

@@ -47,6 +47,9 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--explained", action="store_true", help=f"try what {PAGE} explains, too")
     parser.add_argument("--root", type=Path, help="the tree to copy, instead of this one")
     parser.add_argument("--log", type=Path, help="a file for one JSON line a mutant")
+    parser.add_argument(
+        "--left", type=Path, help="only mutants that this log of another run does not call killed"
+    )
     parser.add_argument("--list", action="store_true", help="show the mutants and stop")
     return parser.parse_args()
 
@@ -76,10 +79,12 @@ def _run(arguments: argparse.Namespace, root: Path) -> int:
     targets = _targets(arguments)
     trees = {target.path: ast.parse((root / target.path).read_text(encoding="utf-8")) for target in targets}
     summary = Summary(known.read(root / PAGE), arguments.log)
+    killed = _killed(arguments.left) if arguments.left else set()
     groups: dict[tuple[str, ...], list[Mutant]] = defaultdict(list)
     for target in targets:
         for mutant in mutants_of(target.path, trees[target.path]):
             wanted = arguments.match is None or arguments.match in mutant.id
+            wanted &= mutant.id not in killed
             if arguments.comparisons:
                 wanted &= mutant.category == COMPARISON
             if not wanted or not target.holds(mutant.place.function):
@@ -100,6 +105,11 @@ def _run(arguments: argparse.Namespace, root: Path) -> int:
         for outcome in trial.outcomes(mutants):
             summary.tell(mutants[outcome.index], outcome)
     return summary.end()
+
+
+def _killed(log: Path) -> set[str]:
+    told = map(json.loads, log.read_text(encoding="utf-8").splitlines())
+    return {line["id"] for line in told if line["outcome"] == trying.KILLED}
 
 
 def _slice(mutants: list[Mutant], count: int) -> list[Mutant]:

@@ -186,14 +186,14 @@ def _function(call: ast.Call) -> str:
 
 def _enter(parent: ast.AST, name: str, node: ast.AST, place: Place) -> Place | None:
     """The place of a child; None for what is not mutated."""
+    if isinstance(parent, (ast.FunctionDef, ast.AsyncFunctionDef)) and name == "body" and not place.outermost:
+        line = min(item.lineno for item in (parent, *parent.decorator_list))
+        place = replace(place, outermost=(place.function, line))
     if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
         if node.name in ("__repr__", "__str__"):
             return None
         inner = f"{place.function}.{node.name}" if place.function else node.name
         return replace(place, function=inner, text_is_for_people=False)
-    if isinstance(parent, (ast.FunctionDef, ast.AsyncFunctionDef)) and name == "body" and not place.outermost:
-        line = min(item.lineno for item in (parent, *parent.decorator_list))
-        place = replace(place, outermost=(place.function, line))
     if isinstance(node, ast.stmt):
         body = getattr(node, "body", None)
         last = body[0].lineno - 1 if body else node.end_lineno or node.lineno
