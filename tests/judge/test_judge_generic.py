@@ -16,9 +16,10 @@ from tss_testing import TINY
 from tss.echo import EchoRecord, echo_of
 from tss.encoding import encode
 from tss.envelope import Body, Kind, PartyId, Signed, holder, sign
-from tss.errors import EchoMismatch, FalseAccusation, SchemaViolation
+from tss.errors import EchoMismatch, Equivocation, FalseAccusation, SchemaViolation
 from tss.evidence import Evidence
 from tss.judge import Verdict, judge
+from tss.transcript import hash_commit
 
 PH = b"\x70" * 32
 PARTIES = [holder(i) for i in (1, 2, 3)]
@@ -99,6 +100,8 @@ def test_what_signing_from_stock_says_in_its_round_0_is_no_bad_acceptance(value:
 
 def test_no_acceptance() -> None:
     assert_unproven(verdict("keygen.r0.schema"), "acceptance is missing")
+    others = body(1, [None, b"V" * 32]), body(0, record(0, PH).as_value(), kind=Kind.ECHO, sid=PH)
+    assert_unproven(verdict("keygen.r0.schema", *others), "acceptance is missing")
 
 
 # -- control messages --------------------------------------------------------------------------------------------
@@ -195,11 +198,23 @@ def test_an_echo_that_leaves_its_own_sender_out_or_repeats_somebody() -> None:
     assert verdict("keygen.r0.echo", echo(0, twice.as_value(), PH), preimages=()).guilty
 
 
+def test_an_echo_that_is_the_hash_of_a_list_that_cannot_be() -> None:
+    """Nobody honest sorts otherwise, or lists a party twice: no session has to tell."""
+    first, second, third = record(0, PH).hashes
+    for listed in ((first, third, second), (first, second, second), (first, second, third, third)):
+        value = [[party.as_list(), item] for party, item in listed]
+        said = echo(0, [hash_commit(TINY.proto, "echo", PH, 0, value), value], PH)
+        found = verdict("keygen.r0.echo", said, preimages=())
+        assert_guilty(found, SchemaViolation, "keygen.r0.echo")
+
+
 def test_whom_an_echo_of_round_0_covers_only_a_session_tells() -> None:
     """An accuser could make up a preimage over the same proposal; the accused has to have signed under it."""
     two = echo(0, record(0, PH, holder(1), holder(2)).as_value(), PH)
     assert_unproven(verdict("keygen.r0.echo", two, preimages=()), "who the session's parties were")
     assert_unproven(verdict("keygen.r0.echo", two), "who the session's parties were")
+    of_another = verdict("keygen.r0.echo", two, body(1, [None, b"V" * 32], sender=holder(3)))
+    assert_unproven(of_another, "who the session's parties were")
     found = verdict("keygen.r0.echo", two, body(1, [None, b"V" * 32]))
     assert_guilty(found, SchemaViolation, "keygen.r0.echo")
 
@@ -247,6 +262,16 @@ def test_a_round_is_complete_when_all_of_it_is_here() -> None:
     assert_guilty(verdict("keygen.r15.schema", wrong), SchemaViolation, "keygen.r15.schema")
 
 
+def test_what_else_was_said_is_no_message_of_the_round() -> None:
+    said, told = body(1, [None, b"V" * 32]), body(2, b"junk", sender=holder(3), to=1)
+    others = echo(1, record(1, SID).as_value()), show(1), body(15, [None, b"d" * 31], kind=Kind.DONE), told
+    assert_cleared(verdict("keygen.r1.schema", said, *others))
+    reveal = [b"r" * 32, [TINY.group.G] * 2, TINY.group.G, b"c" * 32, b"u" * 32]
+    own = body(2, [None, reveal]), body(2, [1, b"c" * 32, b"w" * 32], to=1)
+    assert_cleared(verdict("keygen.r2.schema", *own, told))
+    assert_unproven(verdict("keygen.r2.schema", own[0], told), "to its accuser is missing")
+
+
 def test_an_echo_where_none_is_due_and_none_where_one_is() -> None:
     right = record(1, SID).as_value()
     for message, check in (
@@ -261,13 +286,24 @@ def test_an_echo_where_none_is_due_and_none_where_one_is() -> None:
 
 @pytest.mark.parametrize(
     ("check", "said"),
-    [("keygen.r2.share", "is missing"), ("keygen.r9.x", "no check of this name"), ("", "no check of this name"),
-     ("keygen", "no check of this name"), ("\x1b[31m.r99.\n", "no check of this name")],
+    [("keygen.r2.share", "is missing"), *((check, "no check of this name") for check in (
+        "keygen.r9.x", "", "keygen", "keygen.x.echo", "keygen.x.schema", "keygen.r0.x", "keygen.abort.x",
+        "\x1b[31m.r99.\n",
+    ))],
 )  # fmt: skip
 def test_a_check_that_is_none(check: str, said: str) -> None:
-    found = verdict(check, body(1, [None, b"V" * 32]))
+    found = verdict(check, body(1, [None, b"V" * 32]), body(0, 5, sid=PH))
     assert_unproven(found, said)
-    assert found.check.isprintable()
+    assert found.check == check.replace("\x1b", "?").replace("\n", "?")
+
+
+def test_a_fault_is_named_after_the_session_that_it_happened_in() -> None:
+    """Not after what its accuser calls it, which nobody may have to read."""
+    wrong = verdict("aux.r1.echo", echo(1, None))
+    assert_guilty(wrong, SchemaViolation, "keygen.r1.echo")
+    versions = [body(1, [None, V]) for V in (b"V" * 32, b"W" * 32)]
+    for name, check in (("aux", "aux.r1.msg"), ("\x1b[31m", "session.r1.msg"), ("", "session.r1.msg")):
+        assert_guilty(verdict(f"{name}.r1.msg", *versions), Equivocation, check)
 
 
 def test_messages_that_are_none() -> None:

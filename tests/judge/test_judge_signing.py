@@ -309,6 +309,13 @@ def test_an_acceptance_that_cannot_be_read_is_no_evidence() -> None:
     assert "cannot be read" in verdict.reason
 
 
+def test_round_0_of_signing_is_judged_as_what_it_says_there() -> None:
+    """Other sessions have their acceptances in round 0."""
+    case = PARTIAL["responder"]
+    verdict = case.verdict(replace(case.claim, check="sign.r0.schema"))
+    assert (verdict.guilty, verdict.cleared) == (False, True), verdict
+
+
 def test_a_request_that_is_none_is_no_evidence() -> None:
     """The accused may sign any 32 bytes as its req, so also the hash of what is no request."""
     case = PARTIAL["full signing"]

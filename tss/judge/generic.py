@@ -50,7 +50,7 @@ def check_control(
         with blaming(signed.body.sender.index, f"{kind}.{word}.schema"):
             if word is not Kind.SHOW:
                 decode(signed.body.payload, _CONTROL[word])
-            elif record is not None and _agreed(record, signed):
+            elif record is not None and record.bound:
                 read_show(signed.body, record.session.members)
             else:
                 read_show(signed.body, identities)
@@ -58,11 +58,6 @@ def check_control(
 
 
 _WHOSE_SESSION: Final = "nothing shows who the session's parties were"
-
-
-def _agreed(record: Record, signed: Signed) -> bool:
-    """Whether a session id that the accused signed under says who the parties of this message's session are."""
-    return signed.body.sid == record.session.sid or record.bound
 
 
 def check_acceptance(kind: str, own: Sequence[Signed]) -> None:
@@ -110,7 +105,7 @@ def check_echo(
             listed = decode(signed.body.payload, ECHO_SCHEMA) if value is None else value
             parties = (
                 record.ctx.parties
-                if record is not None and _agreed(record, signed)
+                if record is not None and record.bound
                 else tuple(party_from_value(party) for party, _ in listed[1])
             )
             if accused not in parties or tuple(sorted(set(parties))) != parties:
@@ -126,7 +121,7 @@ def check_echo(
                 if same_scope and contradicts_shown(echo, shown):
                     fault = EchoMismatch("its echo contradicts the messages that it shows")
                     raise fault.blame(signed.body.sender.index, f"{kind}.r{round_}.echo")
-    if not all(record is not None and _agreed(record, signed) for signed, _ in echoes):
+    if record is None or not record.bound:
         raise NotProven(_WHOSE_SESSION)
 
 
