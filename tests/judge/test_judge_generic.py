@@ -383,6 +383,19 @@ def test_a_false_complaint() -> None:
     assert_guilty(verdict(FALSE, made), FalseAccusation, FALSE, "4.1")
 
 
+def test_what_a_liar_says_beside_its_complaint_does_not_help_it() -> None:
+    made = complaint(2, 3, "keygen.r1.schema", about(GOOD))
+    others = body(0, ["Timeout", "x"], kind=Kind.ABORT), body(1, [None, b"V" * 32])
+    assert_guilty(verdict(FALSE, made, *others), FalseAccusation, FALSE, "4.1")
+
+
+def test_a_proposal_says_nothing_about_a_session_that_has_its_own_list() -> None:
+    """Signing from stock alone is read from it; a colluder's that cannot be read takes no guilt away."""
+    junk = body(0, b"no proposal", kind=Kind.PROPOSE, sender=holder(1), sid=PH)
+    found = verdict("keygen.r1.schema", body(1, [None, b"V" * 31]), junk)
+    assert_guilty(found, SchemaViolation, "keygen.r1.schema")
+
+
 def test_a_true_complaint_clears_whoever_makes_it() -> None:
     assert_cleared(verdict(FALSE, complaint(2, 3, "keygen.r1.schema", about(BAD))))
 

@@ -161,7 +161,7 @@ def test_as_it_was_kept_it_proves_guilt(case: Case) -> None:
     assert (found.guilty, found.cleared, found.accused) == (True, False, ACCUSED), found
     assert (found.check, found.section) == (f"{case.kind}.{case.check}", case.section)
     assert found.reason == {
-        "proposal.owner": "it proposes what its owner alone may propose, party 1",
+        "proposal.owner": "it proposes what only another party may propose, the owner",
         "proposal.request": "it proposes one presignature for two requests",
     }.get(case.check)
     assert isinstance(found.fault, BadProposal)

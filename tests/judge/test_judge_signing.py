@@ -261,6 +261,9 @@ def with_tail(place: int, value: Any) -> Callable[[Proposal], Proposal]:
         pytest.param(with_tail(4, [1, 9]), "for others than this committee", id="strangers"),
         pytest.param(lambda p: replace(p, initiator=holder(2)), "another owner's", id="not the owner"),
         pytest.param(
+            lambda p: replace(p, initiator=holder(4)), "signed proposal is missing", id="nobody who signs"
+        ),
+        pytest.param(
             lambda p: replace(p, kind="keygen", tail=[3, 2]),
             "something else",
             id="a proposal of another kind",
@@ -288,8 +291,12 @@ def test_what_the_presignature_came_from_is_needed() -> None:
         for body, message in zip(case.bodies, case.claim.messages, strict=True)
         if body.sid == session.sid or body.kind is Kind.PROPOSE
     ]
-    claim = replace(case.claim, preimages=case.claim.preimages[:1], messages=tuple(here))
-    assert "the presigning's session id is missing" in case.verdict(claim).reason
+    first, presigning = case.claim.preimages
+    values = decode(presigning, Anything(TINY.group))
+    keygen = encode([*values[:2], "keygen", *values[3:7], 2, 2])
+    for preimages in ((first,), (first, keygen), (first, first)):
+        claim = replace(case.claim, preimages=preimages, messages=tuple(here))
+        assert "the presigning's session id is missing" in case.verdict(claim).reason
 
 
 def test_a_run_whose_outputs_do_not_fit_together_gave_nobody_a_presignature() -> None:
@@ -307,6 +314,27 @@ def test_an_acceptance_that_cannot_be_read_is_no_evidence() -> None:
     place = place_in(case, sender=holder(1), kind=Kind.MSG, round=0)
     verdict = case.verdict(case.instead(place, replace(case.bodies[place], payload=b"\x00")))
     assert "cannot be read" in verdict.reason
+
+
+def test_without_the_proposal_nobody_knows_what_a_session_receives() -> None:
+    case = PARTIAL["responder"]
+    claim = replace(case.without(place_in(case, kind=Kind.PROPOSE)), check="sign.r0.schema")
+    verdict = case.verdict(claim)
+    assert (verdict.guilty, verdict.cleared) == (False, False), verdict
+    assert "sign has no msg of round 0" in verdict.reason
+
+
+def test_only_the_owner_of_three_or_more_shows_entropies() -> None:
+    show = "sign.show.signature"
+    honest = PARTIAL["owner of three"]
+    assert honest.verdict(replace(honest.claim, check=show)).cleared
+    of_two = PARTIAL["owner"]
+    assert "not the owner, who alone" in of_two.verdict(replace(of_two.claim, check=show)).reason
+    bad = CASES["a bad show"]
+    place = place_in(bad, sender=holder(CHEATER), round=1)
+    by_another = bad.instead(place, replace(bad.bodies[place], sender=holder(1)))
+    verdict = bad.verdict(replace(by_another, accused=holder(1)))
+    assert "not the owner, who alone" in verdict.reason, verdict
 
 
 def test_round_0_of_signing_is_judged_as_what_it_says_there() -> None:
