@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from tss.echo import two_versions
 from tss.effects import Dispute
 from tss.envelope import Kind, PartyId, Signed
 from tss.mailbox import Mailbox
@@ -56,8 +55,3 @@ class Disputes:
             for party in self._others
             if any((*place, party) not in self._mail.shows for place in self._places)
         )
-
-    def equivocation(self) -> tuple[Signed, Signed] | None:
-        """Two versions of one broadcast among all shows and our own messages."""
-        shown = [signed for shows in self._mail.shows.values() for show in shows for signed in show.messages]
-        return two_versions(self._mail.slots, shown)

@@ -630,7 +630,7 @@ class Session:
         """End what this party disputes, as soon as everybody has shown what it has."""
         if self.finished or self.setup.round0 is not Round0.NONE or not self._mail.shows:
             return
-        versions = self._disputes.equivocation()
+        versions = self._echoes.equivocation()
         if versions is not None:
             raise self._equivocation(*versions)
         if self._disputes.round is not None and not self._disputes.lacking():

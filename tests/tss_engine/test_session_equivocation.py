@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
-from engine_testing import NUMBER, PH, Solo, read_evidence, rounds, waits
+from engine_testing import NUMBER, PH, Solo, assert_blames, holds, read_evidence, rounds, waits
 from session_testing import (
     Anything,
     Committee,
@@ -394,6 +394,18 @@ def test_a_show_may_prove_an_equivocation_before_any_echo():
     solo.hear(solo.show(2, 1, [solo.said(3, 1, b"\x01" * 32)]))
     assert isinstance(solo.session.error, Equivocation)
     assert solo.session.error.peer == 3
+
+
+def test_a_version_that_was_shown_before_the_other_one_came():
+    """Without echoes: whoever said it to us knows nothing of the show."""
+    solo = Solo(waits(Receive(1, broadcast=NUMBER, echo=Echo.NONE)), round0=Round0.NONE)
+    solo.enter()
+    shown, told = solo.said(3, 1, 7), solo.said(3, 1, 8)
+    assert solo.hear(solo.show(2, 1, [shown])) == []
+    assert solo.session.error is None
+    solo.hear(told)
+    assert_blames(solo, 3, Equivocation, "test.r1.msg")
+    assert holds(solo, shown, told)
 
 
 def test_the_rest_of_a_round_may_come_in_another_show():
