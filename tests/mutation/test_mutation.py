@@ -146,6 +146,7 @@ class TestOperators:
             ("x = [i for i in s if i]", ["`for i in s if i` -> `for i in s`"]),
             ("x = a * b % q", ["`a * b % q` -> `a * b`", "`a * b` -> `a + b`"]),
             ("def f():\n    'doc'\n    return a", ["`return a` -> `return None`"]),
+            ("raise E(f'{a}', 'what to do')", ["`raise E(f'{a}', 'what to do')` -> `pass`"]),
             (
                 "x = zip(a, strict=True)",
                 ["`zip(a, strict=True)` -> `zip(a)`"],

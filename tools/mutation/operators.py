@@ -265,9 +265,14 @@ def _binary(node: ast.BinOp, _place: Place) -> Iterator[Change]:
         yield "arithmetic", node.left
 
 
-def _call(node: ast.Call, _place: Place) -> Iterator[Change]:
+_TEXT: Final = (ast.Constant, ast.JoinedStr)
+
+
+def _call(node: ast.Call, place: Place) -> Iterator[Change]:
     function = _function(node)
     for k in range(len(node.args) - 1):
+        if place.text_is_for_people and all(isinstance(arg, _TEXT) for arg in node.args[k : k + 2]):
+            continue
         args = [*node.args[:k], node.args[k + 1], node.args[k], *node.args[k + 2 :]]
         yield "swap", ast.Call(node.func, args, node.keywords)
     for k in range(len(node.keywords)):

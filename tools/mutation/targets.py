@@ -111,7 +111,7 @@ TARGETS: Final = (
     Target("participant/committee.py", EVERYTHING, _tests("participant", "committee")),
     Target("participant/node/hello.py", EVERYTHING, _tests("node", "hello")),
     _of_payloads("strict_json", "typed_data payload_value ethereum_payload"),
-    _of_payloads("fields", "ethereum_payload typed_data payload_value"),
+    _of_payloads("fields", "fields"),
     _of_payloads("addresses", "addresses"),
     _of_payloads("message", "payload_value"),
     _of_payloads("payload", "payload_value"),
