@@ -77,6 +77,70 @@ def test_what_is_out_of_bounds_is_refused(hello):
         Hello.decode(hello.encode())
 
 
+def test_as_it_stands_on_the_wire():
+    """The form that every release of this format has to read and write."""
+    hello = Hello(
+        "1.0", bytes(16), 1, 1_700_000_000, ((2, b"b" * 16),), b"a" * 32, frozenset([b"t" * 16]), (b"p" * 32,), (), (),
+        (StockNote(b"t" * 16, (1, 2), 1, 5),),
+    )  # fmt: skip
+    assert hello.encode() == bytes.fromhex(
+        "06000001360000000c030000000200010200000003312e3001000000100000000000000000000000000000000003000000020001030000"
+        "0005006553f100060000002900000001060000002000000002030000000200020100000010626262626262626262626262626262620100"
+        "00002061616161616161616161616161616161616161616161616161616161616161610600000019000000010100000010747474747474"
+        "74747474747474747474060000002900000001010000002070707070707070707070707070707070707070707070707070707070707070"
+        "70060000000400000000060000000400000000060000004700000001060000003e00000004010000001074747474747474747474747474"
+        "74747406000000120000000203000000020001030000000200020300000002000103000000020005"
+    )
+    assert Hello.decode(hello.encode()) == hello
+
+
+TOP = (1 << 32) - 1
+LARGEST = Hello(
+    "v" * 64,
+    b"b" * 16,
+    (1 << 63) - 1,
+    (1 << 63) - 1,
+    ((TOP, b"b" * 16),) * 34,
+    b"a" * 32,
+    frozenset(i.to_bytes(16) for i in range(9)),
+    *((b"s" * 32,) * 64,) * 3,
+    (StockNote(b"t" * 16, (TOP,) * 16, TOP, TOP),) * 1024,
+)
+
+
+def test_the_largest_hello_and_anything_beyond_it():
+    assert Hello.decode(LARGEST.encode()) == LARGEST
+    (note, *_) = LARGEST.stock
+    for beyond in (
+        {"version": "v" * 65},
+        {"boot": b"b" * 17},
+        {"number": 1 << 63},
+        {"time": 1 << 63},
+        {"seen": ((1, b"b" * 16),) * 35},
+        {"seen": ((TOP + 1, b"b" * 16),)},
+        {"seen": ((1, b"b" * 17),)},
+        {"aux_id": b"a" * 33},
+        {"tags": frozenset([b"t" * 17])},
+        {"pending": (b"s" * 33,)},
+        *({name: (b"s" * 32,) * 65} for name in ("pending", "certificates", "blocked")),
+        {"stock": LARGEST.stock + LARGEST.stock[:1]},
+        *(
+            {"stock": (replace(note, **{name: TOP + 1}),)} for name in ("owner", "count")
+        ),
+        {"stock": (replace(note, signers=(TOP,) * 17),)},
+        {"stock": (replace(note, tag=b"t" * 17),)},
+    ):  # fmt: skip
+        with pytest.raises(SchemaViolation):
+            Hello.decode(replace(PLAIN, **beyond).encode())
+
+
+def test_as_many_accounts_as_a_hello_may_name():
+    tags = [i.to_bytes(16) for i in range(65537)]
+    assert Hello.decode(replace(PLAIN, tags=frozenset(tags[:-1])).encode()).tags == frozenset(tags[:-1])
+    with pytest.raises(SchemaViolation):
+        Hello.decode(replace(PLAIN, tags=frozenset(tags)).encode())
+
+
 def test_another_format_is_refused_by_its_number():
     values = [HELLO_FORMAT + 1, "1", bytes(16), 1, 1, [], None, [], [], [], [], []]
     with pytest.raises(SchemaViolation, match=f"format {HELLO_FORMAT + 1}"):
@@ -98,6 +162,13 @@ def test_a_tag_is_common_to_those_with_the_same_pair_of_the_same_account_only():
         (*base[:3], None),
     ]
     assert len({tag, *(account_tag(*other) for other in others)}) == 6
+
+
+def test_tags_are_the_same_in_every_release():
+    """Or nodes of two releases would not know each other's accounts."""
+    base = (b"c" * 32, "alice", b"e" * 32)
+    assert account_tag(*base, None).hex() == "fb5cc0b166d50bf8cd041413820f4d03"
+    assert account_tag(*base, b"a" * 32).hex() == "2999be265c73b53a42e06798df79b1d6"
 
 
 def test_a_tag_does_not_show_the_account():
