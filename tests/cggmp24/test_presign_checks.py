@@ -1,4 +1,4 @@
-"""What presigning receives, and its output conditions (a) and (b) (protocol.md 3.2), as functions of what was said."""
+"""What presigning receives, its output conditions (a) and (b), and its items' names (protocol.md 3.2, 3.3)."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from session_testing import identity_of
 from tss_testing import TINY
 
 from tss.cggmp24.presign_checks import CHI, DELTA, Presigned, failed, rounds
-from tss.cggmp24.presignature import ENTROPY_BYTES
+from tss.cggmp24.presignature import ENTROPY_BYTES, item_of, presignature_id
 from tss.encoding import Schema, decode, encode
 from tss.envelope import holder
 from tss.errors import SchemaViolation
@@ -45,6 +45,15 @@ def test_outputs_that_do_not(j: int) -> None:
         assert which_fails(changed(OUTPUTS, j, lambda said, p=place, n=new: changed(said, p, n))) == condition
     both = changed(OUTPUTS, j, lambda said: [(said[0] + 1) % Q, said[1], said[2] + G, None])
     assert which_fails(both) == DELTA
+
+
+def test_a_presignature_is_found_in_its_own_batch_alone() -> None:
+    ctx, other = (Bystander(TINY, sid * 32, {}) for sid in (b"s", b"t"))
+    for k in range(3):
+        named = presignature_id(ctx, k)
+        assert item_of(ctx, 3, named) == item_of(ctx, k + 1, named) == k
+        assert item_of(ctx, k, named) is None
+        assert item_of(other, 3, named) is None
 
 
 def third(*, entropy: bool) -> Schema:

@@ -90,7 +90,7 @@ TARGETS: Final = (
         CHECKS + r"|combine|_checked_sigma|shown_entropies|sigma_schema",
         "sign_cheaters sign_terms sign_disputes",
     ),
-    _of_cggmp24("presignature", EVERYTHING, "presignature_states presign"),
+    _of_cggmp24("presignature", EVERYTHING, "presign_checks presignature_states presign"),
     _of_cggmp24("completion", EVERYTHING, "completion"),
     *(
         Target(f"tss/judge/{name}.py", EVERYTHING, ("tests/judge",))
