@@ -116,6 +116,7 @@ class Node(Operations):
             policy=policy,
             sessions=self._sessions,
             stock=self._stock,
+            blame=self._blame,
             workers=self._workers,
         )
         self._catchup = CatchUp(store, self._workers, self._activated)

@@ -14,6 +14,7 @@ from tss.cggmp24 import aux_info, keygen, presign
 from tss.cggmp24.presignature import Presignature
 from tss.effects import Protocol, SessionContext
 from tss.envelope import Signed
+from tss.errors import PeerFault
 from tss.proposal import Proposal
 from tss.setting import Setup
 
@@ -41,6 +42,7 @@ class Decline(StrEnum):
     BAD_SIGNER_SET = "BAD_SIGNER_SET"
     PRESIGNATURE_UNKNOWN = "PRESIGNATURE_UNKNOWN"
     NOT_THE_OWNER = "NOT_THE_OWNER"
+    SECOND_REQUEST = "SECOND_REQUEST"
     BAD_PAYLOAD = "BAD_PAYLOAD"
     QUARANTINED = "QUARANTINED"
     SET_BLOCKED = "SET_BLOCKED"
@@ -57,6 +59,14 @@ class Declined(Exception):
     def __init__(self, code: str, text: str) -> None:
         super().__init__(text)
         self.code = str(code)
+
+
+class Misused(Declined):
+    """The proposal itself is a fault of its signer; `fault` has the evidence."""
+
+    def __init__(self, code: str, text: str, fault: PeerFault) -> None:
+        super().__init__(code, text)
+        self.fault = fault
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from functools import partial
 from typing import Final
 
 from participant.node.membership import Membership
+from participant.node.ownership import Ownership
 from participant.node.plan import Decline, Declined, Plan, Program
 from participant.node.records import Account, Records
 from participant.payloads import SCHEMA, Decoded, Payload, PayloadError, decode, from_value
@@ -28,7 +29,7 @@ from tss.cggmp24.presignature import Presignature
 from tss.cggmp24.sign import SignRequest
 from tss.encoding import Value, encode
 from tss.encoding import decode as decode_value
-from tss.envelope import PartyId, holder
+from tss.envelope import PartyId, Signed, holder
 from tss.errors import CallerError, PeerFault, ShareCorrupt
 from tss.hd import derive, format_path
 from tss.params import Suite
@@ -79,17 +80,25 @@ class Planner:
         self._store = store
         self._records = records
         self._find_presignature = find_presignature
+        self._ownership = Ownership(find_presignature)
         self._take_primes = take_primes
 
     def plan(
-        self, membership: Membership, suite: Suite, proposal: Proposal, who: str
+        self,
+        membership: Membership,
+        suite: Suite,
+        proposal: Proposal,
+        who: str,
+        signed: Signed | None = None,
     ) -> tuple[Plan, PolicyRequest]:
         """The session behind `proposal`, and what a policy is to be asked. `who` proposes, for the audit log.
 
-        Raises Declined.
+        `signed` is the proposal as another member signed it. Raises Declined, and Misused for one that nobody honest signs.
         """
         points = signer_points(proposal)
         self._check_members(membership, proposal, points)
+        if signed is not None:
+            self._ownership.check(membership, suite, proposal, signed)
         try:
             if proposal.kind == keygen.KIND:
                 return self._keygen(membership, suite, proposal, who)

@@ -14,11 +14,12 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Final
 
+from participant.node.blame import Blame
 from participant.node.config import NodeConfig
 from participant.node.driver import SessionDriver
 from participant.node.errors import Busy
 from participant.node.membership import Membership
-from participant.node.plan import Decline, Declined, Plan
+from participant.node.plan import Decline, Declined, Misused, Plan
 from participant.node.planner import CEREMONIES, SIGNING, Planner, signer_points
 from participant.node.records import Records
 from participant.node.room import Room
@@ -65,6 +66,7 @@ class Proposals:
         policy: Policy,
         sessions: Sessions,
         stock: Stock,
+        blame: Blame,
         workers: Workers,
         wall: Callable[[], float] = time.time,
     ) -> None:
@@ -75,6 +77,7 @@ class Proposals:
         self._policy = policy
         self._sessions = sessions
         self._stock = stock
+        self._blame = blame
         self._workers = workers
         self._wall = wall
         self._considered: set[bytes] = set()
@@ -155,7 +158,7 @@ class Proposals:
             self._check_free(membership, proposal)
             await self._until_presigned(membership, proposal)
             plan = await self._workers.step(
-                self._accept, membership, suite, proposal, identity, proposer=identity, caller=caller
+                self._accept, membership, suite, proposal, identity, signed, caller=caller
             )
             if plan is None:
                 self._sessions.forget(ph)
@@ -217,15 +220,17 @@ class Proposals:
         membership: Membership,
         suite: Suite,
         proposal: Proposal,
-        who: str,
+        identity: str,
+        signed: Signed,
         *,
-        proposer: str,
         caller: str | None,
     ) -> Plan | None:
         if self._store.sessions.known(proposal.hash(suite)):
             # Accepted by a former process: what it knew is lost, so this one never speaks there (protocol.md 0.7).
             return None
-        return self._consider(membership, suite, proposal, who, proposer=proposer, caller=caller)
+        return self._consider(
+            membership, suite, proposal, identity, proposer=identity, caller=caller, signed=signed
+        )
 
     def _consider(
         self,
@@ -236,9 +241,10 @@ class Proposals:
         *,
         proposer: str,
         caller: str | None,
+        signed: Signed | None = None,
     ) -> Plan:
-        """Plan, policy, record. Raises Declined."""
-        plan, request = self._plan(membership, suite, proposal, who)
+        """Plan, policy, record. `signed`: another's proposal as it came. Raises Declined."""
+        plan, request = self._plan(membership, suite, proposal, who, signed)
         request = replace(request, proposer=proposer, caller=caller)
         decision = self._policy.decide(request)
         if isinstance(decision, Refuse):
@@ -252,11 +258,15 @@ class Proposals:
         return plan
 
     def _plan(
-        self, membership: Membership, suite: Suite, proposal: Proposal, who: str
+        self, membership: Membership, suite: Suite, proposal: Proposal, who: str, signed: Signed | None
     ) -> tuple[Plan, PolicyRequest]:
         try:
-            return self._planner.plan(membership, suite, proposal, who)
+            return self._planner.plan(membership, suite, proposal, who, signed)
         except Declined as declined:
+            if isinstance(declined, Misused):
+                self._blame.mark(membership, [declined.fault], None)
+                index, check = proposal.initiator.index - 1, declined.fault.check
+                log.warning("index %d is in quarantine for what it proposed [%s]", index, check)
             if declined.code not in _UNRECORDED:
                 self._record(
                     AuditRecord(

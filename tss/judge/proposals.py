@@ -60,7 +60,7 @@ def _owner_of_presignature(proposals: Sequence[Proposal], preimages: Sequence[Pr
 
 def _check_owner(proposal: Proposal, owner: int) -> None:
     if proposal.initiator != holder(owner):
-        fault = BadProposal(f"it proposes what its owner alone may propose, party {owner}")
+        fault = BadProposal("it proposes what only another party may propose, the owner")
         raise fault.blame(proposal.initiator.index, f"{proposal.kind}.{OWNER}")
 
 
