@@ -95,6 +95,35 @@ def _members(change):
 TEXT = committee_of().to_yaml()
 
 
+def test_a_file_that_people_read():
+    """The id and the threshold first, then a member a paragraph."""
+    committee = committee_of()
+    assert TEXT.startswith(
+        f"version: 1\ncommittee: {committee.committee_id.hex()}\nthreshold: 2\nmembers:\n- "
+    )
+    assert TEXT.count("\n- ") == committee.n
+
+
+def test_as_many_members_as_a_file_may_have():
+    largest = Committee.of(cards(16), 16)
+    assert Committee.from_yaml(largest.to_yaml()) == largest
+    members = [card.as_dict() for card in cards(17)]
+    with pytest.raises(BadCommittee, match="members is not a list of 2 to 16 cards"):
+        Committee.from_yaml(yaml.safe_dump(largest.as_dict() | {"members": members}))
+
+
+def test_only_what_is_wrong_with_the_keys_is_said():
+    for text, said in (
+        (_without("threshold"), "missing keys: threshold"),
+        (_file(extra=1), "unknown keys: extra"),
+        (_without("threshold").replace("version:", "edition:"), "unknown keys: edition; missing keys: threshold, version"),
+    ):  # fmt: skip
+        with pytest.raises(BadCommittee) as raised:
+            Committee.from_yaml(text)
+        assert str(raised.value).endswith(said)
+        assert str(raised.value).count("keys:") == said.count("keys:")
+
+
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
@@ -107,7 +136,7 @@ TEXT = committee_of().to_yaml()
         (_file(version=2), "version 2"),
         (_file(version=True), "version True"),
         (_file(committee="00" * 32), "the id 0000.* is not that of these members"),
-        (_file(committee="00"), "64 lower-case"),
+        (_file(committee="00"), "the committee id is not 64 lower-case"),
         (_file(committee=5), "64 lower-case"),
         (_file(threshold=3), "is not that of these members and threshold"),
         (_file(threshold="2"), "not a whole number"),
