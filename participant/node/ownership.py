@@ -37,7 +37,7 @@ _TEXTS: Final = {
 
 @dataclass(frozen=True)
 class Use:
-    """The first proposal that the owner of a presignature made with it."""
+    """The first proposal that a presignature's owner made with it."""
 
     owner: int
     """Evaluation point."""
@@ -90,7 +90,7 @@ class FirstUses:
 
 
 class Ownership:
-    """For worker threads."""
+    """Thread-safe. `check` judges, so it is for worker threads."""
 
     def __init__(self, find_presignature: Callable[[bytes], Presignature | None]) -> None:
         self._find_presignature = find_presignature
@@ -103,6 +103,11 @@ class Ownership:
         elif proposal.kind in _OWNED and proposal.initiator != holder(int(proposal.tail[7])):
             evidence = proposal_evidence(proposal.kind, OWNER, [signed])
             _refuse(membership, suite, Decline.NOT_THE_OWNER, evidence)
+
+    def note(self, membership: Membership, proposal: Proposal, signed: Signed) -> None:
+        """Remember this node's own proposal: others may try what it was made with."""
+        if proposal.kind == sign.KIND and (use := self._use(proposal, signed)) is not None:
+            self._first_uses.put(membership.committee_id, proposal.tail[0], use)
 
     def _check_presignature(
         self, membership: Membership, suite: Suite, proposal: Proposal, signed: Signed

@@ -80,7 +80,7 @@ class Planner:
         self._store = store
         self._records = records
         self._find_presignature = find_presignature
-        self._ownership = Ownership(find_presignature)
+        self.ownership = Ownership(find_presignature)
         self._take_primes = take_primes
 
     def plan(
@@ -98,7 +98,7 @@ class Planner:
         points = signer_points(proposal)
         self._check_members(membership, proposal, points)
         if signed is not None:
-            self._ownership.check(membership, suite, proposal, signed)
+            self.ownership.check(membership, suite, proposal, signed)
         try:
             if proposal.kind == keygen.KIND:
                 return self._keygen(membership, suite, proposal, who)

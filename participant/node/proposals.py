@@ -104,6 +104,7 @@ class Proposals:
         )
         self._check_free(membership, proposal)
         signed = sign_body(proposal.body(suite), membership.sign_function)
+        self._planner.ownership.note(membership, proposal, signed)
         driver = self._sessions.open(plan.backed_by(signed), home)
         driver.post_home(pack(signed))
         return driver

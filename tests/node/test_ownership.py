@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from cggmp24_testing import dealt_presignature
 from gateway_testing import GatewayProcess, running_gateway
-from node_network import WAIT
+from node_network import WAIT, last, network, sign_call
 from node_testing import deal
 from proposal_testing import DIGEST, SUITE, Stage, staged
 
@@ -26,14 +26,19 @@ from tss.cggmp24.presignature import Presignature, State, presignature_id
 from tss.cggmp24.sign import SignRequest
 from tss.effects import Transcript
 from tss.encoding import encode
-from tss.envelope import Body, Kind, Signed, holder
+from tss.envelope import Body, Kind, Signed, holder, routing, unpack_broadcast
+from tss.envelope import sign as sign_body
 from tss.hd import derive
 from tss.judge import judge
 from tss.judge.record import Bystander
-from tss.proposal import Proposal
+from tss.proposal import Proposal, decode_proposal
 
 OTHER_DIGEST = b"o" * 32
 SHARES = {share.me: share for share in deal(SUITE, 2, 3, "alice")}
+
+
+# The HTTP library forgets dead connections that it was about to close when it is cancelled; the collector closes them.
+pytestmark = pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")
 
 
 @pytest.fixture(scope="module")
@@ -204,6 +209,38 @@ async def test_a_mark_that_cannot_be_kept_is_no_reason_to_take_part(stage, monke
     monkeypatch.setattr(stage.store.quarantine, "add", full)
     assert await stage.declined(signing(stage, held(stage, owner=1))) == Decline.STORE_FAILED
     assert stage.node.sessions() == []
+
+
+@pytest.mark.attack("D2")
+async def test_who_proposes_again_with_what_has_answered(tmp_path, gateway):
+    """Real nodes, a presignature of theirs, its signature: then its owner turns to another request, and so does the other signer."""
+    async with network(tmp_path, gateway.url) as net:
+        net.deal("alice")
+        await net.ready("alice")
+        await last(net[0].node.fill_stock("alice", (0, 1), 1))
+        posted: list[Signed] = []
+
+        async def watch(envelope: bytes) -> None:
+            if routing(envelope)[1] is Kind.PROPOSE:
+                posted.append(Signed(*unpack_broadcast(envelope)))
+
+        net[0].channel.on_post = watch
+        result = await net[0].node.sign(sign_call("alice", 1, signers=(0, 1)))
+        assert result.signed[0].from_stock
+        first = decode_proposal(SUITE, posted[0].body)
+        tail = [first.tail[0], OTHER_DIGEST, *first.tail[2:]]
+        second = replace(first, tail=tail, message=encode(to_value(Digest(OTHER_DIGEST))))
+        for speaker, hearer, check in ((0, 1, "sign.proposal.request"), (1, 0, "sign.proposal.owner")):
+            member, membership = net[hearer], net[hearer].node._memberships[net.committee.committee_id]
+            said = replace(second, initiator=holder(speaker + 1))
+            signed = sign_body(said.body(SUITE), net[speaker].keys.sign)
+            assert await member.node._proposals.take(membership, signed, membership.room) is None
+            (mark,) = member.store.quarantine.entries()
+            assert mark.peer == net[speaker].keys.identity
+            evidence = member.store.quarantine.evidence(mark.evidence_id or b"")
+            verdict = judge(evidence or b"", membership.identities, {SUITE.proto: SUITE})
+            assert (verdict.guilty, verdict.accused, verdict.check) == (True, said.initiator, check), verdict
+        assert (await net[1].node.sign(sign_call("alice", 3))).signers == (1, 2), "the others go on"
 
 
 class TestFirstUses:
