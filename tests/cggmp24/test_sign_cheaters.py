@@ -28,6 +28,7 @@ from tss.errors import (
     SchemaViolation,
     SessionMismatch,
 )
+from tss.judge import judge
 
 Q = TINY.group.q
 REQUEST = SignRequest(hashlib.sha256(b"message").digest())
@@ -183,6 +184,7 @@ class TestManySigners:
 
 
 @pytest.mark.attack("C11")
+@pytest.mark.attack("D2")
 def test_two_acceptances_are_an_equivocation() -> None:
     """Two entropies of one signer under one sid: evidence, and no show (protocol.md 3.5)."""
     parts = THREE.stock()
@@ -197,9 +199,13 @@ def test_two_acceptances_are_an_equivocation() -> None:
         (accepted,) = committee[2].bodies()
         committee.send(committee.forge(replace(accepted, payload=payload([b"2" * 32, None]))), 1)
         committee.settle()
-        assert isinstance(committee[1].error, Equivocation)
-        assert committee[1].blamed == 2
+        error = committee[1].error
+        assert isinstance(error, Equivocation)
+        assert (committee[1].blamed, error.check) == (2, "sign.r0.msg")
         assert committee[1].bodies()[0].kind is not Kind.MSG
+        identities = {holder(j): identity_of(holder(j)).public for j in THREE.S}
+        verdict = judge(error.evidence or b"", identities, {TINY.proto: TINY})
+        assert (verdict.guilty, verdict.accused, verdict.check) == (True, holder(2), "sign.r0.msg"), verdict
     assert parts[1].state is State.DESTROYED
 
 
