@@ -3,82 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
 from typing import Any
 
 import pytest
 from cggmp24_cheating import reports
-from cggmp24_testing import Signers, aux_program, primes_of, run_aux, run_keygen
-from judging_testing import CHEATER, SIGNERS, SUITES, LiesInChi, LiesInDelta, says5, z_of_aff_g_star
+from cggmp24_testing import Signers, run_keygen
+from false_accusers import FALSE, accuses
+from judging_testing import CHEATER, SUITES, LiesInChi, LiesInDelta, says5, z_of_aff_g_star
 from session_testing import Outcomes, Posted, Program, Tamper, assert_judged, says, silent, tells
 from tss_testing import TINY
 
-from tss.cggmp24 import keygen, presign
+from tss.cggmp24 import presign
 from tss.cggmp24.identify_checks import ROUND
 from tss.cggmp24.presign import Presigning
-from tss.effects import Compute, Effect, Protocol, Receive, Send, SendDurably, SessionContext
+from tss.effects import Compute, Effect, Receive
 from tss.envelope import Kind
 from tss.errors import AbortedByPeer, BadShare, FalseAccusation, PeerFault
 from tss.evidence import read_claim
 from tss.judge import judge
 
 
-def accuses(program: Program, when: Callable[[Effect], bool], accused: int, check: str) -> Program:
-    """`program`, which says at some point that a peer failed a check, and shows what there is."""
-
-    def start(ctx: SessionContext) -> Protocol[Any]:
-        generator = program(ctx)
-        result: Any = None
-        while True:
-            effect = generator.send(result)
-            if when(effect):
-                raise BadShare("so it says").blame(accused, check)
-            result = yield effect
-
-    return start
-
-
-def sends(round_: int) -> Callable[[Effect], bool]:
-    return lambda effect: isinstance(effect, Send) and effect.round == round_
-
-
-def ends(effect: Effect) -> bool:
-    return isinstance(effect, SendDurably)
-
-
-def honest_keygen(ctx: SessionContext) -> Protocol[Any]:
-    return keygen.keygen(ctx, 2)
-
-
-def honest_presign(ctx: SessionContext) -> Protocol[Any]:
-    return presign._rounds(SIGNERS.presigning(ctx), 1, None)
-
-
-def checks_round_3(effect: Effect) -> bool:
-    """The last thing that is computed for a presignature."""
-    return isinstance(effect, Compute) and "check_round3" in repr(effect.jobs[0])
-
-
 def withheld(round_: int) -> Callable[[Posted], bool]:
     """Party 2 keeps its echo of a round back, so that nobody is done before its complaint is heard."""
     return silent(CHEATER, kind=Kind.ECHO, round_=round_)
-
-
-KEYGEN = partial(run_keygen, 3, 2)
-AUX = partial(run_aux, 3)
-PRESIGN = SIGNERS.presign
-HONEST_AUX = aux_program(primes_of(TINY, 3)[CHEATER])
-
-FALSE = [
-    pytest.param(KEYGEN, honest_keygen, sends(3), "keygen.r2.share", id="keygen round 2"),
-    pytest.param(KEYGEN, honest_keygen, sends(3), "keygen.r2.schema", id="keygen schema"),
-    pytest.param(KEYGEN, honest_keygen, ends, "keygen.r3.sch:z*G = A + e*X", id="keygen round 3"),
-    pytest.param(AUX, HONEST_AUX, sends(3), "aux.r2.prm:A unit", id="aux round 2"),
-    pytest.param(AUX, HONEST_AUX, ends, "aux.r3.fac:P unit", id="aux round 3"),
-    pytest.param(PRESIGN, honest_presign, sends(2), "presign.r1.item0.K", id="presign round 1"),
-    pytest.param(PRESIGN, honest_presign, sends(3), "presign.r2.item0.h", id="presign round 2"),
-    pytest.param(PRESIGN, honest_presign, checks_round_3, "presign.r3.item0.delta", id="presign round 3"),
-]
 
 
 @pytest.mark.parametrize(("run", "program", "when", "check"), FALSE)
