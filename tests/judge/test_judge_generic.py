@@ -225,6 +225,7 @@ def test_an_echo_that_contradicts_what_its_sender_shows(preimages: Any) -> None:
     mine = echo(0, record(0, PH).as_value(), PH)
     found = verdict("keygen.r0.echo", mine, show(0, other, sid=PH), preimages=preimages)
     assert_guilty(found, EchoMismatch, "keygen.r0.echo")
+    assert found.reason == "its echo contradicts the messages that it shows"
 
 
 def test_an_echo_that_travels() -> None:
@@ -303,7 +304,9 @@ def test_a_fault_is_named_after_the_session_that_it_happened_in() -> None:
     assert_guilty(wrong, SchemaViolation, "keygen.r1.echo")
     versions = [body(1, [None, V]) for V in (b"V" * 32, b"W" * 32)]
     for name, check in (("aux", "aux.r1.msg"), ("\x1b[31m", "session.r1.msg"), ("", "session.r1.msg")):
-        assert_guilty(verdict(f"{name}.r1.msg", *versions), Equivocation, check)
+        found = verdict(f"{name}.r1.msg", *versions)
+        assert_guilty(found, Equivocation, check)
+        assert found.reason == "two different signed messages in one slot"
 
 
 def test_messages_that_are_none() -> None:

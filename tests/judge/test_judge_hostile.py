@@ -26,6 +26,7 @@ from tss.errors import SchemaViolation
 from tss.evidence import Claim
 from tss.groups import Point
 from tss.judge import judge
+from tss.judge.reader import Needs, always
 from tss.judge.readers import READERS
 from tss.judge.record import NotProven, Preimage, Record
 from tss.proposal import TAILS
@@ -130,6 +131,14 @@ def test_ring_parameters_of_a_recipient_that_nobody_proves_anything_with() -> No
     assert "s equals t" in verdict.reason
 
 
+def test_what_is_missing_of_auxiliary_information_is_said() -> None:
+    case = CASES["aux.r3.fac"]
+    (told,) = (k for k, body in enumerate(case.bodies) if body.to is not None)
+    assert "own message of round 3 to its accuser" in case.verdict(case.without(told)).reason
+    verdict = case.verdict(replace(case.claim, check="aux.r15.schema"))
+    assert "own done of round 15 is missing" in verdict.reason
+
+
 def test_the_others_of_a_key_generation_that_revealed_too_little() -> None:
     """Whoever goes on from there colludes with them."""
     case = CASES["keygen.r3.sch"]
@@ -181,8 +190,10 @@ def test_a_claim_about_the_other_case_of_an_identification_is_not_proven() -> No
     case = CASES["presign.abort-delta.item0.dec"]
     verdict = case.verdict(replace(case.claim, check="presign.abort-chi.item0.dec"))
     assert "it is not chi that failed" in verdict.reason
-    verdict = case.verdict(replace(case.claim, check="presign.abort-delta"))
-    assert verdict.guilty
+    for end in ("", ".item0", ".item0.open.x", ".item0.x"):
+        assert case.verdict(replace(case.claim, check=f"presign.abort-delta{end}")).guilty, (
+            "all of it is judged"
+        )
 
 
 def test_opening_an_item_that_the_batch_does_not_have() -> None:
@@ -238,6 +249,12 @@ def test_the_lowest_failing_item_of_a_batch_is_judged() -> None:
     verdict = case.verdict(case.evidence)
     assert (verdict.guilty, verdict.section) == (True, "4.2"), verdict
     assert verdict.check.startswith(case.check)
+
+
+def test_what_a_step_always_needs() -> None:
+    needs = always((1, 2), (3,), told=(4,))("any check")
+    assert needs == Needs(own=frozenset({1, 2}), told=frozenset({4}), context=frozenset({3}))
+    assert always((1,))("any check") == Needs(own=frozenset({1}))
 
 
 def test_every_kind_of_session_has_its_reader() -> None:

@@ -65,6 +65,8 @@ def test_an_address_of_one_case_or_with_its_checksum() -> None:
     assert swapped in error.what
     assert "checksum" in error.what
     assert error.remedy
+    one_letter = "0xA" + data.hex()[1:]
+    assert "checksum" in refused(ethereum_address, one_letter, "to").what
     for value in ("0x" + "11" * 19, "0x" + "11" * 21):
         assert "20 are due" in refused(ethereum_address, value, "to").what
 
