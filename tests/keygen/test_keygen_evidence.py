@@ -26,9 +26,12 @@ from keygen.node_files import NodeFiles
 from participant.committee import Committee, write_committee
 from participant.node import api
 from tss.encoding import encode
-from tss.envelope import PartyId
+from tss.envelope import PartyId, holder, sign
 from tss.errors import PeerFault
 from tss.evidence import read_claim
+from tss.judge.proposals import REQUEST, proposal_evidence
+from tss.params import CGGMP24_SECP256K1
+from tss.proposal import Proposal
 
 COMMITTEE = committee_of()
 
@@ -113,6 +116,25 @@ def test_the_installed_command_accepts_the_full_level_alone(proven: Path) -> Non
     ran = invoke("verify-evidence", proven / "file", "--committee", proven / "committee.yaml", full_size=True)
     assert ran.code == 7
     assert "suite is not one that is accepted" in ran.out
+
+
+@pytest.mark.parametrize(
+    ("digests", "code", "said"), [((b"1", b"2"), 0, "GUILTY"), ((b"1", b"1"), 7, "passes")]
+)
+def test_two_requests_for_one_presignature(tmp_path: Path, digests: Any, code: int, said: str) -> None:
+    """Two signed proposals that no session came of: the installed command needs no more."""
+    suite, keys = CGGMP24_SECP256K1, node_keys()[1]
+    proposals = []
+    for number, digest in enumerate(digests):
+        tail = [b"p" * 32, digest * 32, [], 0, [1, 2], b"e" * 32]
+        proposal = Proposal(holder(2), COMMITTEE.committee_id, "a", "sign", b"r" * 16, tail, None, number)
+        proposals.append(sign(proposal.body(suite), keys.sign))
+    (tmp_path / "file").write_bytes(proposal_evidence("sign", REQUEST, proposals))
+    write_committee(tmp_path / "committee.yaml", COMMITTEE)
+    paths = (tmp_path / "file", "--committee", tmp_path / "committee.yaml")
+    ran = invoke("verify-evidence", *paths, full_size=True)
+    assert (ran.code, said in ran.out) == (code, True), ran
+    assert ("check sign.proposal.request (protocol.md 3.5)" in ran.out) == (code == 0)
 
 
 def test_a_check_that_passes_clears_the_accused(proven: Path, tmp_path: Path) -> None:
