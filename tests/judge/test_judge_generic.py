@@ -336,7 +336,16 @@ def test_of_messages_that_are_none_the_first_is_named() -> None:
         written = encode(
             ["evidence/v1", TINY.proto, [encode(PREIMAGE)], ACCUSED.as_list(), "keygen.r1.schema", shown]
         )
-        assert_unproven(judge(written, IDENTITIES, SUITES), order[0])
+        found = judge(written, IDENTITIES, SUITES)
+        assert_unproven(found, order[0])
+        assert found.reason.endswith(order[0])
+
+
+def test_two_versions_are_two_whatever_stands_before_them() -> None:
+    versions = [signed(body(1, [None, V])) for V in (b"V" * 32, b"W" * 32)]
+    shown = [[b"no body", bytes(64)], *(one.as_value() for one in versions)]
+    written = encode(["evidence/v1", TINY.proto, [], ACCUSED.as_list(), "keygen.r1.msg", shown])
+    assert_guilty(judge(written, IDENTITIES, SUITES), Equivocation, "keygen.r1.msg")
 
 
 def test_a_message_whose_echo_is_wrong_is_no_message_of_its_round() -> None:

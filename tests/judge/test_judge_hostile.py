@@ -13,10 +13,11 @@ from cggmp24_cheating import changed
 from cggmp24_testing import X_ZERO_LOG
 from judging_colluders import colluding, under
 from judging_testing import CASES, CHEATER, SIGNERS, SUITES, Case, LiesInDelta, place_of, z_of_aff_g_star
-from presign_cheating import cheating
+from presign_cheating import REQUEST, cheating
 from session_testing import Anything, encode_any, identity_of
 from tss_testing import TINY
 
+from tss.cggmp24 import presign
 from tss.cggmp24.presign import MAX_BATCH, Item, Presigning
 from tss.echo import echo_of
 from tss.effects import Echo, Receive
@@ -131,10 +132,18 @@ def test_ring_parameters_of_a_recipient_that_nobody_proves_anything_with() -> No
     assert "s equals t" in verdict.reason
 
 
-def test_what_is_missing_of_auxiliary_information_is_said() -> None:
-    case = CASES["aux.r3.fac"]
+@pytest.mark.parametrize(
+    "check", ["keygen.r2.share", "aux.r3.fac", "presign.r1.item0.k", "presign.r2.item0.gamma"]
+)
+def test_a_message_that_is_missing_is_named(check: str) -> None:
+    case = CASES[check]
     (told,) = (k for k, body in enumerate(case.bodies) if body.to is not None)
-    assert "own message of round 3 to its accuser" in case.verdict(case.without(told)).reason
+    verdict = case.verdict(case.without(told))
+    assert f"own message of round {case.bodies[told].round} to its accuser" in verdict.reason
+
+
+def test_the_end_of_auxiliary_information_is_a_round_too() -> None:
+    case = CASES["aux.r3.fac"]
     verdict = case.verdict(replace(case.claim, check="aux.r15.schema"))
     assert "own done of round 15 is missing" in verdict.reason
 
@@ -157,6 +166,7 @@ def test_a_key_that_is_none() -> None:
 
     verdict = judge(colluding(case, 2, {1: cancels, 3: cancels, 2: cancels}), case.identities, SUITES)
     assert "the check cannot be made" in verdict.reason
+    assert (verdict.accused, verdict.check, verdict.section) == (holder(CHEATER), case.claim.check, "")
 
 
 def test_a_recipients_k_that_is_no_ciphertext() -> None:
@@ -165,7 +175,7 @@ def test_a_recipients_k_that_is_no_ciphertext() -> None:
     written = colluding(case, 1, {1: lambda items: [changed(items[0], 0, 0)]})
     verdict = judge(written, case.identities, SUITES)
     assert (verdict.guilty, verdict.cleared) == (False, False)
-    assert "K of the recipient" in verdict.reason
+    assert "K of the recipient is outside" in verdict.reason
 
 
 @pytest.mark.parametrize("log", [0, X_ZERO_LOG], ids=["O", "x is 0"])
@@ -255,6 +265,15 @@ def test_what_a_step_always_needs() -> None:
     needs = always((1, 2), (3,), told=(4,))("any check")
     assert needs == Needs(own=frozenset({1, 2}), told=frozenset({4}), context=frozenset({3}))
     assert always((1,))("any check") == Needs(own=frozenset({1}))
+
+
+def test_identification_in_full_signing() -> None:
+    """It comes in the place of the partial signatures, without an echo of them."""
+    lies = lambda ctx: presign._rounds(SIGNERS.presigning(ctx, LiesInDelta), 1, b"e" * 32)  # noqa: E731 - as in its place
+    run = partial(SIGNERS.full_sign, REQUEST, programs={CHEATER: lies})
+    case = Case("presign.abort-delta.item0.dec", "4.2", run)
+    verdict = case.verdict(case.evidence)
+    assert (verdict.guilty, verdict.section) == (True, "4.2"), verdict
 
 
 def test_every_kind_of_session_has_its_reader() -> None:

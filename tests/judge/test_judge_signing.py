@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 from cggmp24_cheating import reports
-from cggmp24_testing import Signers
+from cggmp24_testing import Signers, clone
 from judging_testing import CHEATER, Case, another_version, place_of, write
 from session_testing import Anything, identity_of, says
-from tss_testing import TINY
+from tss_testing import SMALL_SECP, TINY
 
 from tss.cggmp24.sign import SignRequest
 from tss.encoding import decode, encode
@@ -183,6 +183,21 @@ def test_an_honest_partial_signature_clears_and_whoever_complains_of_it_is_to_bl
     assert isinstance(found.fault, FalseAccusation)
 
 
+def test_a_later_presignature_of_a_batch_and_a_key_below_the_root() -> None:
+    """A lie is one, and the true partial signature is none."""
+    signers, suites = Signers((1, 2), 2, suite=SMALL_SECP), {SMALL_SECP.proto: SMALL_SECP}
+    made = {j: clone(items[1]) for j, items in signers.presign("a batch", batch=2).results().items()}
+    rule = says(0, lambda value: [value[0], [value[1][0], value[1][1] + 1]])
+    request = replace(REQUEST, path=(0, 7))
+    case = Case(EQUATION, "3.5", partial(signers.stock_sign, request, made, tamper={CHEATER: [rule]}))
+    assert case.verdict(case.evidence, suites=suites).guilty
+    place = place_in(case, sender=holder(CHEATER), kind=Kind.MSG, round=0)
+    echo, (e, (req, sigma)) = decode(case.bodies[place].payload, Anything(SMALL_SECP.group))
+    honest = case.instead(place, replace(case.bodies[place], payload=encode([echo, [e, [req, sigma - 1]]])))
+    verdict = case.verdict(honest, suites=suites)
+    assert (verdict.guilty, verdict.cleared) == (False, True), verdict
+
+
 def test_in_full_signing_the_evidence_says_which_tweak_was_signed() -> None:
     case = PARTIAL["full signing"]
     first, request = case.claim.preimages
@@ -307,6 +322,15 @@ def test_a_run_whose_outputs_do_not_fit_together_gave_nobody_a_presignature() ->
     other = [[(items[0][0] + 1) % Q, *items[0][1:]], *items[1:]]
     verdict = case.verdict(case.instead(place, replace(body, payload=encode([echo, [other, e]]))))
     assert "do not fit together" in verdict.reason
+
+
+def test_a_proposal_that_cannot_be_read_is_no_evidence() -> None:
+    """Whoever signed it: it was refused, and nothing was signed under it."""
+    case = PARTIAL["owner"]
+    place = place_in(case, sender=holder(CHEATER), kind=Kind.PROPOSE)
+    verdict = case.verdict(case.instead(place, replace(case.bodies[place], payload=b"\x00")))
+    assert (verdict.guilty, verdict.cleared) == (False, False)
+    assert "the proposal cannot be read" in verdict.reason
 
 
 def test_an_acceptance_that_cannot_be_read_is_no_evidence() -> None:
