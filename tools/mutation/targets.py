@@ -110,7 +110,7 @@ TARGETS: Final = (
     Target("participant/sharefile.py", EVERYTHING, _tests("participant", "sharefile")),
     Target("participant/committee.py", EVERYTHING, _tests("participant", "committee")),
     Target("participant/node/hello.py", EVERYTHING, _tests("node", "hello")),
-    _of_payloads("strict_json", "typed_data payload_value ethereum_payload"),
+    _of_payloads("strict_json", "strict_json"),
     _of_payloads("fields", "fields"),
     _of_payloads("addresses", "addresses"),
     _of_payloads("message", "payload_value"),
