@@ -274,6 +274,7 @@ def test_identification_in_full_signing() -> None:
     case = Case("presign.abort-delta.item0.dec", "4.2", run)
     verdict = case.verdict(case.evidence)
     assert (verdict.guilty, verdict.section) == (True, "4.2"), verdict
+    assert verdict.check.startswith(case.check)
 
 
 def test_every_kind_of_session_has_its_reader() -> None:
