@@ -59,7 +59,9 @@ mutants: $(VENV)/.dev
 
 # Branches of the protocols that no test of theirs takes.
 coverage: $(VENV)/.dev
-	PYTHONPATH=. $(BIN)/coverage run -m pytest -q -m 'not full_size' $(PROTOCOL_TESTS)
+	$(BIN)/coverage erase
+	PYTHONPATH=. $(BIN)/coverage run -m pytest -q -n $(PROCESSES) -m 'not full_size' $(PROTOCOL_TESTS)
+	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
 
 # Whether secrets show in the time of operations with them: half an hour of a quiet core.
