@@ -112,6 +112,15 @@ def test_as_many_members_as_a_file_may_have():
         Committee.from_yaml(yaml.safe_dump(largest.as_dict() | {"members": members}))
 
 
+def test_as_long_a_file_as_is_read(tmp_path):
+    path, comment = tmp_path / "committee.yaml", "#" * (64 * 1024 - len(TEXT))
+    path.write_text(TEXT + comment)
+    assert read_committee(path) == committee_of()
+    path.write_text(TEXT + comment + "#")
+    with pytest.raises(BadCommittee, match="at most"):
+        read_committee(path)
+
+
 def test_only_what_is_wrong_with_the_keys_is_said():
     for text, said in (
         (_without("threshold"), "missing keys: threshold"),
