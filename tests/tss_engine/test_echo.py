@@ -427,7 +427,7 @@ def test_whoever_echoed_something_else_is_waited_for():
     """What it shows ends the session, or proves nothing."""
     rounds, mail = echo_rounds(*MESSAGES.values())
     rounds.own((SID, 1), PARTIES)
-    assert rounds.differ((SID, 1), {A: OTHER, B: ECHO, C: OTHER}) is True
+    assert rounds.differ((SID, 1), {C: OTHER, B: ECHO, A: OTHER}) is True
     assert rounds.showing == (SID, 1)
     assert rounds.lacking() == (A, C)
     mail.keep_show(shown(A, MESSAGES[A]))
@@ -465,6 +465,7 @@ def test_a_party_that_shows_something_else_than_it_echoed_is_blamed(echo):
     assert found is not None
     fault, accused, show = found
     assert isinstance(fault, EchoMismatch)
+    assert fault.what == "its echo contradicts the messages that it shows"
     assert (fault.peer, fault.check, accused, show.signed) == (3, "test.r1.echo", B, lie)
 
 
