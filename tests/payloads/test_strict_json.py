@@ -89,8 +89,8 @@ def test_depth(opening: str, closing: str) -> None:
 
 
 def test_what_holds_nothing_may_be_one_deeper() -> None:
-    assert loads("[" * MAX_DEPTH + "]" * MAX_DEPTH, "the thing", 100)
-    refused("[" * (MAX_DEPTH + 1) + "]" * (MAX_DEPTH + 1), "nested deeper")
+    assert loads("[" * 16 + "]" * 16, "the thing", 100)
+    refused("[" * 17 + "]" * 17, "nested deeper than 16 levels")
 
 
 def test_brackets_side_by_side_and_in_texts_do_not_nest() -> None:
@@ -111,3 +111,5 @@ def test_what_python_has_and_json_has_not() -> None:
 
 def test_one_spelling() -> None:
     assert canonical({"b": [1, None, True], "a": "é\n"}) == '{"a":"é\\n","b":[1,null,true]}'.encode()
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        canonical(float("nan"))
