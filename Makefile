@@ -39,7 +39,7 @@ fuzz: $(VENV)/.fuzz
 crash-points: $(VENV)/.installed
 	WALLET_MPC_CRASH_STRIDE=1 $(BIN)/pytest --installed -q -s tests/crash
 
-# Every lie through real daemons at full parameters: the cheater is found, by everybody. A quarter of an hour.
+# Every lie through real daemons at full parameters: the cheater is found, by everybody. Minutes.
 full-size: $(VENV)/.installed
 	$(BIN)/pytest --installed -q --durations=0 tests/integration/full_size_hostile.py
 

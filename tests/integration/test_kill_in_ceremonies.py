@@ -90,7 +90,9 @@ async def test_key_generation(committee, trapped, role, at):
         # Its share was durable and everybody had said so or may still: no second run is needed.
         await eventually(lambda: all_have(committee, account_id), "everybody has the account")
     else:
-        assert not any(await accounts_of(committee, account_id)), "there is no half key"
+        # The victim's own half may wait for a certificate that nobody will have; the next run replaces it.
+        states = [one.state for one in await accounts_of(committee, account_id) if one is not None]
+        assert set(states) <= {common.ACCOUNT_STATE_PENDING}, "there is no half key"
         async with committee.nodes[0].client() as client:
             await create_account(client, account_id)
         await eventually(lambda: all_have(committee, account_id), "everybody has the account")

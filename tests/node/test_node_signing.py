@@ -42,6 +42,7 @@ from participant.node.errors import (
     HardenedPathRequested,
     InvalidRequest,
     NotAllowed,
+    NotASigner,
     NotReady,
     PeerQuarantined,
     PolicyRefused,
@@ -562,7 +563,7 @@ async def test_bad_requests_get_clear_answers(tmp_path, gateway):
         for call, error in [
             (replace(good, request_id=bytes(15)), InvalidRequest),
             (replace(good, account_id="nobody"), AccountUnknown),
-            (replace(good, signers=(1, 2)), InvalidRequest),
+            (replace(good, signers=(1, 2)), NotASigner),
             (replace(good, signers=(0,)), InvalidRequest),
             (replace(good, signers=(0, 3)), InvalidRequest),
             (replace(good, signers=(0, 0)), InvalidRequest),

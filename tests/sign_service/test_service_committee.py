@@ -147,7 +147,7 @@ async def test_what_is_refused(committee) -> None:
         short = await failed(sign_digest(client, "main", DIGEST[:31]))
         assert (short.code, short.reason) == ("INVALID_ARGUMENT", "BAD_DIGEST")
         signers = await failed(sign_digest(client, "main", DIGEST, signers=[1, 2]))
-        assert (signers.code, signers.reason) == ("INVALID_ARGUMENT", "INVALID_REQUEST")
+        assert (signers.code, signers.reason) == ("INVALID_ARGUMENT", "NOT_A_SIGNER")
         taken = await failed(create_account(client, "main"))
         assert (taken.code, taken.reason) == ("ALREADY_EXISTS", "ACCOUNT_EXISTS")
         abort = wallet.AbortSessionRequest(session_id=bytes(32))
