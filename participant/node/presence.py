@@ -57,6 +57,8 @@ class Peer:
     """When it did not answer a proposal; a hello since then makes that good."""
     hello: Hello | None = None
     tags: frozenset[bytes] = frozenset()
+    tags_number: int = 0
+    """The number of the hello that told them; later ones that told none left them as they are."""
     skew: float = 0.0
     foreign_proto: str = ""
     """The protocol that it speaks, where this release does not."""
@@ -122,7 +124,8 @@ class Presence:
                     await self._due.wait()
                 await asyncio.sleep(COALESCE_SECONDS)
             except TimeoutError:
-                pass
+                # A gateway may have lost the one hello that told what has not changed since.
+                self._full = True
             self._due.clear()
 
     def refresh(self, *, full: bool = False) -> None:
@@ -171,8 +174,12 @@ class Presence:
         peer = self.peers[signed.body.sender]
         if self._heard(peer, hello.boot):
             self.refresh(full=True)
-        if (self._me.index, self.boot) in hello.seen and hello.number > peer.numbers.get(hello.boot, 0):
+        if (self._me.index, self.boot) not in hello.seen:
+            return
+        if hello.number > peer.numbers.get(hello.boot, 0):
             self._take_live(signed.body.sender, peer, hello)
+        elif hello.boot == peer.boot and self._take_tags(peer, hello):
+            self.changes.notify()
 
     def take_foreign(self, party: PartyId, proto: str) -> None:
         """A member's release speaks another protocol: its operator and ours have to know."""
@@ -207,6 +214,8 @@ class Presence:
             log.info("index %d has started anew", peer.point - 1)
             peer.tags = frozenset()
             self.on_boot(party)
+        if former != hello.boot:
+            peer.tags_number = 0
         peer.numbers[hello.boot] = hello.number
         while len(peer.numbers) > 2 * KEPT_BOOTS:
             del peer.numbers[next(iter(peer.numbers))]
@@ -214,11 +223,17 @@ class Presence:
             log.info("index %d is here (version %s)", peer.point - 1, hello.version)
         peer.boot, peer.hello, peer.last_live, peer.silent_at = hello.boot, hello, now, None
         peer.foreign_proto = ""
-        if hello.tags is not None:
-            peer.tags = hello.tags
+        self._take_tags(peer, hello)
         peer.skew = hello.time - self._wall()
         self.on_hello(party, hello)
         self.changes.notify()
+
+    def _take_tags(self, peer: Peer, hello: Hello) -> bool:
+        """What a hello says of accounts, be it late: no hello behind it, and before the present one, has said anything."""
+        if hello.tags is None or hello.number <= peer.tags_number:
+            return False
+        peer.tags, peer.tags_number = hello.tags, hello.number
+        return True
 
     def _take_own(self, hello: Hello) -> None:
         if hello.boot == self.boot:

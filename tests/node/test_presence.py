@@ -161,6 +161,32 @@ async def test_what_a_former_boot_held_is_forgotten_and_tags_are_as_before_when_
     assert not a.presence.holds(holder(2), b"t" * 16)
 
 
+async def test_what_a_late_hello_says_of_accounts_counts_until_a_newer_one_says_it_anew():
+    """A gateway may turn two hellos around; the second one says that nothing has changed since the first."""
+    a, b = speaker(1), speaker(2)
+    old, new, told = b"o" * 16, b"n" * 16, []
+    b.facts = Facts(tags=frozenset([old]))
+    await meet(a, b)
+    b.facts = Facts(tags=frozenset([new]))
+    late, then = await b.say(), await b.say()
+    a.presence.take(then)
+    assert a.presence.holds(holder(2), old)
+    waiting = asyncio.create_task(a.presence.changes.wait_for(lambda: a.presence.holds(holder(2), new), WAIT))
+    await asyncio.sleep(0)
+    a.presence.take(late)
+    assert await waiting, "who waits for it is told"
+    b.facts = Facts(tags=frozenset([old]))
+    a.presence.take(await b.say())
+    a.presence.changes.notify = lambda: told.append(1)
+    a.presence.take(late)
+    assert a.presence.holds(holder(2), old)
+    assert told == [], "it was outdated"
+    unaddressed = speaker(2, 0)
+    unaddressed.presence._number, unaddressed.facts = 2, Facts(tags=frozenset([new]))
+    a.presence.take(await unaddressed.say())
+    assert a.presence.holds(holder(2), old), "a note from before our start counts for nothing"
+
+
 async def test_two_processes_with_a_peers_identity_are_noticed(caplog):
     a, b, twin = speaker(1), speaker(2), speaker(2, "twin")
     await meet(a, b)
@@ -305,6 +331,7 @@ async def test_run_says_hello_at_once_when_due_and_when_something_changes(monkey
     a.presence.refresh()
     for _ in range(3):
         await next_hello()
+    assert a.hello().tags == {b"u" * 16}, "what has not changed is said again, in case it was lost"
     running.cancel()
     await asyncio.gather(running, return_exceptions=True)
 
