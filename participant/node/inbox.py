@@ -27,6 +27,7 @@ class Inbox:
 
     def __init__(self) -> None:
         self._waiting: list[bytes] = []
+        self._known: set[bytes] = set()
         self._size = 0
         self._count_from: Counter[PartyId] = Counter()
         self._bytes_from: Counter[PartyId] = Counter()
@@ -34,11 +35,17 @@ class Inbox:
         self._closed = False
 
     def put_from(self, sender: PartyId, envelope: bytes) -> bool:
-        """Take what `sender` has signed; False when too much of it waits already."""
+        """Take what `sender` has signed; False when too much of it waits already.
+
+        A copy of what waits is taken for it: whoever relays could fill the sender's part with copies of one message.
+        """
+        if envelope in self._known:
+            return True
         if self._count_from[sender] >= MAX_EACH or self._bytes_from[sender] + len(envelope) > MAX_BYTES_EACH:
             return False
         self._count_from[sender] += 1
         self._bytes_from[sender] += len(envelope)
+        self._known.add(envelope)
         self.put(envelope)
         return True
 
@@ -58,6 +65,7 @@ class Inbox:
         waiting, self._waiting, self._size = self._waiting, [], 0
         self._count_from.clear()
         self._bytes_from.clear()
+        self._known.clear()
         self._space.set()
         return waiting
 

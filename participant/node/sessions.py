@@ -41,7 +41,9 @@ class EarlyMail:
         self._size = 0
 
     def keep(self, scope: bytes, envelope: bytes) -> bool:
-        """Whether it was kept."""
+        """Whether it is kept. Copies count once."""
+        if envelope in self._by_scope.get(scope, ()):
+            return True
         if len(envelope) > EARLY_BYTES // 2 or len(self._by_scope.get(scope, ())) >= EARLY_EACH:
             return False
         self._by_scope.setdefault(scope, []).append(envelope)

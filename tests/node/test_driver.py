@@ -255,9 +255,8 @@ def from_member(scope: bytes, index: int, number: int = 0, *, forged: bool = Fal
 async def test_a_members_flood_drops_its_own_messages_only(tmp_path):
     async with seats(tmp_path) as all_:
         driver = all_[0].open(1, adding(1))
-        envelope = from_member(driver.plan.ph, 2)
-        for _ in range(MAX_EACH + 7):
-            driver.deliver(envelope)
+        for number in range(MAX_EACH + 7):
+            driver.deliver(from_member(driver.plan.ph, 2, number))
         assert driver.dropped["flood"] == 7
         driver.deliver(from_member(driver.plan.ph, 3))
         assert driver.dropped["flood"] == 7

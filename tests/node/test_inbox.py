@@ -22,18 +22,28 @@ def test_what_was_put_is_taken_once_and_in_order():
 
 def test_of_each_sender_only_so_much_waits():
     box = Inbox()
-    assert all(box.put_from(FIRST, b"x") for _ in range(MAX_EACH))
+    assert all(box.put_from(FIRST, b"x%d" % n) for n in range(MAX_EACH))
     assert not box.put_from(FIRST, b"x")
-    assert box.put_from(SECOND, b"x")
+    assert box.put_from(SECOND, b"y")
     assert len(box.take()) == MAX_EACH + 1
     assert box.put_from(FIRST, b"x")
 
 
+def test_copies_of_what_waits_leave_room_for_what_is_new():
+    """A gateway may tell everything a hundred times."""
+    box = Inbox()
+    assert all(box.put_from(FIRST, b"acceptance") for _ in range(MAX_EACH + 1))
+    assert all(box.put_from(FIRST, b"echo") for _ in range(MAX_EACH + 1))
+    assert box.take() == [b"acceptance", b"echo"]
+    assert box.put_from(FIRST, b"echo")
+    assert box.take() == [b"echo"], "what was taken is not remembered"
+
+
 def test_of_each_sender_only_so_many_bytes_wait():
     box = Inbox()
-    half = bytes(MAX_BYTES_EACH // 2)
-    assert box.put_from(FIRST, half)
-    assert box.put_from(FIRST, half)
+    half = MAX_BYTES_EACH // 2
+    assert box.put_from(FIRST, bytes(half))
+    assert box.put_from(FIRST, b"1" * half)
     assert not box.put_from(FIRST, b"x")
     box.take()
     assert box.put_from(FIRST, b"x")

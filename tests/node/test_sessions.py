@@ -33,6 +33,12 @@ class TestEarlyMail:
         assert len(mail.take(scope(1))) == EARLY_EACH
         assert mail.keep(scope(1), b"room again")
 
+    def test_copies_leave_room_for_what_is_new(self):
+        mail = EarlyMail()
+        assert all(mail.keep(scope(1), b"proposal") for _ in range(EARLY_EACH + 1))
+        assert mail.keep(scope(1), b"acceptance")
+        assert mail.take(scope(1)) == [b"proposal", b"acceptance"]
+
     def test_the_oldest_scope_goes_when_there_are_too_many(self):
         mail = EarlyMail()
         for number in range(EARLY_SCOPES + 2):
@@ -115,8 +121,8 @@ async def test_late_mail_of_a_session_that_is_over_or_was_declined_is_dropped(tm
 async def test_early_mail_that_is_too_much_is_counted(tmp_path):
     async with seats(tmp_path) as all_:
         sessions = all_[0].sessions
-        for _ in range(EARLY_EACH + 3):
-            sessions.deliver(scope(1), b"x")
+        for number in range(EARLY_EACH + 3):
+            sessions.deliver(scope(1), b"x%d" % number)
         assert sessions.dropped == {"early": 3}
 
 
