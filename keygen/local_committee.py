@@ -26,7 +26,7 @@ from tss.cggmp24.completion import NewState as RunState
 from tss.effects import Durable, Protocol, SessionContext, run_job
 from tss.encoding import Value
 from tss.envelope import PartyId, holder
-from tss.errors import InternalError
+from tss.errors import AbortedByPeer, InternalError
 from tss.params import Suite
 from tss.proposal import REQUEST_ID_BYTES, Proposal
 from tss.records import AuxSet, KeyShare
@@ -171,7 +171,7 @@ class _Relay:
         self._steps = {session.me: 0 for session in sessions}
 
     def run(self) -> None:
-        """Raises what ended the first session that failed."""
+        """Raises what ended the run: the error of whoever found it."""
         for session in self._sessions:
             self._post(session, session.start())
         while not all(session.finished for session in self._sessions):
@@ -180,9 +180,11 @@ class _Relay:
             self._compute()
             if not self._running and not self._mail and not any(session.jobs for session in self._sessions):
                 break
+        errors = [session.error for session in self._sessions if session.error is not None]
+        if errors:
+            # Who was only told of the end may come first.
+            raise min(errors, key=lambda error: isinstance(error, AbortedByPeer))
         for session in self._sessions:
-            if session.error is not None:
-                raise session.error
             if not session.finished:
                 raise InternalError(f"party {session.me.index} waits for nobody in {session.phase}")
         self._show()

@@ -7,6 +7,7 @@ import subprocess
 import time
 from contextlib import ExitStack
 from itertools import combinations
+from types import SimpleNamespace
 
 import pytest
 from keygen_testing import assert_absent, fails, keygen_argv, succeeds
@@ -16,11 +17,12 @@ from tss_testing import SMALL_SECP, TINY, safe_primes
 
 from keygen import quickstart
 from keygen.development import make_node
-from keygen.local_committee import LocalCommittee, arithmetic
+from keygen.local_committee import LocalCommittee, _Relay, arithmetic
 from keygen.node_files import NodeFiles
 from participant.committee import write_committee
 from participant.sharefile import ShareEntry, encode_share_file, write_share_file
-from tss.errors import NotStored, SharedPrime
+from tss.envelope import holder
+from tss.errors import AbortedByPeer, NotStored, SharedPrime
 from tss.vss import lagrange
 
 
@@ -85,6 +87,18 @@ def test_progress_never_goes_back_and_ends_at_its_total(committee):
     assert done == sorted(done)
     assert seen[-1][:3] == (15, 15, "done")
     assert {step[2] for step in seen} >= {"agreeing", "round 1", "done"}
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_the_error_of_whoever_found_it_is_told(order):
+    """In which order they end depends on which computation is done first."""
+    ended = [AbortedByPeer(2, "the moduli share a factor"), SharedPrime("the moduli share a factor")]
+    sessions = [
+        SimpleNamespace(me=holder(point), start=list, finished=True, error=error)
+        for point, error in enumerate(ended[::order], 1)
+    ]
+    with pytest.raises(SharedPrime):
+        _Relay(sessions, None, nothing).run()
 
 
 def test_a_prime_that_two_members_share_ends_the_run(committee):
