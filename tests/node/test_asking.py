@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Iterator
 from contextlib import aclosing
 from dataclasses import replace
 from typing import Any
 
 import httpx2
 import pytest
-from gateway_testing import GatewayProcess, running_gateway
+from gateway_testing import running_gateway
 from node_network import (
     PATIENT,
     WAIT,
@@ -70,12 +69,6 @@ CONFIG = replace(PATIENT, ask=ASK)
 
 # The HTTP library forgets dead connections that it was about to close when it is cancelled; the collector closes them.
 pytestmark = pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")
-
-
-@pytest.fixture(scope="module")
-def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GatewayProcess]:
-    with running_gateway(tmp_path_factory.mktemp("gateway")) as process:
-        yield process
 
 
 def tx_id_of(name: object) -> int:

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
 import pytest
-from gateway_testing import GatewayProcess, running_gateway
 from lying_presigner import AnotherDelta
 from node_network import (
     PATIENT,
@@ -34,12 +32,6 @@ BRIEF = replace(PATIENT, gather=2.0, deadlines=replace(PATIENT.deadlines, phases
 
 # The HTTP library forgets dead connections that it was about to close when it is cancelled; the collector closes them.
 pytestmark = pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")
-
-
-@pytest.fixture(scope="module")
-def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GatewayProcess]:
-    with running_gateway(tmp_path_factory.mktemp("gateway")) as process:
-        yield process
 
 
 async def dealt(net: Network) -> None:

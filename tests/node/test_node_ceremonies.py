@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
 from contextlib import aclosing
 from dataclasses import replace
 
 import pytest
-from gateway_testing import GatewayProcess, running_gateway
+from gateway_testing import running_gateway
 from node_network import (
     PATIENT,
     WAIT,
@@ -50,12 +49,6 @@ NO_CEREMONIES = PolicySettings(
 
 # The HTTP library forgets dead connections that it was about to close when it is cancelled; the collector closes them.
 pytestmark = pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")
-
-
-@pytest.fixture(scope="module")
-def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GatewayProcess]:
-    with running_gateway(tmp_path_factory.mktemp("gateway")) as process:
-        yield process
 
 
 async def create(member: Member, account_id: str = "alice", **options: object) -> AccountView:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -11,7 +11,7 @@ import ecdsa as foreign_ecdsa
 import pytest
 from bip_utils import Bip32ChainCode, Bip32KeyData, Bip32Slip10Secp256k1
 from eth_account import Account as EthereumAccount
-from gateway_testing import GatewayProcess, running_gateway
+from gateway_testing import running_gateway
 from node_network import (
     PATIENT,
     WAIT,
@@ -68,12 +68,6 @@ IMPATIENT = replace(
 
 # The HTTP library forgets dead connections that it was about to close when it is cancelled; the collector closes them.
 pytestmark = pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")
-
-
-@pytest.fixture(scope="module")
-def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GatewayProcess]:
-    with running_gateway(tmp_path_factory.mktemp("gateway")) as process:
-        yield process
 
 
 async def signed(member: Member, name: object, account_id: str = "alice", **fields: Any) -> SignResult:

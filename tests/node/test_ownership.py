@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
 from cggmp24_testing import dealt_presignature
-from gateway_testing import GatewayProcess, running_gateway
 from node_network import WAIT, last, network, sign_call
 from node_testing import deal
-from proposal_testing import DIGEST, SUITE, Stage, staged
+from proposal_testing import DIGEST, SUITE, Stage
 
 from participant.node.ownership import FirstUses, Use
 from participant.node.plan import Decline
@@ -39,18 +36,6 @@ SHARES = {share.me: share for share in deal(SUITE, 2, 3, "alice")}
 
 # The HTTP library forgets dead connections that it was about to close when it is cancelled; the collector closes them.
 pytestmark = pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")
-
-
-@pytest.fixture(scope="module")
-def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GatewayProcess]:
-    with running_gateway(tmp_path_factory.mktemp("gateway")) as process:
-        yield process
-
-
-@pytest.fixture
-async def stage(tmp_path: Path, gateway: GatewayProcess) -> AsyncIterator[Stage]:
-    async with staged(tmp_path, gateway.url) as made:
-        yield made
 
 
 def held(stage: Stage, owner: int = 2, signers: tuple[int, int] = (1, 2), *, members: Any = None, seed: int = 0) -> Presignature:  # fmt: skip

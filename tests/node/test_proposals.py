@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
-from gateway_testing import GatewayProcess, running_gateway
 from node_testing import deal, sid_of
-from proposal_testing import DIGEST, SUITE, Stage, staged
+from proposal_testing import DIGEST, SUITE
 
 from participant.node.plan import Decline, Declined
 from participant.policy import AccountRule, CeremonyRule, PolicySettings, RulePolicy
@@ -21,18 +18,6 @@ from tss.cggmp24.sign import SignRequest
 from tss.encoding import encode
 from tss.envelope import Body, Kind, holder, routing, sign
 from tss.proposal import Proposal
-
-
-@pytest.fixture(scope="module")
-def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GatewayProcess]:
-    with running_gateway(tmp_path_factory.mktemp("gateway")) as process:
-        yield process
-
-
-@pytest.fixture
-async def stage(tmp_path: Path, gateway: GatewayProcess) -> AsyncIterator[Stage]:
-    async with staged(tmp_path, gateway.url) as made:
-        yield made
 
 
 async def test_a_good_one_becomes_a_session(stage):
