@@ -23,18 +23,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any, Final
+from typing import Any
 
 from tss.complaints import Complaint, Complaints
-from tss.control import ABORT_SCHEMA, COMPLAINT_SCHEMA, MAX_CHECK, MAX_REASON, read_acceptance
+from tss.control import ABORT_SCHEMA, COMPLAINT_SCHEMA, read_acceptance
 from tss.disputes import Disputes
-from tss.echo import SAID_ONCE, EchoRecord, show_payloads, two_versions
+from tss.echo import show_payloads, two_versions
 from tss.echo_rounds import EchoRounds, Place
 from tss.effects import (
     Compare,
     Compute,
     Dispute,
-    Durable,
     Echo,
     Effect,
     Job,
@@ -51,25 +50,15 @@ from tss.effects import (
 )
 from tss.encoding import Value, decode, encode
 from tss.envelope import (
-    MAX_BROADCAST_BYTES,
-    MAX_ENVELOPE_BYTES,
-    Body,
     Kind,
     PartyId,
     Signed,
     Slot,
-    pack,
     party_from_value,
-    seal,
-    sign,
 )
 from tss.errors import (
     AbortedByPeer,
-    BadSignerSet,
-    Equivocation,
     InternalError,
-    NotStored,
-    PeerFault,
     ProtocolError,
     Refused,
     SchemaViolation,
@@ -77,47 +66,32 @@ from tss.errors import (
     Timeout,
     blaming,
 )
-from tss.evidence import Evidence, messages_in
-from tss.judge.showing import relevant
-from tss.mailbox import Mailbox, SessionKey
+from tss.evidence import messages_in
+from tss.mailbox import SessionKey
 from tss.rounds import read_broadcast
 from tss.setting import Member, Outgoing, Round0, Runtime, SessionStarted, Setup
+from tss.speaker import Speaker
 from tss.transcript import hash_commit
 
 __all__ = ["Member", "Outgoing", "Round0", "Runtime", "Session", "SessionStarted", "Setup", "session_id"]
 
 
-class Session:
+class Session(Speaker):
     """One party in one session. Not thread-safe: the driver serialises its calls."""
 
     def __init__(
         self, setup: Setup, program: Callable[[SessionContext], Protocol[Any]], runtime: Runtime
     ) -> None:
         """Raises BadSignerSet when the members repeat or lack this party."""
-        self.setup = setup
-        self.suite = setup.suite
-        self.me = setup.me
-        self._identities = {member.party: member.identity for member in setup.members}
-        if len(self._identities) != len(setup.members) or self.me not in self._identities:
-            raise BadSignerSet("a session's members are different parties, this one among them")
-        self.parties = tuple(sorted(self._identities))
-        self.others = tuple(party for party in self.parties if party != self.me)
+        super().__init__(setup, runtime)
         self._program = program
-        self._runtime = runtime
         self._started = False
         self._generator: Protocol[Any] | None = None
         self._waiting: Receive | None = None
-        self._out: list[Outgoing] = []
-        self._mail = Mailbox(setup.suite.proto, setup.me, self._identities, setup.ph)
         self._echoes = EchoRounds(setup.suite.proto, setup.kind, setup.me, self.others, self._mail)
         self._disputes = Disputes(self.others, self._mail)
         self._complaints = Complaints(setup.suite, self._identities)
-        self._echo_to_send: EchoRecord | None = None
         self._echo_to_check: Place | None = None
-        self._epks: dict[PartyId, bytes] = {}
-        self._committed = False
-        self.sid: bytes | None = None
-        self.sid_preimage: list[Value] | None = None
         self.jobs: Sequence[Job] = ()
         self.result: Any = None
         self.error: ProtocolError | None = None
@@ -409,12 +383,6 @@ class Session:
             self._waiting = None
             self._run(_sending(received))
 
-    def sid_or_fail(self) -> bytes:
-        """The sid, once it is known."""
-        if self.sid is None:
-            raise InternalError("the session id is not known yet")
-        return self.sid
-
     def _missing_messages(self) -> list[Slot]:
         """Slots that the present phase waits for and that are still empty, those of echo envelopes aside."""
         ph, receive = self.setup.ph, self._waiting
@@ -524,62 +492,6 @@ class Session:
             if known is not None:
                 raise self._equivocation(known, signed)
 
-    def _persist(self, record: object) -> Any:
-        try:
-            return self._runtime.persist(record)
-        except ProtocolError:
-            raise
-        except Exception as error:
-            raise NotStored(
-                f"a {type(record).__name__} could not be stored: {type(error).__name__}"
-            ) from error
-
-    # -- sending -------------------------------------------------------------------------------------------------
-
-    def _send_round(self, effect: Send) -> None:
-        sid = self.sid_or_fail()
-        if effect.broadcast is not None:
-            self._send(sid, effect.round, effect.kind, self._with_echo(effect.broadcast))
-        for party, payload in sorted(effect.p2p.items()):
-            self._send(sid, effect.round, effect.kind, encode(payload), to=party)
-
-    def _send_durably(self, effect: SendDurably) -> bytes:
-        """The record and the very envelope are durable before the envelope leaves."""
-        payload = self._with_echo(effect.broadcast)
-        return self._send(self.sid_or_fail(), effect.round, effect.kind, payload, durably=effect)
-
-    def _with_echo(self, broadcast: Value) -> bytes:
-        """The payload of a [B] message: the echo of the round before, where one is due, and the protocol's value."""
-        echo, self._echo_to_send = self._echo_to_send, None
-        return encode([None if echo is None else echo.as_value(), broadcast])
-
-    def _send(
-        self,
-        sid: bytes,
-        round_: int,
-        kind: Kind,
-        payload: bytes,
-        to: PartyId | None = None,
-        durably: SendDurably | None = None,
-    ) -> bytes:
-        signed = self._sign(Body(self.suite.proto, sid, round_, kind, self.me, to, payload))
-        envelope = pack(signed) if to is None else seal(signed, self._epks[to])
-        in_slot = to is None and kind in SAID_ONCE
-        if len(envelope) > MAX_ENVELOPE_BYTES or (in_slot and len(signed.encoded) > MAX_BROADCAST_BYTES):
-            raise InternalError(f"a {kind} message of {len(envelope)} bytes, which no peer takes")
-        if durably is not None:
-            self._persist(Durable(durably.record, envelope))
-            if kind is Kind.DONE:
-                self._committed = True
-        if in_slot:
-            self._mail.slots[signed.body.slot] = signed
-        self._out.append(Outgoing(envelope, sid, self.me, to))
-        return envelope
-
-    def _sign(self, body: Body) -> Signed:
-        """Every message of this party passes here; the malicious party of the tests is a subclass that lies here."""
-        return sign(body, self._runtime.sign)
-
     # -- echoes --------------------------------------------------------------------------------------------------
 
     def _send_echo(self, place: Place, senders: Sequence[PartyId]) -> None:
@@ -640,18 +552,6 @@ class Session:
         self._disputes.end()
         self._run(_sending(None))
 
-    def _equivocation(self, first: Signed, second: Signed) -> ProtocolError:
-        slot = first.body.slot
-        if slot.sender == self.me:
-            return InternalError(
-                f"this party's identity signed two different {slot.kind} messages of round {slot.round}: "
-                "a second node runs with it, or a restored copy"
-            )
-        fault = Equivocation("two different signed messages in one slot")
-        fault.blame(slot.sender.index, f"{self.setup.kind}.r{slot.round}.{slot.kind}")
-        fault.evidence = self._evidence(fault, slot.sender, [first, second]).encode()
-        return fault
-
     # -- decoding a round ----------------------------------------------------------------------------------------
 
     def _collect(self, receive: Receive, due: Place | None) -> dict[PartyId, Received]:
@@ -687,31 +587,6 @@ class Session:
         finally:
             self._end(error)
 
-    def _tell(self, error: ProtocolError) -> None:
-        scope = self.sid or self.setup.ph
-        faults = (error, *error.also) if isinstance(error, PeerFault) else ()
-        told = False
-        for fault in faults:
-            accused = next((party for party in self.others if party.index == fault.peer), None)
-            if accused is not None:
-                self._complain(scope, accused, fault)
-                told = True
-        if not told and not self._committed:
-            # After `done` the others may still complete without us: an abort would only stop them.
-            text = [_clip(type(error).__name__, 64), _clip(str(error), MAX_REASON)]
-            self._send(scope, 0, Kind.ABORT, encode(text))
-
-    def _complain(self, scope: bytes, accused: PartyId, error: PeerFault) -> None:
-        if error.evidence is None:
-            said = [s for slot, s in self._mail.slots.items() if slot.to is None or slot.sender == accused]
-            shown = relevant(self.setup.kind, error.check, accused, said)
-            error.evidence = self._evidence(error, accused, [*shown, *self.setup.background]).encode()
-        claim = [accused.as_list(), _clip(error.check, MAX_CHECK)]
-        room = MAX_ENVELOPE_BYTES - _COMPLAINT_OVERHEAD
-        self._send(
-            scope, 0, Kind.COMPLAINT, encode([*claim, error.evidence if len(error.evidence) <= room else b""])
-        )
-
     def _end(self, error: ProtocolError) -> None:
         self.error = error
         self._close()
@@ -722,28 +597,6 @@ class Session:
         self._mail.close()
         if self._generator is not None:
             self._generator.close()
-
-    def _preimages(self) -> Sequence[Sequence[Value]]:
-        return () if self.sid_preimage is None else (self.sid_preimage, *self.setup.preimages)
-
-    def _evidence(self, error: PeerFault, accused: PartyId, messages: Sequence[Signed]) -> Evidence:
-        """What a third party needs to look at this fault again."""
-        return Evidence.collect(
-            proto=self.suite.proto,
-            sid_preimages=self._preimages(),
-            accused=accused,
-            check=_clip(error.check, MAX_CHECK),
-            messages=messages,
-        )
-
-
-_COMPLAINT_OVERHEAD: Final = 1024
-"""What signature, header, accused and check add to the evidence in a complaint's envelope."""
-
-
-def _clip(text: str, size: int) -> str:
-    """`text` cut to `size` bytes of UTF-8."""
-    return text.encode(errors="replace")[:size].decode(errors="ignore")
 
 
 def _sending(value: Any) -> Callable[[Protocol[Any]], Effect]:

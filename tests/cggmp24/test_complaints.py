@@ -125,7 +125,7 @@ def test_everybody_who_is_told_blames_too() -> None:
 def test_a_complaint_whose_evidence_no_envelope_holds_blames_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
     """Its maker keeps the evidence; who is only told has nothing to judge."""
     lie = tells(2, lambda v: [(v[0] + 1) % TINY.group.q, *v[1:]], to=1)
-    monkeypatch.setattr("tss.session._COMPLAINT_OVERHEAD", (8 << 20) - 1000)
+    monkeypatch.setattr("tss.speaker._COMPLAINT_OVERHEAD", (8 << 20) - 1000)
     outcomes = run_keygen(4, 2, "told", tamper={CHEATER: [lie]})
     assert isinstance(outcomes[1].error, BadShare)
     assert assert_judged(outcomes, outcomes[1]).guilty

@@ -79,17 +79,17 @@ def speak(proto: str) -> None:
 
 def copy_plaintexts(path: Path) -> None:
     """Write down what is sealed."""
-    import tss.session
+    import tss.speaker
     from tss.envelope import Signed
 
-    seal = tss.session.seal
+    seal = tss.speaker.seal
     file = path.open("a", buffering=1)
 
     def spied(signed: Signed, epk: bytes) -> bytes:
         file.write(signed.body.payload.hex() + "\n")
         return seal(signed, epk)
 
-    tss.session.seal = spied
+    tss.speaker.seal = spied
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ from engine_testing import PH, PRIVATE, Solo, outgoing_body, rounds, waits
 from session_testing import Anything, identity_of, run_committee
 from tss_testing import SMALL_SECP, TINY, SeededRng
 
-import tss.session
+import tss.speaker
 from tss.effects import Compute, Durable, Echo, Persist, Progress, Receive, Send, SendDurably
 from tss.encoding import Bytes, Tuple, decode, encode
 from tss.envelope import Kind, PartyId, holder
@@ -395,7 +395,7 @@ def test_an_effect_that_does_not_exist_is_a_bug_of_ours():
 
 def test_a_message_that_no_peer_takes_is_a_bug_of_ours(monkeypatch):
     solo = Solo(waits(sends=[Send(1, bytes(700))]), round0=Round0.NONE)
-    monkeypatch.setattr(tss.session, "MAX_ENVELOPE_BYTES", 700)
+    monkeypatch.setattr(tss.speaker, "MAX_ENVELOPE_BYTES", 700)
     solo.start()
     assert isinstance(solo.session.error, InternalError)
     assert "no peer takes" in str(solo.session.error)
@@ -405,7 +405,7 @@ def test_a_message_that_no_peer_takes_is_a_bug_of_ours(monkeypatch):
 def test_a_broadcast_that_no_show_would_hold_is_a_bug_of_ours(monkeypatch):
     size = len(outgoing_body(Solo(waits(sends=[Send(1, b"x")]), round0=Round0.NONE).start()[0]).encode())
     for spare, error in ((0, type(None)), (-1, InternalError)):
-        monkeypatch.setattr(tss.session, "MAX_BROADCAST_BYTES", size + spare)
+        monkeypatch.setattr(tss.speaker, "MAX_BROADCAST_BYTES", size + spare)
         solo = Solo(waits(sends=[Send(1, b"x")]), round0=Round0.NONE)
         solo.start()
         assert type(solo.session.error) is error
@@ -416,7 +416,7 @@ def test_a_private_message_is_shown_to_nobody_and_may_be_larger(monkeypatch):
         yield Send(1, p2p={j: bytes(1000) for j in ctx.others})
         yield Receive(1, p2p=Bytes(1))
 
-    monkeypatch.setattr(tss.session, "MAX_BROADCAST_BYTES", 900)
+    monkeypatch.setattr(tss.speaker, "MAX_BROADCAST_BYTES", 900)
     solo = Solo(program)
     solo.enter()
     assert solo.session.error is None
@@ -424,7 +424,7 @@ def test_a_private_message_is_shown_to_nobody_and_may_be_larger(monkeypatch):
 
 def test_the_largest_message_leaves(monkeypatch):
     size = len(Solo(waits(sends=[Send(1, b"x")]), round0=Round0.NONE).start()[0].envelope)
-    monkeypatch.setattr(tss.session, "MAX_ENVELOPE_BYTES", size)
+    monkeypatch.setattr(tss.speaker, "MAX_ENVELOPE_BYTES", size)
     solo = Solo(waits(sends=[Send(1, b"x")]), round0=Round0.NONE)
     assert len(solo.start()[0].envelope) == size
     assert solo.session.error is None

@@ -22,7 +22,7 @@ from engine_testing import (
 from session_testing import Anything
 from tss_testing import TINY
 
-import tss.session
+import tss.speaker
 from tss.effects import Echo, Persist, Receive, Send
 from tss.encoding import decode, encode
 from tss.envelope import Body, Kind, holder
@@ -246,7 +246,7 @@ def test_evidence_that_no_envelope_holds_stays_here(monkeypatch):
         fault = BadShare("wrong").blame(3, "test.r1.share")
         fault.evidence = evidence_of()
         with monkeypatch.context() as patch:
-            patch.setattr(tss.session, "MAX_ENVELOPE_BYTES", len(fault.evidence) + 1024 + spare)
+            patch.setattr(tss.speaker, "MAX_ENVELOPE_BYTES", len(fault.evidence) + 1024 + spare)
             solo = found(fault)
         told = decode(solo.sent()[-1].payload, Anything(TINY.group))[2]
         assert told == (evidence_of() if spare == 0 else b"")

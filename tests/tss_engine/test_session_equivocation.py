@@ -27,7 +27,7 @@ from session_testing import (
 from tss_testing import TINY
 
 import tss.echo
-import tss.session
+import tss.speaker
 from tss.echo import echo_from_value, echo_of
 from tss.effects import Echo, Receive, Send
 from tss.encoding import Bytes, decode, encode
@@ -444,7 +444,7 @@ def test_who_accepts_twice_and_falls_silent_is_found_out(round0):
 
 def test_versions_too_large_for_one_show_are_shown_and_proven(monkeypatch):
     """The size of its messages hides nobody."""
-    monkeypatch.setattr(tss.session, "MAX_ENVELOPE_BYTES", 16_000)
+    monkeypatch.setattr(tss.speaker, "MAX_ENVELOPE_BYTES", 16_000)
     monkeypatch.setattr(tss.echo, "MAX_SHOW_BYTES", 16_000 - 1024)
     program = waits(Receive(1, broadcast=Bytes(0, 16_000), echo=Echo.BLOCKING), sends=[Send(1, b"x")])
     huge = 16_000 - 2048 - 200
