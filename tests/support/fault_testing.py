@@ -146,7 +146,7 @@ def besieged_committee(
                 await create_account(client, "main")
             # Whoever was asked for the key has it first; the others may still wait for the last messages.
             for node in committee.nodes:
-                await in_force(node, "main")
+                await in_force(node, 1)
 
         if mischief is not None:
             gateway.mischief = mischief
@@ -178,18 +178,15 @@ async def signs_in_the_end(node: NodeProcess, name: object, **fields: Any) -> wa
             assert time.monotonic() < deadline
 
 
-async def in_force(node: NodeProcess, account_id: str) -> None:
-    """Return when the node has its share of the account. Its operator asks: callers may need credentials."""
+async def in_force(node: NodeProcess, accounts: int) -> None:
+    """Return when the node has shares of so many accounts. Its operator asks: callers may need credentials."""
     deadline = time.monotonic() + PATIENCE
     async with node.operator() as client:
         while True:
-            try:
-                await client.call(client.operator.GetStock, wallet.GetStockRequest(account_id=account_id))
-            except CallFailed as error:
-                assert error.reason == "KEY_SHARE_NOT_FOUND"  # noqa: PT017 - until it is there
-                assert time.monotonic() < deadline
-            else:
+            status = await client.call(client.operator.GetStatus, operator.GetStatusRequest())
+            if status.accounts == accounts:
                 return
+            assert time.monotonic() < deadline
 
 
 async def fails(call: Any) -> CallFailed:
