@@ -97,8 +97,14 @@ class BitcoinSummary:
 
     @property
     def spent(self) -> int:
-        """What leaves the account, fee included: our inputs less what comes back. Always proved."""
+        """What leaves the account at most, fee included: our inputs less what comes back. Always proved.
+
+        Beside inputs that are not ours nothing counts as coming back: the request may hide that one of them is ours, and
+        another request the other one, and each would set the same change off against its own.
+        """
         ours = sum(i.value or 0 for i in self.inputs if i.path is not None)
+        if any(i.path is None for i in self.inputs):
+            return ours
         return ours - sum(o.value for o in self.outputs if o.path is not None)
 
 
@@ -242,7 +248,7 @@ class _Finder:
         """
         found = False
         for public_key, value in keyed(fields, kind).items():
-            if len(value) < 4 or len(value) % 4:
+            if not value or len(value) % 4:
                 raise PayloadError(f"{where}: a BIP-32 derivation of {len(value)} bytes")
             indices = [int.from_bytes(value[i : i + 4], "little") for i in range(4, len(value), 4)]
             start = max((i + 1 for i, index in enumerate(indices) if index >= HARDENED), default=0)
@@ -269,15 +275,16 @@ def _check_transaction(transaction: Transaction) -> None:
     total = 0
     for index, out in enumerate(transaction.outputs):
         total += out.value
-        if out.value > MAX_MONEY or total > MAX_MONEY:
+        if total > MAX_MONEY:
             raise PayloadError(f"output {index} brings the total above 21 million bitcoin")
 
 
 def _check_amounts(summary: BitcoinSummary) -> None:
     """The sums that follow from the values; a fee below zero is a payment of money that is not there."""
-    if all(i.value is not None for i in summary.inputs):
+    values = [i.value for i in summary.inputs if i.value is not None]
+    if len(values) == len(summary.inputs):
         paid = sum(o.value for o in summary.outputs)
-        given = sum(i.value or 0 for i in summary.inputs)
+        given = sum(values)
         if given > MAX_MONEY:
             raise PayloadError("the inputs are worth more than 21 million bitcoin")
         if given < paid:
@@ -368,10 +375,11 @@ def _finalised(fields: Map, public_key: bytes, spent: TxOut | None) -> Map:
         bytes([container.IN_FINAL_SCRIPTSIG]),
         bytes([container.IN_FINAL_SCRIPTWITNESS]),
     )
-    if spent is not None and spent.script == p2pkh_script(public_key):
+    script = None if spent is None else spent.script
+    if script == p2pkh_script(public_key):
         return {**kept, final_sig: counted(signature) + counted(public_key)}
     kept[final_witness] = container.witness_stack((signature, public_key))
-    if spent is not None and spent.script != p2wpkh_script(public_key):
+    if script != p2wpkh_script(public_key):
         kept[final_sig] = counted(p2wpkh_script(public_key))
     return kept
 

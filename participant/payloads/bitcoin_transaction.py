@@ -206,7 +206,7 @@ class SighashAll:
     def legacy(self, index: int, script_code: bytes) -> bytes:
         """The digest before segwit: every scriptSig empty but the signed input's, which holds `script_code`."""
         inputs = tuple(
-            replace(i, script_sig=script_code if place == index else b"", witness=())
+            replace(i, script_sig=script_code if place == index else b"")
             for place, i in enumerate(self._tx.inputs)
         )
         body = replace(self._tx, inputs=inputs).serialise(witness=False)

@@ -40,13 +40,7 @@ IN_PREVIOUS_TXID, IN_OUTPUT_INDEX, IN_SEQUENCE, IN_TIME_LOCKTIME, IN_HEIGHT_LOCK
     0x11,
     0x12,
 )
-OUT_REDEEM_SCRIPT, OUT_WITNESS_SCRIPT, OUT_BIP32_DERIVATION, OUT_AMOUNT, OUT_SCRIPT = (
-    0x00,
-    0x01,
-    0x02,
-    0x03,
-    0x04,
-)
+OUT_BIP32_DERIVATION, OUT_AMOUNT, OUT_SCRIPT = 0x02, 0x03, 0x04
 
 _GLOBAL_V2: Final = {2, 3, 4, 5, 6}
 _IN_V2: Final = {0x0E, 0x0F, 0x10, 0x11, 0x12}
@@ -109,6 +103,9 @@ class Psbt:
         cursor.finish()
         for i, fields in enumerate(inputs):
             _check_kinds(fields, f"input {i}", _IN_SINGLE, _IN_V2 if version == 0 else set())
+            # It is needed only once everybody has signed, too late to find that it cannot be read.
+            if (witness := get(fields, IN_FINAL_SCRIPTWITNESS)) is not None:
+                read_witness_stack(witness, f"input {i}'s witness")
         for i, fields in enumerate(outputs):
             _check_kinds(fields, f"output {i}", _OUT_SINGLE, _OUT_V2 if version == 0 else set())
         transaction = unsigned if unsigned is not None else _transaction_v2(common, inputs, outputs)
@@ -148,7 +145,7 @@ def _check_kinds(fields: Map, where: str, single: set[int], forbidden: set[int])
             raise PayloadError(f"{where}: field 0x{key[0]:02x} belongs to another version of PSBT")
         if key[0] in single and len(key) != 1:
             raise PayloadError(f"{where}: field 0x{key[0]:02x} takes no key data")
-        if key[0] in _KEYED[where.split(" ", maxsplit=1)[0]] and len(key) not in {34, 66}:
+        if key[0] in _KEYED[where.partition(" ")[0]] and len(key) not in {34, 66}:
             raise PayloadError(
                 f"{where}: field 0x{key[0]:02x} is keyed by {len(key) - 1} bytes, not by a public key"
             )
@@ -190,6 +187,8 @@ def _unsigned(common: Map) -> Transaction:
 
 
 def _transaction_v2(common: Map, inputs: list[Map], outputs: list[Map]) -> Transaction:
+    if get(common, GLOBAL_TX_MODIFIABLE) is not None:
+        _fixed(common, GLOBAL_TX_MODIFIABLE, 1, "what may be modified")
     return Transaction(
         version=_fixed(common, GLOBAL_TX_VERSION, 4, "the transaction's version"),
         inputs=tuple(_input_v2(fields, f"input {i}") for i, fields in enumerate(inputs)),
@@ -227,9 +226,9 @@ def _locktime_v2(common: Map, inputs: list[Map]) -> int:
     if not asking:
         return fallback
     for unit in (0, 1):
-        wanted = [locks[unit] for locks in asking]
-        if None not in wanted:
-            return max(lock for lock in wanted if lock is not None)
+        wanted = [lock for locks in asking if (lock := locks[unit]) is not None]
+        if len(wanted) == len(asking):
+            return max(wanted)
     raise PayloadError("one input of the PSBT asks for a lock by height, another for one by time")
 
 
@@ -244,10 +243,10 @@ def _lock(fields: Map, kind: int, what: str, sound: Callable[[int], bool]) -> in
 
 def modifiable_cleared(fields: Map) -> Map:
     """The global map once a SIGHASH_ALL signature is in: inputs and outputs may no more be changed (BIP-370)."""
-    key = bytes([GLOBAL_TX_MODIFIABLE])
-    if len(fields.get(key, b"")) != 1:
+    flags = get(fields, GLOBAL_TX_MODIFIABLE)
+    if flags is None:
         return fields
-    return {**fields, key: bytes([fields[key][0] & ~3])}
+    return {**fields, bytes([GLOBAL_TX_MODIFIABLE]): bytes([int.from_bytes(flags) & ~3])}
 
 
 def witness_stack(items: tuple[bytes, ...]) -> bytes:
