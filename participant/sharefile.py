@@ -223,14 +223,11 @@ def _aux(value: Any, share: KeyShare) -> AuxSet:
     secret = value["pedersen"]
     if secret is not None and (not isinstance(secret, dict) or set(secret) != {"p", "q", "lam"}):
         raise ValueError("pedersen of aux_v2 is not an object with exactly the keys lam, p, q")
-    try:
-        paillier = PaillierSecret(_number(value["p"], bits, "p"), _number(value["q"], bits, "q"))
-        pedersen = None
-        if secret is not None:
-            p, q_, lam = (_number(secret[name], bits, f"pedersen {name}") for name in ("p", "q", "lam"))
-            pedersen = RingPedersenSecret(p, q_, lam, parties[share.me].t)
-    except ArithmeticError:
-        raise ValueError("the primes of aux_v2 are no primes") from None
+    paillier = PaillierSecret(_number(value["p"], bits, "p"), _number(value["q"], bits, "q"))
+    pedersen = None
+    if secret is not None:
+        p, q_, lam = (_number(secret[name], bits, f"pedersen {name}") for name in ("p", "q", "lam"))
+        pedersen = RingPedersenSecret(p, q_, lam, parties[share.me].t)
     aux = AuxSet(suite, hex_field(value["aux_id"], 32, "aux_id"), share.me, parties, paillier, pedersen)
     aux.check()
     return aux

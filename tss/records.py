@@ -242,7 +242,7 @@ class AuxSet:
             opener = None
             if pedersen is not None:
                 opener = RingPedersenSecret(pedersen[0], pedersen[1], pedersen[2], parties[me].t)
-        except (ProtocolError, ArithmeticError, ValueError) as error:
+        except ProtocolError as error:
             raise ShareCorrupt(f"aux set is damaged: {error}") from None
         aux = cls(suite, aux_id, me, parties, paillier, opener)
         aux.check()

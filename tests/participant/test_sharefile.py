@@ -4,7 +4,8 @@ import stat
 
 import pyrage
 import pytest
-from node_testing import aux_sets, committee_of, deal, new_store, node_keys
+from node_testing import committee_of, deal, new_store, node_keys
+from sharefile_testing import PATH_ID, SUITES, entry, foreign, parse
 from tss_testing import SMALL_SECP, TINY
 
 from participant.age_files import (
@@ -16,7 +17,6 @@ from participant.age_files import (
     is_encrypted,
     read_age_identities,
 )
-from participant.errors import NodeError
 from participant.files import SecretFileError, SecretFileExposed, create_private
 from participant.sharefile import (
     ShareEntry,
@@ -31,38 +31,7 @@ from participant.sharefile import (
 )
 from participant.store import KeyShareNotFound, NewShare, Origin
 from tss.params import CGGMP24_SECP256K1
-
-SUITES = {"toy32": TINY, "secp256k1": SMALL_SECP}
-PATH_ID = "m/44'/60'/0'/0/0"
-
-
-def entry(account_id="a", seed=0, party=0, suite=TINY, *, aux=True):
-    return ShareEntry(
-        account_id, deal(suite, seed=seed)[party], aux_sets(suite)[party] if aux else None, foreign=False
-    )
-
-
-def foreign(party=0, t=2, n=3, suite=CGGMP24_SECP256K1):
-    """A share as wallet-mpc's key-gen writes it, built from its description and not by our encoder."""
-    share = deal(suite, t, n)[party]
-    number = {"radix": 16, "value": "ab"}
-    return {
-        "core": {
-            "curve": "secp256k1",
-            "i": party,
-            "shared_public_key": share.X.to_bytes().hex(),
-            "public_shares": [share.public_shares[i].to_bytes().hex() for i in range(1, n + 1)],
-            "vss_setup": {"min_signers": t, "I": [f"{i:064x}" for i in range(1, n + 1)]},
-            "chain_code": share.chain_code.hex(),
-            "x": f"{share.x:064x}",
-        },
-        "aux": {"p": number, "q": number, "parties": [{"N": number, "s": number, "t": number}] * n},
-    }
-
-
-def parse(content, unlock=None, suites=SUITES):
-    data = content if isinstance(content, bytes) else json.dumps(content).encode()
-    return parse_share_file(data, "shares.json", unlock, suites)
+from tss.transcript import hash_commit
 
 
 def test_foreign_shares_are_read_and_their_aux_discarded():
@@ -104,162 +73,6 @@ def test_our_shape_round_trip(suite, aux):
     assert shown["public_key"] == entries[0].share.X.to_bytes().hex()
     assert set(shown["key_share"]) == set(foreign()["core"])
     assert shown["key_share"]["i"] == 1
-
-
-def _ours(**change):
-    value = json.loads(encode_share_file([entry()]))["a"]
-    return {"a": value | change}
-
-
-def _core(**change):
-    value = json.loads(encode_share_file([entry()]))["a"]
-    value["key_share"] |= change
-    return {"a": value}
-
-
-def _aux(change):
-    value = json.loads(encode_share_file([entry()]))
-    change(value["a"]["aux_v2"])
-    return value
-
-
-def _setup(**change):
-    value = json.loads(encode_share_file([entry()]))
-    value["a"]["key_share"]["vss_setup"] |= change
-    return value
-
-
-def _public_shares(change):
-    value = json.loads(encode_share_file([entry()]))
-    change(value["a"]["key_share"]["public_shares"])
-    return value
-
-
-def _set(name, value):
-    def change(aux):
-        aux[name] = value
-
-    return change
-
-
-SHARES = deal()
-OTHER = deal(seed=9)
-G = TINY.group.G.to_bytes().hex()
-
-DAMAGED = {
-    "empty": (b"", "not JSON"),
-    "not JSON": (b"{", "not JSON"),
-    "not UTF-8": (b"\xff\xff", "not UTF-8"),
-    "a list": ([], "not an object of account id"),
-    "a number": (b"5", "not an object of account id"),
-    "deep": (b"[" * 100_000, "nested"),
-    "a float": (b'{"a": 1.5}', "not an integer"),
-    "a huge number": (b'{"a": ' + b"9" * 5000 + b"}", "digits"),
-    "account twice": (b'{"a": {}, "a": {}}', "'a' stands twice"),
-    "key twice": (b'{"a": {"core": {"x": 1, "x": 2}}}', "'x' stands twice"),
-    "empty account id": ({"": foreign()}, "an account id is"),
-    "an entry that is no object": ({"a": "share"}, "neither core nor key_share"),
-    "an empty entry": ({"a": {}}, "neither core nor key_share"),
-    "both shapes": (_ours(core={}), "or both"),
-    "a core that is no object": ({"a": {"core": "..."}}, "exactly the keys"),
-    "a core with a key too many": (_core(extra=1), "exactly the keys"),
-    "unknown curve": (_core(curve="secp256r1"), "unknown curve 'secp256r1'; known: secp256k1, toy32"),
-    "curve of another type": (_core(curve=[1]), "unknown curve"),
-    "public_key of another key": (
-        _ours(public_key=OTHER[0].X.to_bytes().hex()),
-        "public_key is not the shared",
-    ),
-    "key_id too short": (_ours(key_id="00"), "key_id is not 64"),
-    "share_epoch missing": (_ours(share_epoch=None), "share_epoch is not 64"),
-    "x of another party": (_core(x=f"{SHARES[1].x:08x}"), "secret share does not match"),
-    "x too long": (_core(x=f"{SHARES[0].x:010x}"), "x is not 8"),
-    "x in upper case": (_core(x="ABCDEFAB"), "x is not 8 lower-case"),
-    "x is not reduced": (_core(x="ffffffff"), "not below the group order"),
-    "x zero": (_core(x="00000000"), "out of range"),
-    "i of another party": (_core(i=1), "secret share does not match"),
-    "i out of range": (_core(i=3), "no place among 3 parties"),
-    "i negative": (_core(i=-1), "not a number from 0"),
-    "i a boolean": (_core(i=True), "not a number from 0"),
-    "i a text": (_core(i="0"), "not a number from 0"),
-    "public key of another key": (
-        _core(shared_public_key=OTHER[0].X.to_bytes().hex()),
-        "public_key is not the shared",
-    ),
-    "public key off the curve": (_core(shared_public_key="02" + "ff" * 4), "toy curve"),
-    "public key of another length": (_core(shared_public_key="02"), "shared_public_key is not 10"),
-    "chain code missing": (_core(chain_code=None), "chain_code is not 64"),
-    "additive shares": (_core(vss_setup=None), "additive"),
-    "vss_setup with other keys": (_setup(J=1), "vss_setup is not"),
-    "threshold 1": (_setup(min_signers=1), "threshold 1 of 3"),
-    "threshold 3": (_setup(min_signers=3), "fewer than 3 shares"),
-    "threshold 4": (_setup(min_signers=4), "threshold 4 of 3"),
-    "threshold 17": (_setup(min_signers=17), "not a number from 0 to 16"),
-    "an index twice": (_setup(I=["00000001", "00000001", "00000003"]), "evaluation points repeat"),
-    "an index zero": (_setup(I=["00000000", "00000002", "00000003"]), "an evaluation point is zero"),
-    "an index of q": (_setup(I=["00000001", "00000002", f"{TINY.group.q:08x}"]), "not below the group order"),
-    "indices exchanged": (_setup(I=["00000001", "00000003", "00000002"]), "do not interpolate"),
-    "fewer indices": (_setup(I=["00000001", "00000002"]), "not as many as the public shares"),
-    "indices no list": (_setup(I="123"), "I is not a list"),
-    "seventeen indices": (_setup(I=[f"{i:08x}" for i in range(1, 18)]), "2 to 16 items"),
-    "public shares exchanged": (_public_shares(lambda p: p.reverse()), "does not match its public share"),
-    "a public share of another key": (_public_shares(lambda p: p.__setitem__(2, G)), "interpolate"),
-    "a public share missing": (_public_shares(lambda p: p.pop()), "not as many"),
-    "one public share": (_public_shares(lambda p: p.__delitem__(slice(1, 3))), "public_shares is not a list"),
-    "aux no object": (_ours(aux_v2=5), "aux_v2 is not an object"),
-    "aux with a key too many": (_aux(_set("extra", 1)), "aux_v2 is not an object"),
-    "aux with a party too few": (_aux(lambda a: a["parties"].pop()), "has not 3 parties"),
-    "aux parties exchanged": (_aux(lambda a: a["parties"].reverse()), "Paillier primes do not give"),
-    "aux party with other keys": (
-        _aux(lambda a: a["parties"][1].pop("s")),
-        "exactly the keys N, N_hat, s, t",
-    ),
-    "aux of other primes": (_aux(_set("p", "5")), "Paillier primes do not give"),
-    "aux with p = q": (_aux(lambda a: a.update(p=a["q"])), "not odd and distinct"),
-    "aux with an even prime": (_aux(_set("p", "4")), "not odd and distinct"),
-    "aux prime zero": (_aux(_set("p", "0")), "p is not a number"),
-    "aux prime negative": (_aux(_set("p", "-5")), "p is not a number"),
-    "aux prime with a leading zero": (_aux(lambda a: a.update(p="0" + a["p"])), "p is not a number"),
-    "aux prime too long": (_aux(_set("p", "f" * 81)), "p is not a number of at most 320 bits"),
-    "aux prime no text": (_aux(_set("p", 7)), "p is not a number"),
-    "aux pedersen with other keys": (_aux(_set("pedersen", {"p": "1"})), "pedersen of aux_v2"),
-    "aux lambda of another": (
-        _aux(lambda a: a["pedersen"].update(lam="5")),
-        "ring-Pedersen secrets do not give",
-    ),
-    "aux s = 1": (_aux(lambda a: a["parties"][1].update(s="1")), "trivial"),
-    "aux id too short": (_aux(_set("aux_id", "00")), "aux_id is not 64"),
-}
-
-
-@pytest.mark.fault(8)
-@pytest.mark.attack("E4")
-@pytest.mark.attack("E7")
-@pytest.mark.parametrize("what", DAMAGED)
-def test_damaged_files(what):
-    content, expected = DAMAGED[what]
-    with pytest.raises(ShareFileDamaged, match=r"shares\.json is damaged: ") as raised:
-        parse(content)
-    assert raised.match(expected)
-    # A file has no peer to blame, and what is wrong is said without the secret.
-    assert "a peer" not in str(raised.value)
-    assert f"{SHARES[0].x:08x}" not in str(raised.value)
-
-
-@pytest.mark.attack("E4")
-def test_flipping_any_character_is_noticed_or_changes_nothing_that_counts():
-    original = entry()
-    data = encode_share_file([original])
-    for position in range(0, len(data), 2):
-        flipped = bytearray(data)
-        flipped[position] ^= 1
-        try:
-            (found,) = parse(bytes(flipped)).values()
-        except NodeError:
-            continue
-        # Ids, chain code and peers' numbers that stay in their domains are opaque; names of accounts are free text.
-        same = (found.share.x, found.share.X, found.share.public_shares, found.share.t, found.share.me)
-        mine = original.share
-        assert same == (mine.x, mine.X, mine.public_shares, mine.t, mine.me), position
 
 
 def test_missing_file_says_what_to_do(tmp_path):
@@ -413,3 +226,61 @@ def test_import_into_a_store(tmp_path):
     store.accounts.add(NewShare.of(PATH_ID, found.share), committee_of().committee_id, Origin.IMPORT)
     assert store.accounts.account(PATH_ID).aux_id is None
     assert store.check() == []
+
+
+@pytest.mark.parametrize("n", [2, 16])
+def test_the_smallest_and_the_largest_committee(n):
+    for share in deal(TINY, n, n):
+        found = parse(encode_share_file([ShareEntry("a", share, None, foreign=False)]))["a"]
+        assert found.share == share
+
+
+def test_an_entry_without_public_key_and_pedersen_secret():
+    value = json.loads(encode_share_file([entry()]))
+    del value["a"]["public_key"]
+    value["a"]["aux_v2"]["pedersen"] = None
+    found = parse(value)["a"]
+    assert found.share == entry().share
+    assert found.aux.pedersen is None
+    assert found.aux.paillier.p == entry().aux.paillier.p
+    again = json.loads(encode_share_file([found]))["a"]
+    assert (again["aux_v2"], again["key_share"]) == (value["a"]["aux_v2"], value["a"]["key_share"])
+
+
+def test_ids_of_foreign_shares():
+    """Two nodes of different releases have to derive the same ids: this is how they are made."""
+    share = deal(SMALL_SECP)[0]
+    value = foreign(suite=SMALL_SECP)
+    proto, public = SMALL_SECP.proto, [[i, share.public_shares[i]] for i in (1, 2, 3)]
+    record = [share.X, hash_commit(proto, "c-hash", share.X, share.chain_code), 2, public]
+    expected = [hash_commit(proto, domain, *record) for domain in ("imported-key", "imported-epoch")]
+    core = copy.deepcopy(value["core"])
+    for items in (core["public_shares"], core["vss_setup"]["I"]):
+        items.reverse()
+    core["i"] = 2
+    for shown in (value, {"core": core}):
+        found = parse({"a": shown})["a"].share
+        assert [found.key_id, found.share_epoch] == expected
+
+
+def test_a_file_of_exactly_the_largest_size(tmp_path, monkeypatch):
+    data = encode_share_file([entry()])
+    monkeypatch.setattr("participant.sharefile.MAX_SHARE_FILE", len(data))
+    assert parse(data)["a"].share == entry().share
+    path = tmp_path / "shares.json"
+    for extra, sound in ((b"", True), (b" ", False), (b"  ", False)):
+        path.unlink(missing_ok=True)
+        create_private(path, data + extra)
+        if sound:
+            assert "a" in read_share_file(path, suites=SUITES)
+        else:
+            with pytest.raises(ShareFileDamaged, match=f"{path} is damaged: it is longer"):
+                read_share_file(path, suites=SUITES)
+
+
+def test_ten_accounts_are_named():
+    names = [f"{k:02}" for k in range(12)]
+    entries = dict.fromkeys(reversed(names), entry())
+    with pytest.raises(KeyShareNotFound) as raised:
+        find_entry(entries, "c", "shares.json")
+    assert str(raised.value).endswith("its accounts: " + ", ".join(map(repr, names[:10])))

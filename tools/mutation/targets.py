@@ -67,7 +67,7 @@ TARGETS: Final = (
     _of_tss("vss"),
     _of_tss("ecdsa"),
     _of_tss("hd"),
-    _of_tss("records"),
+    _of_tss("records", more="records_limits"),
     _of_tss("modexp", r"check_unit|inverse|powmod.*|OwnModulus.*"),
     _of_tss("primes", r"is_safe_prime|check_own_primes|_fermat", "paillier"),
     *(
@@ -107,7 +107,7 @@ TARGETS: Final = (
             "signing",
         )
     ),
-    Target("participant/sharefile.py", EVERYTHING, _tests("participant", "sharefile")),
+    Target("participant/sharefile.py", EVERYTHING, _tests("participant", "sharefile sharefile_damage")),
     Target("participant/committee.py", EVERYTHING, _tests("participant", "committee")),
     Target("participant/node/hello.py", EVERYTHING, _tests("node", "hello")),
     _of_payloads("strict_json", "strict_json"),
