@@ -91,7 +91,7 @@ def test_missing_account_lists_those_that_are_there():
         KeyShareNotFound, match=r"Key share not found: shares.json has no account 'c'; .*'a', 'b'"
     ):
         find_entry(entries, "c", "shares.json")
-    with pytest.raises(KeyShareNotFound, match="none"):
+    with pytest.raises(KeyShareNotFound, match="its accounts: none$"):
         find_entry({}, "c", "shares.json")
 
 

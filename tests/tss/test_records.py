@@ -197,7 +197,8 @@ def test_aux_check_finds(change, text):
 
 def test_the_smallest_and_the_largest_aux_set():
     aux, others = aux_sets()[0], [one.parties[i] for one in map(_set_of_seed, range(1, 6)) for i in (1, 2, 3)]
-    replace(aux, parties={i: aux.parties[i] for i in (1, 2)}).check()
+    pair = replace(aux, parties={i: aux.parties[i] for i in (1, 2)})
+    assert AuxSet.from_bytes(TINY, pair.to_bytes()).parties == pair.parties
     sixteen = {1: aux.parties[1]} | dict(enumerate(others, 2))
     assert len(sixteen) == 16
     replace(aux, parties=sixteen).check()
