@@ -125,9 +125,9 @@ def p2sh_script(redeem_script: bytes) -> bytes:
 
 def address_of_script(script: bytes, network: BitcoinNetwork = MAINNET) -> str | None:
     """The address of a scriptPubKey; None for a script that has no address form."""
-    if len(script) == 25 and script[:3] == b"\x76\xa9\x14" and script[23:] == b"\x88\xac":
+    if len(script) == 25 and script.startswith(b"\x76\xa9\x14") and script.endswith(b"\x88\xac"):
         return base58check(bytes([network.p2pkh]) + script[3:23])
-    if len(script) == 23 and script[:2] == b"\xa9\x14" and script[22:] == b"\x87":
+    if len(script) == 23 and script.startswith(b"\xa9\x14") and script.endswith(b"\x87"):
         return base58check(bytes([network.p2sh]) + script[2:22])
     if not 4 <= len(script) <= 42 or script[1] != len(script) - 2:
         return None
@@ -161,7 +161,7 @@ def base58check(payload: bytes) -> str:
 
 def base58check_decode(text: str) -> bytes:
     """The payload in `text`. Raises ValueError, which never shows the text: it may be a secret."""
-    if not text or not set(text) <= set(_BASE58):
+    if set(text) - set(_BASE58):
         raise ValueError("not base58")
     number = 0
     for character in text:
@@ -200,4 +200,4 @@ def _regroup(program: bytes) -> list[int]:
     bits = len(program) * 8
     padding = -bits % 5
     number = int.from_bytes(program, "big") << padding
-    return [(number >> shift) & 31 for shift in range(bits + padding - 5, -1, -5)]
+    return [(number >> shift) & 31 for shift in reversed(range(0, bits + padding, 5))]

@@ -28,15 +28,31 @@ MAX_CHAIN_ID: Final = (1 << 63) - 36
 """Exclusive: EIP-2294, so that v = 35 + 2 * chain id + 1 fits 64 bits."""
 
 LEGACY, ACCESS_LIST, DYNAMIC_FEE = 0, 1, 2
-_ITEMS: Final = {ACCESS_LIST: 8, DYNAMIC_FEE: 9}
+_ORDER: Final = {
+    LEGACY: ("nonce", "gasPrice", "gas", "to", "value", "data", "chainId"),
+    ACCESS_LIST: ("chainId", "nonce", "gasPrice", "gas", "to", "value", "data", "accessList"),
+    DYNAMIC_FEE: (
+        "chainId",
+        "nonce",
+        "maxPriorityFeePerGas",
+        "maxFeePerGas",
+        "gas",
+        "to",
+        "value",
+        "data",
+        "accessList",
+    ),
+}
+"""The items of unsigned RLP. Legacy ones end before chainId, or have two empty items behind it."""
+_FEES: Final = {
+    LEGACY: ("gasPrice",),
+    ACCESS_LIST: ("gasPrice",),
+    DYNAMIC_FEE: ("maxFeePerGas", "maxPriorityFeePerGas"),
+}
+"""The field of the fee, and last that of the tip."""
 _OTHER_TYPES: Final = {3: "a blob transaction (EIP-4844)", 4: "a set-code transaction (EIP-7702)"}
 _ALIASES: Final = {"gasLimit": "gas", "input": "data"}
 _COMMON: Final = {"type", "chainId", "nonce", "to", "value", "gas", "data", "from"}
-_OWN: Final = {
-    LEGACY: {"gasPrice"},
-    ACCESS_LIST: {"gasPrice", "accessList"},
-    DYNAMIC_FEE: {"maxFeePerGas", "maxPriorityFeePerGas", "accessList"},
-}
 _SIGNED: Final = {"r", "s", "v", "yParity", "hash"}
 
 AccessList = tuple[tuple[bytes, tuple[bytes, ...]], ...]
@@ -152,18 +168,21 @@ def from_bytes(data: bytes) -> UnsignedTransaction:
         raise PayloadError(f"the transaction has {len(data)} bytes, at most {MAX_BYTES} are taken")
     if not data:
         raise PayloadError("the transaction is empty")
-    kind = LEGACY if data[0] >= 0xC0 else data[0]
-    if kind in _OTHER_TYPES:
-        raise PayloadError(f"{_OTHER_TYPES[kind]} cannot be signed here", "legacy, EIP-2930 and EIP-1559 can")
-    if data[0] < 0xC0 and kind not in _ITEMS:
+    first = data[0]
+    if first in _OTHER_TYPES:
         raise PayloadError(
-            f"first byte 0x{data[0]:02x} begins no transaction", "give unsigned RLP bytes or JSON"
+            f"{_OTHER_TYPES[first]} cannot be signed here", "legacy, EIP-2930 and EIP-1559 can"
+        )
+    kind, content = (first, data[1:]) if first in {ACCESS_LIST, DYNAMIC_FEE} else (LEGACY, data)
+    if kind == LEGACY and first < 0xC0:
+        raise PayloadError(
+            f"first byte 0x{first:02x} begins no transaction", "give unsigned RLP bytes or JSON"
         )
     from rlp import decode
     from rlp.exceptions import RLPException
 
     try:
-        items = decode(data if kind == LEGACY else data[1:], strict=True)
+        items = decode(content, strict=True)
     except (RLPException, RecursionError) as error:
         raise PayloadError("the transaction is not canonical RLP") from error
     if not isinstance(items, list):
@@ -180,46 +199,30 @@ def _from_items(kind: int, items: list[Any]) -> UnsignedTransaction:
         raise PayloadError(
             f"a legacy transaction of {count} items", "unsigned ones have 9, or 6 without a chain id"
         )
-    if kind != LEGACY and count != _ITEMS[kind]:
+    if kind != LEGACY and count != len(_ORDER[kind]):
         raise PayloadError(
-            f"a transaction of type {kind} with {count} items", f"unsigned ones have {_ITEMS[kind]}"
+            f"a transaction of type {kind} with {count} items", f"unsigned ones have {len(_ORDER[kind])}"
         )
     if kind == LEGACY and count == 9 and items[7:] != [b"", b""]:
         raise PayloadError("this legacy transaction is signed already", "give the unsigned one")
-    names = {
-        LEGACY: ["nonce", "gasPrice", "gas", "to", "value", "data"] + (["chainId"] if count == 9 else []),
-        ACCESS_LIST: ["chainId", "nonce", "gasPrice", "gas", "to", "value", "data", "accessList"],
-        DYNAMIC_FEE: [
-            "chainId",
-            "nonce",
-            "maxPriorityFeePerGas",
-            "maxFeePerGas",
-            "gas",
-            "to",
-            "value",
-            "data",
-            "accessList",
-        ],
-    }[kind]
-    field = dict(zip(names, items, strict=False))
+    field = dict(zip(_ORDER[kind], items, strict=False))
     limits = {"nonce": MAX_NONCE, "gas": MAX_GAS, "chainId": MAX_CHAIN_ID}
     number = {
         name: _rlp_number(item, name, limits.get(name, WORD))
         for name, item in field.items()
         if name not in {"to", "data", "accessList"}
     }
-    to, data = field["to"], field["data"]
+    to, data, fees = field["to"], field["data"], _FEES[kind]
     if not isinstance(to, bytes) or len(to) not in {0, 20}:
         raise PayloadError("to is neither empty nor 20 bytes")
     if not isinstance(data, bytes):
         raise PayloadError("data is no byte string")
-    price = number.get("gasPrice", 0)
     return UnsignedTransaction(
         type=kind,
         chain_id=number.get("chainId"),
         nonce=number["nonce"],
-        max_priority_fee_per_gas=number.get("maxPriorityFeePerGas", price),
-        max_fee_per_gas=number.get("maxFeePerGas", price),
+        max_priority_fee_per_gas=number[fees[-1]],
+        max_fee_per_gas=number[fees[0]],
         gas_limit=number["gas"],
         to=to or None,
         value=number["value"],
@@ -241,18 +244,15 @@ def _rlp_access_list(entries: Any) -> AccessList:
         raise PayloadError("accessList is no list")
     found = []
     for entry in entries:
-        if not (
-            isinstance(entry, list)
-            and len(entry) == 2
-            and isinstance(entry[0], bytes)
-            and len(entry[0]) == 20
-            and isinstance(entry[1], list)
-            and all(isinstance(key, bytes) and len(key) == 32 for key in entry[1])
-        ):
-            raise PayloadError(
-                "accessList has an entry that is not [address of 20 bytes, [keys of 32 bytes]]"
-            )
-        found.append((entry[0], tuple(entry[1])))
+        match entry:
+            case [bytes() as address, list() as keys] if len(address) == 20 and all(
+                isinstance(key, bytes) and len(key) == 32 for key in keys
+            ):
+                found.append((address, tuple(keys)))
+            case _:
+                raise PayloadError(
+                    "accessList has an entry that is not [address of 20 bytes, [keys of 32 bytes]]"
+                )
     return tuple(found)
 
 
@@ -260,8 +260,9 @@ def from_json(source: str | bytes | dict[str, Any]) -> tuple[UnsignedTransaction
     """Read a transaction object; return it with the 20 bytes of its `from`, None if it names none.
 
     Numbers are integers or 0x-hex. `gasLimit` and `input` are taken for `gas` and `data`. The type follows from the
-    fees where it is not given; `value`, `data` and `accessList` may be left out. `"chainId": null` asks for a legacy transaction without replay protection; `to` may be
-    absent or null where `data` creates a contract. Raises PayloadError that names the field.
+    fees where it is not given; `value`, `data` and `accessList` may be left out. `"chainId": null` asks for a legacy
+    transaction without replay protection; `to` is null, or absent where there is `data`, to create a contract. Raises
+    PayloadError that names the field.
     """
     if isinstance(source, dict):
         strict_json.check(source, "the transaction")
@@ -271,7 +272,7 @@ def from_json(source: str | bytes | dict[str, Any]) -> tuple[UnsignedTransaction
         raise PayloadError("the transaction is no JSON object")
     fields = _unalias(source)
     kind = _kind(fields)
-    allowed = _COMMON | _OWN[kind]
+    allowed = _COMMON.union(_FEES[kind], () if kind == LEGACY else ("accessList",))
     for name in fields:
         if name in _SIGNED:
             raise PayloadError(f"field {name} belongs to a signed transaction", "give the unsigned one")
@@ -279,9 +280,9 @@ def from_json(source: str | bytes | dict[str, Any]) -> tuple[UnsignedTransaction
             raise PayloadError(
                 f"field {shown(name)} has no place in a transaction of type {kind}", "remove it"
             )
-    required = ["chainId", "nonce", "gas", *sorted(_OWN[kind] - {"accessList"})]
-    missing = [name for name in required if name not in fields]
-    if "to" not in fields and not fields.get("data"):
+    data = byte_string(fields.get("data", "0x"), "data")
+    missing = [name for name in ("chainId", "nonce", "gas", *_FEES[kind]) if name not in fields]
+    if "to" not in fields and not data:
         missing.append("to")
     if missing:
         hint = (
@@ -290,8 +291,7 @@ def from_json(source: str | bytes | dict[str, Any]) -> tuple[UnsignedTransaction
         raise PayloadError(f"missing in the transaction: {', '.join(missing)}", f"add it{hint}")
     if fields["chainId"] is None and kind != LEGACY:
         raise PayloadError(f"chainId is null in a transaction of type {kind}", "name the chain")
-    fee = "maxFeePerGas" if kind == DYNAMIC_FEE else "gasPrice"
-    tip = "maxPriorityFeePerGas" if kind == DYNAMIC_FEE else "gasPrice"
+    fee, tip = _FEES[kind][0], _FEES[kind][-1]
     to = fields.get("to")
     transaction = UnsignedTransaction(
         type=kind,
@@ -302,7 +302,7 @@ def from_json(source: str | bytes | dict[str, Any]) -> tuple[UnsignedTransaction
         gas_limit=quantity(fields["gas"], "gas", MAX_GAS),
         to=None if to is None else ethereum_address(to, "to"),
         value=quantity(fields.get("value", 0), "value", WORD),
-        data=byte_string(fields.get("data", "0x"), "data"),
+        data=data,
         access_list=_json_access_list(fields.get("accessList", [])),
     )
     size = len(transaction.unsigned())
@@ -326,7 +326,7 @@ def _unalias(source: dict[str, Any]) -> dict[str, Any]:
 def _kind(fields: dict[str, Any]) -> int:
     if "type" in fields:
         kind = quantity(fields["type"], "type", 128)
-        if kind not in _OWN:
+        if kind not in _FEES:
             what = _OTHER_TYPES.get(kind, f"a transaction of type {kind}")
             raise PayloadError(f"{what} cannot be signed here", "types 0, 1 (EIP-2930) and 2 (EIP-1559) can")
         return kind

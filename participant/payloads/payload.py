@@ -8,7 +8,6 @@ and the account's own keys: the initiator's word about digest, recipient or amou
 from __future__ import annotations
 
 import base64
-import binascii
 from dataclasses import dataclass
 from typing import Any, ClassVar, Final
 
@@ -121,7 +120,7 @@ class PsbtTx:
             if text.lower().startswith(psbt.MAGIC.hex()):
                 return cls(bytes.fromhex(text))
             return cls(base64.b64decode(text, validate=True))
-        except (UnicodeDecodeError, binascii.Error, ValueError):
+        except ValueError:
             raise PayloadError("this is no PSBT", "give its bytes, base64 or hex") from None
 
 
@@ -212,7 +211,8 @@ def finish(payload: Payload, decoded: Decoded, signatures: tuple[Signature, ...]
             return bitcoin.finish(content, decoded, signatures)
         case EthereumTx(unsigned):
             check_signatures(decoded.digests, signatures)
-            return Finished(raw_transaction=ethereum.from_bytes(unsigned).signed(signatures[0]))
+            (signature,) = signatures
+            return Finished(raw_transaction=ethereum.from_bytes(unsigned).signed(signature))
         case _:
             check_signatures(decoded.digests, signatures)
             return Finished()

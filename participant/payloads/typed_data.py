@@ -165,7 +165,8 @@ class _Encoder:
     def type_hash(self, name: str) -> bytes:
         """keccak(encodeType): the struct, then all that it refers to, by name."""
         if name not in self.type_hashes:
-            seen, todo = {name}, [name]
+            seen: set[str] = set()
+            todo = [name]
             while todo:
                 bases = {_base(kind) for _, kind in self.structs[todo.pop()]} & self.structs.keys()
                 todo += bases - seen
@@ -212,6 +213,7 @@ class _Encoder:
 
 
 def _encode_atom(kind: str, value: Any, where: str) -> bytes:
+    """`kind` has gone through `_is_atomic`."""
     if kind == "bool":
         if not isinstance(value, bool):
             raise PayloadError(f"{where} is {shown(value)}, not true or false")
@@ -224,17 +226,14 @@ def _encode_atom(kind: str, value: Any, where: str) -> bytes:
         return keccak256(byte_string(value, where))
     if kind == "address":
         return bytes(12) + ethereum_address(value, where)
-    if match := _FIXED.fullmatch(kind):
-        return byte_string(value, where, int(match[1])).ljust(32, b"\0")
-    match = _NUMBER.fullmatch(kind)
-    if match is None:
-        raise PayloadError(f"{where}: unknown type {shown(kind)}")
-    bits = int(match[2])
-    low, high = (0, 1 << bits) if match[1] else (-(1 << bits - 1), 1 << bits - 1)
-    number = _integer(value, where)
-    if not low <= number < high:
-        raise PayloadError(f"{where} is {shown(value)}, out of range for {kind}")
-    return (number % (1 << 256)).to_bytes(32, "big")
+    if match := _NUMBER.fullmatch(kind):
+        bits = int(match[2])
+        low, high = (0, 1 << bits) if match[1] else (-(1 << bits - 1), 1 << bits - 1)
+        number = _integer(value, where)
+        if not low <= number < high:
+            raise PayloadError(f"{where} is {shown(value)}, out of range for {kind}")
+        return (number % (1 << 256)).to_bytes(32, "big")
+    return byte_string(value, where, int(kind.removeprefix("bytes"))).ljust(32, b"\0")
 
 
 def _integer(value: Any, where: str) -> int:

@@ -13,6 +13,7 @@ from bip_utils import (
     P2TRAddrEncoder,
     P2WPKHAddrEncoder,
 )
+from bip_utils.coin_conf import CoinConf
 from coincurve import PrivateKey
 from payload_testing import ethereum_vectors
 
@@ -21,6 +22,7 @@ from participant.payloads.addresses import (
     MAINNET,
     REGTEST,
     TESTNET,
+    BitcoinNetwork,
     address_of_script,
     base58check,
     base58check_decode,
@@ -58,7 +60,21 @@ def test_bip_utils_agrees() -> None:
             assert address_of_script(p2sh_script(p2wpkh_script(key)), network) == nested
         taproot = P2TRAddrEncoder.EncodeKey(key, hrp="bc")
         assert taproot.startswith("bc1p")
-    assert CoinsConf.BitcoinMainNet.ParamByKey("p2wpkh_hrp") == MAINNET.hrp
+
+
+@pytest.mark.parametrize(
+    ("network", "name", "conf"),
+    [
+        (MAINNET, "bitcoin", CoinsConf.BitcoinMainNet),
+        (TESTNET, "bitcoin_testnet", CoinsConf.BitcoinTestNet),
+        (REGTEST, "bitcoin_regtest", CoinsConf.BitcoinRegTest),
+    ],
+)
+def test_networks_of_bip_utils(network: BitcoinNetwork, name: str, conf: CoinConf) -> None:
+    assert network.name == name
+    assert network.hrp == conf.ParamByKey("p2wpkh_hrp")
+    assert bytes([network.p2pkh]) == conf.ParamByKey("p2pkh_net_ver")
+    assert bytes([network.p2sh]) == conf.ParamByKey("p2sh_net_ver")
 
 
 def test_names() -> None:
@@ -70,10 +86,19 @@ def test_names() -> None:
         address("dogecoin", key)
 
 
-@pytest.mark.parametrize("bad", [b"", b"\2" * 32, b"\2" + b"\xff" * 32, b"\4" + b"\1" * 64, b"\0" * 33])
+@pytest.mark.parametrize(
+    ("bad", "says"),
+    [
+        (b"", "a public key of 0 bytes"),
+        (b"\2" * 32, "a public key of 32 bytes"),
+        (PrivateKey(b"\1" * 32).public_key.format(compressed=False), "a public key of 65 bytes"),
+        (b"\2" + b"\xff" * 32, "these 33 bytes are no point of secp256k1"),
+        (b"\0" * 33, "these 33 bytes are no point of secp256k1"),
+    ],
+)
 @pytest.mark.parametrize("name", FORMATS)
-def test_no_address_of_what_is_no_key(name: str, bad: bytes) -> None:
-    with pytest.raises(PayloadError):
+def test_no_address_of_what_is_no_key(name: str, bad: bytes, says: str) -> None:
+    with pytest.raises(PayloadError, match=says):
         address(name, bad)
 
 
@@ -104,7 +129,27 @@ def test_no_address_of_what_is_no_key(name: str, bad: bytes) -> None:
         ("", None),
         ("0013" + "00" * 19, None),
         ("5101" + "00", None),
-        ("512a" + "00" * 41, None),
+        ("5129" + "00" * 41, None),
+        ("5103" + "00" * 2, None),
+        ("5101" + "00" * 2, None),
+        ("5002" + "00" * 2, None),
+        ("6102" + "00" * 2, None),
+        ("0015" + "00" * 21, None),
+        ("001f" + "00" * 31, None),
+        ("0021" + "00" * 33, None),
+        # Almost what pays to a hash: P2PKH, P2SH.
+        *(
+            (start + "00" * size + end, None)
+            for size, starts, ends in (
+                (20, ("76a914", "75a914", "76a915"), ("88ac", "88ad", "87ac")),
+                (20, ("a914", "a814", "a915"), ("87", "88")),
+            )
+            for start in starts
+            for end in ends
+            if (start, end) != (starts[0], ends[0])
+        ),
+        *(("76a914" + "00" * size + "88ac", None) for size in (19, 21)),
+        *(("a914" + "00" * size + "87", None) for size in (19, 21)),
     ],
 )
 def test_script_to_address(script: str, expected: str | None) -> None:
@@ -125,15 +170,23 @@ def test_base58check_is_what_a_foreign_library_reads_and_writes(seed: int) -> No
     assert base58check_decode(text) == Base58Decoder.CheckDecode(text) == payload
 
 
+def test_base58check_of_every_digit() -> None:
+    payload = random.Random(6).randbytes(300)
+    text = base58check(payload)
+    assert len(set(text)) == 58
+    assert base58check_decode(text) == payload
+
+
 @pytest.mark.parametrize("seed", range(10))
 def test_base58check_refuses_any_other_character(seed: int) -> None:
     generator = random.Random(seed)
     text = base58check(generator.randbytes(78))
     place = generator.randrange(len(text))
-    for character in "z" if text[place] != "z" else "y", "0", "l", " ", "\u00e9":
-        with pytest.raises(ValueError) as caught:
+    wrong = "z" if text[place] != "z" else "y"
+    for character, says in (wrong, "check sum"), *((each, "not base58") for each in "0OIl \u00e9"):
+        with pytest.raises(ValueError, match=says) as caught:
             base58check_decode(text[:place] + character + text[place + 1 :])
         assert text[:8] not in str(caught.value)
     for short in ("", "1", "2", "111"):
-        with pytest.raises(ValueError):
+        with pytest.raises(ValueError, match="check sum"):
             base58check_decode(short)

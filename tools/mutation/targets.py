@@ -113,14 +113,14 @@ TARGETS: Final = (
     _of_payloads("strict_json", "strict_json"),
     _of_payloads("fields", "fields"),
     _of_payloads("addresses", "addresses"),
-    _of_payloads("message", "payload_value"),
+    _of_payloads("message", "message"),
     _of_payloads("payload", "payload_value"),
     _of_payloads("decoded", "decoded"),
     _of_payloads("bitcoin_transaction", "bitcoin_transaction"),
     _of_payloads("psbt", "psbt"),
     _of_payloads("bitcoin", "bitcoin_checks bitcoin_signing"),
-    _of_payloads("typed_data", "typed_data"),
-    _of_payloads("ethereum", "ethereum_payload payload_value"),
+    _of_payloads("typed_data", "typed_data typed_data_types"),
+    _of_payloads("ethereum", "ethereum_bytes ethereum_json"),
 )
 
 
