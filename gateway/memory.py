@@ -44,6 +44,9 @@ class _MemoryWatch(Watch):
         self.view = view
         self.grown = grown
 
+    async def read(self, start: int, max_bytes: int) -> Sequence[Event]:
+        return self._store.read(self.room, start, max_bytes)
+
     def close(self) -> None:
         self._store.unwatch(self)
 
@@ -89,8 +92,8 @@ class MemoryStore(RoomStore):
             watch.grown(place.next_id)
         return event.id
 
-    async def read(self, room: str, start: int, max_bytes: int) -> Sequence[Event]:
-        """See RoomStore."""
+    def read(self, room: str, start: int, max_bytes: int) -> Sequence[Event]:
+        """See Watch."""
         place = self._rooms.get(room)
         if place is None or start >= place.next_id:
             return ()

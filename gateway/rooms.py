@@ -102,7 +102,7 @@ class Subscription:
     async def read(self) -> Sequence[Event]:
         """The next events, some if there are any. An empty answer: the subscription ended (`end_reason`)."""
         try:
-            events = await self._broker.store.read(self.room, self.cursor, BATCH_BYTES)
+            events = await self.watch.read(self.cursor, BATCH_BYTES)
         except HistoryLost:
             self._broker.cut(self, OVERTAKEN)
             return ()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from typing import TYPE_CHECKING
 
 from gateway.http_api import gateway_app
 from gateway.memory import MemoryStore
@@ -19,8 +20,19 @@ from kit.net import allow_descriptors, bracketed, is_loopback, listen
 from kit.tls import server_context
 from kit.version import version
 
+if TYPE_CHECKING:
+    from gateway.redis_store import RedisStore
+
 # Files, logs, gRPC and its calls, on top of one descriptor a connection.
 SPARE_DESCRIPTORS = 512
+
+
+def _store(settings: GatewaySettings) -> MemoryStore | RedisStore:
+    if settings.redis.url is None:
+        return MemoryStore(settings.rooms)
+    from gateway.redis_store import RedisStore
+
+    return RedisStore(settings.redis, settings.rooms)
 
 
 class Gateway:
@@ -33,7 +45,7 @@ class Gateway:
         registry = new_registry(NAME, version())
         self.meters = Meters(registry)
         self.health = Health()
-        self.store = MemoryStore(settings.rooms)
+        self.store = _store(settings)
         self.broker = Broker(self.store, settings.rooms, self.meters)
         self.health.add("store", self.store.check)
         self.meters.subscribers.set_function(lambda: self.broker.subscribers)

@@ -10,7 +10,7 @@ from pydantic import AfterValidator, Field, model_validator
 
 from kit.http import HttpLimits
 from kit.logs import LoggingSettings
-from kit.settings import PathBesideFile, Section, load_settings
+from kit.settings import PathBesideFile, Section, load_settings, read_secret
 from kit.tls import TlsSettings
 
 NAME = "sign-gateway"
@@ -52,6 +52,15 @@ def _service_url(text: str) -> str:
     ):
         raise ValueError("expected http://host:port or https://host:port")
     return f"{parts.scheme}://{parts.netloc}"
+
+
+def _redis_url(text: str) -> str:
+    parts = urlsplit(text)
+    if parts.scheme not in ("redis", "rediss", "unix") or not (parts.hostname or parts.path):
+        raise ValueError("expected redis://host:port/db, rediss://host:port/db or unix:///path")
+    if parts.username or parts.password:
+        raise ValueError("user and password belong in redis.username and redis.password_file")
+    return text
 
 
 class ServerSettings(Section):
@@ -128,6 +137,32 @@ class RoomsSettings(Section):
     )
 
 
+class RedisSettings(Section):
+    """`redis`: a server that any number of gateways share; without it rooms are in this process's memory."""
+
+    url: Annotated[str, AfterValidator(_redis_url)] | None = Field(
+        default=None, description="redis://host:port/db, rediss:// for TLS, unix:///path; null = memory"
+    )
+    username: str | None = Field(default=None, description="user of its access list; null = the default one")
+    password_file: PathBesideFile | None = Field(default=None, description="file with the password")
+    ca: PathBesideFile | None = Field(
+        default=None, description="PEM file: authorities of its certificate instead of the system's"
+    )
+    prefix: str = Field(
+        default="wallet-mpc",
+        pattern=r"^[A-Za-z0-9._-]+$",
+        description="of all keys; gateways with one prefix share rooms",
+    )
+    timeout_seconds: Seconds = Field(default=2, description="an answer that takes longer is a 503")
+    max_connections: Count = Field(default=32, description="connections that requests share")
+
+    def read_password(self) -> str | None:
+        """The password. Raises SettingsError."""
+        if self.password_file is None:
+            return None
+        return read_secret(self.password_file, "redis.password_file").decode().strip()
+
+
 class MetricsSettings(Section):
     """`metrics`: where /metrics is served."""
 
@@ -175,6 +210,7 @@ class GatewaySettings(Section):
     logging: LoggingSettings = LoggingSettings()
     tls: TlsSettings = TlsSettings()
     rooms: RoomsSettings = RoomsSettings()
+    redis: RedisSettings = RedisSettings()
     metrics: MetricsSettings = MetricsSettings()
     grpc: GrpcSettings = GrpcSettings()
     sign_service: SignServiceSettings = SignServiceSettings()

@@ -67,6 +67,14 @@ class Watch(abc.ABC):
     view: View
 
     @abc.abstractmethod
+    async def read(self, start: int, max_bytes: int) -> Sequence[Event]:
+        """The events from id `start` on, in order: at least one if there is one, then up to `max_bytes` of frames.
+
+        None are there either when the store lost the room: what a new room of that name holds is no answer.
+        Raises HistoryLost if `start` is older than the oldest that is kept.
+        """
+
+    @abc.abstractmethod
     def close(self) -> None:
         """Ends it. A second call does nothing."""
 
@@ -79,13 +87,6 @@ class RoomStore(abc.ABC):
         """Appends a message; returns its id when it is as durable as this store makes it.
 
         Ids have no gaps, and every reader of the room sees the same events under the same ids. Raises StoreFull.
-        """
-
-    @abc.abstractmethod
-    async def read(self, room: str, start: int, max_bytes: int) -> Sequence[Event]:
-        """The events from id `start` on, in order: at least one if there is one, then up to `max_bytes` of frames.
-
-        Raises HistoryLost if `start` is older than the oldest that is kept.
         """
 
     @abc.abstractmethod

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import AsyncIterator, Iterator, Sequence
+
 import pytest
+from gateway_testing import PATIENCE
+from redis_testing import RedisServer, running_redis
 
 from gateway.memory import MemoryStore
 from gateway.settings import RoomsSettings
@@ -21,10 +26,21 @@ def limits(**values: float) -> RoomsSettings:
     return RoomsSettings.model_validate(values)
 
 
-@pytest.fixture(params=["memory"])
-def store(request: pytest.FixtureRequest) -> RoomStore:
-    assert request.param == "memory"
-    return MemoryStore(limits(max_messages=5))
+@pytest.fixture(scope="module")
+def redis_server() -> Iterator[RedisServer]:
+    with running_redis() as server:
+        yield server
+
+
+@pytest.fixture(params=["memory", "redis"])
+async def store(request: pytest.FixtureRequest) -> AsyncIterator[RoomStore]:
+    bounds = limits(max_messages=5)
+    if request.param == "memory":
+        made: RoomStore = MemoryStore(bounds)
+    else:
+        made = request.getfixturevalue("redis_server").store(bounds)
+    yield made
+    await made.close()
 
 
 BATCH = 1 << 20
@@ -32,6 +48,15 @@ BATCH = 1 << 20
 
 def nothing(_: int) -> None:
     pass
+
+
+async def read(store: RoomStore, room: str, start: int, max_bytes: int = BATCH) -> Sequence[Event]:
+    """By a reader that comes for it."""
+    watch = await store.watch(room, nothing)
+    try:
+        return await watch.read(start, max_bytes)
+    finally:
+        watch.close()
 
 
 async def test_ids_count_from_0_per_room(store: RoomStore) -> None:
@@ -44,34 +69,43 @@ async def test_reading_gives_what_was_appended_in_order(store: RoomStore) -> Non
         await store.append("a", b"m%d" % number)
     for start in range(5):
         expected = [Event.encode(number, b"m%d" % number) for number in range(start, 4)]
-        assert list(await store.read("a", start, BATCH)) == expected
+        assert list(await read(store, "a", start)) == expected
 
 
 async def test_reading_is_bounded_but_always_goes_on(store: RoomStore) -> None:
     for _ in range(3):
         await store.append("a", b"x" * 100)
     size = len(Event.encode(0, b"x" * 100).frame)
-    assert [event.id for event in await store.read("a", 0, 1)] == [0]
-    assert [event.id for event in await store.read("a", 0, 2 * size)] == [0, 1]
+    assert [event.id for event in await read(store, "a", 0, 1)] == [0]
+    assert [event.id for event in await read(store, "a", 0, 2 * size)] == [0, 1]
 
 
 async def test_what_left_the_ring_is_lost_by_name(store: RoomStore) -> None:
     for _ in range(8):
         await store.append("a", b"m")
     with pytest.raises(HistoryLost) as caught:
-        await store.read("a", 2, BATCH)
+        await read(store, "a", 2)
     assert caught.value.oldest == 3
-    assert [event.id for event in await store.read("a", 3, BATCH)] == [3, 4, 5, 6, 7]
+    assert [event.id for event in await read(store, "a", 3)] == [3, 4, 5, 6, 7]
 
 
 async def test_a_watch_tells_of_every_append_after_its_view(store: RoomStore) -> None:
     await store.append("a", b"m")
     told: list[int] = []
-    watch = await store.watch("a", told.append)
+    all_told = asyncio.Event()
+
+    def tell(next_id: int) -> None:
+        told.append(next_id)
+        if next_id == 3:
+            all_told.set()
+
+    watch = await store.watch("a", tell)
     assert (watch.view.oldest, watch.view.next_id) == (0, 1)
     await store.append("a", b"m")
     await store.append("b", b"m")
     await store.append("a", b"m")
+    async with asyncio.timeout(PATIENCE):
+        await all_told.wait()
     watch.close()
     watch.close()
     await store.append("a", b"m")
@@ -155,9 +189,9 @@ async def test_memory_never_exceeds_its_bytes() -> None:
         await store.append("c", b"x" * 100)
         assert store.total_bytes <= 5 * frame
     # c drops its own past for its present, never b's.
-    assert len(await store.read("b", 0, BATCH)) == 3
+    assert len(await read(store, "b", 0)) == 3
     with pytest.raises(HistoryLost):
-        await store.read("c", 0, BATCH)
+        await read(store, "c", 0)
     with pytest.raises(StoreFull) as caught:
         await store.append("d", b"x" * 300)
     assert caught.value.reason == "memory_full"

@@ -1,0 +1,57 @@
+"""A real Redis server on a socket of its own, which tests may kill and start again."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from processes import Process
+
+from gateway.redis_store import RedisStore
+from gateway.settings import RedisSettings, RoomsSettings
+
+_prefixes = itertools.count()
+
+
+class RedisServer:
+    """`options`: of redis-server, beyond a socket in `directory` and nothing on disk."""
+
+    def __init__(self, directory: Path, *options: str) -> None:
+        self.directory = directory
+        self.url = f"unix://{directory}/redis.sock"
+        self.options = options
+        self.process: Process | None = None
+
+    def start(self) -> None:
+        self.process = Process(
+            ["redis-server", "--port", "0", "--unixsocket", f"{self.directory}/redis.sock", "--save", "",
+             "--dir", str(self.directory), *self.options]
+        )  # fmt: skip
+        self.process.wait_for("ready to accept connections")
+
+    def kill(self) -> None:
+        assert self.process is not None
+        self.process.kill()
+
+    def store(self, limits: RoomsSettings, prefix: str | None = None) -> RedisStore:
+        """A gateway's store; without `prefix` its rooms are its own."""
+        prefix = prefix or f"test{next(_prefixes)}"
+        return RedisStore(RedisSettings(url=self.url, prefix=prefix, timeout_seconds=10), limits)
+
+
+@contextlib.contextmanager
+def running_redis(*options: str) -> Iterator[RedisServer]:
+    """Socket paths are short: pytest's directories are not."""
+    directory = Path(tempfile.mkdtemp(prefix="wmpc-redis-"))
+    server = RedisServer(directory, *options)
+    try:
+        server.start()
+        yield server
+    finally:
+        if server.process is not None:
+            server.kill()
+        shutil.rmtree(directory)
