@@ -90,6 +90,21 @@ def test_unit_challenge_by_hand():
     assert challenger().units(n, 20) == expected
 
 
+@pytest.mark.parametrize(("n", "size"), [(3 * 7 * 13, 2), (3 * 5 * 17, 1), (3 * 5, 1)])
+def test_whole_bytes_are_drawn(n, size):
+    """For 9, 8 and 4 bits; 1 is a unit too."""
+    seed, counters = seed_by_hand(), [c.to_bytes(4, "big") for c in range(100)]
+    drawn = [low_bits(hashlib.shake_256(seed + c).digest(size), n.bit_length()) for c in counters]
+    assert challenger().scalar(SimpleNamespace(q=n)) == next(value for value in drawn if value < n)
+    expected = []
+    for i in range(20):
+        drawn = [hashlib.shake_256(seed + i.to_bytes(4, "big") + c).digest(size) for c in counters]
+        values = (low_bits(block, n.bit_length()) for block in drawn)
+        expected.append(next(value for value in values if 0 < value < n and gmpy2.gcd(value, n) == 1))
+    assert challenger().units(mpz(n), 20) == expected
+    assert n > 15 or 1 in expected
+
+
 CHANGES = {
     "proto": {"suite": replace(SUITE, proto="cggmp24-secp256k1/v2")},
     "group": {"suite": replace(SUITE, group=ED25519)},
