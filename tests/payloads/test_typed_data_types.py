@@ -265,7 +265,8 @@ def test_members_that_are_no_list(members: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    "member", [["x", "uint8"], "x", {"name": "x"}, {"type": "uint8"}, {"name": "x", "type": "uint8", "y": 1}]
+    "member",
+    [["name", "type"], "x", {"name": "x"}, {"type": "uint8"}, {"name": "x", "type": "uint8", "y": 1}],
 )
 def test_a_member_that_is_none(member: Any) -> None:
     types = {"T": [{"name": "w", "type": "uint8"}, member]}

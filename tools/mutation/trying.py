@@ -39,7 +39,7 @@ NOT_RUN: Final = "not run"
 
 MEMORY_BYTES: Final = 4 << 30
 _PYTEST: Final = (
-    "-q", "-p", "no:cacheprovider", "-m", "not full_size and not docker",
+    "-q", "-p", "no:cacheprovider", "-m", "not full_size and not docker", "--tb=no", "--assert=plain",
     # Libraries that are plugins too may be loaded already.
     "-W", "ignore::pytest.PytestAssertRewriteWarning",
 )  # fmt: skip
