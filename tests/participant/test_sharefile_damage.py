@@ -155,7 +155,7 @@ DAMAGED = {
     "aux with an even prime": (_aux(_set("p", "4")), "not odd and distinct"),
     "aux q zero": (_aux(_set("q", "0")), "q is not a number"),
     "aux prime empty": (_aux(_set("p", "")), "p is not a number"),
-    "aux prime with other digits": (_aux(_set("p", "5g")), "p is not a number"),
+    "aux prime with other digits": (_aux(_set("p", "5!")), "p is not a number"),
     "aux prime in upper case": (_aux(_set("p", "A")), "p is not a number"),
     "aux prime zero": (_aux(_set("p", "0")), "p is not a number"),
     "aux prime negative": (_aux(_set("p", "-5")), "p is not a number"),

@@ -195,6 +195,7 @@ def test_what_is_changed_does_not_verify(group):
 @BOTH
 def test_zero_digest_and_digest_above_the_order(group):
     rng = SeededRng(("digest", group.name))
+    assert ecdsa.digest_to_scalar(b"\xff" * 32, group.q) == ((1 << 256) - 1) % group.q
     for digest in (bytes(32), b"\xff" * 32, group.q.to_bytes(32, "big"), (group.q + 1).to_bytes(32, "big")):
         x, k = scalar(rng, group.q), scalar(rng, group.q)
         signature = sign(group, x, digest, k)

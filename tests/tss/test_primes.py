@@ -290,6 +290,12 @@ def test_own_primes_refused():
                 assert str(secret) not in str(refusal.value), name
 
 
+def test_short_primes_have_no_distance_to_keep():
+    check_own_primes(839, 863, 10)
+    with pytest.raises(ShareCorrupt, match="not a safe prime"):
+        check_own_primes(839, 859, 10)
+
+
 @pytest.mark.attack("B10")
 def test_distance_is_exact():
     """|p - q_| = 2^(pb-100) is refused, one more is not refused for that."""
