@@ -171,10 +171,16 @@ def test_base58check_is_what_a_foreign_library_reads_and_writes(seed: int) -> No
 
 
 def test_base58check_of_every_digit() -> None:
-    payload = random.Random(6).randbytes(300)
-    text = base58check(payload)
+    text = base58check(random.Random(6).randbytes(300))
     assert len(set(text)) == 58
-    assert base58check_decode(text) == payload
+    assert base58check(base58check_decode(text)) == text
+
+
+@pytest.mark.parametrize("first", [0, 1, 0x21, 0x31, 0x7F, 0x80, 0xFF])
+def test_base58check_of_every_first_byte(first: int) -> None:
+    for payload in bytes([first, 7]), bytes([0, first]), bytes([first]):
+        assert base58check_decode(base58check(payload)) == payload
+        assert base58check(payload) == Base58Encoder.CheckEncode(payload)
 
 
 @pytest.mark.parametrize("seed", range(10))

@@ -9,7 +9,7 @@ import pytest
 import rlp
 
 from participant.payloads import EthereumTx, PayloadError, Signature
-from participant.payloads.addresses import ethereum_checksum
+from participant.payloads.addresses import ethereum_checksum, keccak256
 from participant.payloads.ethereum import EthereumSummary, UnsignedTransaction, from_bytes
 
 TO = bytes(range(0xA0, 0xB4))
@@ -83,6 +83,7 @@ def test_what_the_bytes_say(name: str, kind: int, chain_id: int | None, tip: int
         access_list=access_list,
     )
     assert transaction.unsigned() == form(name)
+    assert transaction.digest() == keccak256(form(name))
     assert transaction.summary() == EthereumSummary(
         chain_id=chain_id,
         nonce=7,
