@@ -91,7 +91,7 @@ def test_missing_account_lists_those_that_are_there():
         KeyShareNotFound, match=r"Key share not found: shares.json has no account 'c'; .*'a', 'b'"
     ):
         find_entry(entries, "c", "shares.json")
-    with pytest.raises(KeyShareNotFound, match="its accounts: none$"):
+    with pytest.raises(KeyShareNotFound, match=r"its accounts: none$"):
         find_entry({}, "c", "shares.json")
 
 
@@ -284,3 +284,9 @@ def test_ten_accounts_are_named():
     with pytest.raises(KeyShareNotFound) as raised:
         find_entry(entries, "c", "shares.json")
     assert str(raised.value).endswith("its accounts: " + ", ".join(map(repr, names[:10])))
+
+
+def test_files_are_for_people_too():
+    data = encode_share_file([entry("\N{GREEK SMALL LETTER ALPHA}")])
+    assert data.startswith('{\n  "\N{GREEK SMALL LETTER ALPHA}": {\n    "public_key": "'.encode())
+    assert data.endswith(b"  }\n}\n")

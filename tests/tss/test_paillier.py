@@ -197,9 +197,9 @@ def test_ominus_of_no_ciphertext():
     ids=["short", "long", "just too long", "even", "zero", "negative", "huge"],
 )
 def test_modulus_size_is_exact(modulus, reason):
-    with pytest.raises(BadModulusSize, match=reason):
+    with pytest.raises(BadModulusSize, match=f"^a peer: N (has|is) {reason}"):
         PaillierPublic(modulus).check(TESTING_TINY)
-    with pytest.raises(BadModulusSize, match=r"N\^"):
+    with pytest.raises(BadModulusSize, match=r"^a peer: N\^ (has|is) "):
         check_modulus(modulus, TESTING_TINY, "N^")
 
 

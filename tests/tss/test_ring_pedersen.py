@@ -100,7 +100,7 @@ def test_bad_parameters(name):
     "modulus", [N - 1, N >> 1, 2 * N + 1, mpz(0), -N], ids=["even", "short", "long", "0", "-N"]
 )
 def test_modulus_of_wrong_size_is_found_first(modulus):
-    with pytest.raises(BadModulusSize, match=r"N\^"):
+    with pytest.raises(BadModulusSize, match=r"^a peer: N\^ (has|is) "):
         RingPedersen(modulus, mpz(1), mpz(1)).check(TESTING_TINY)
 
 
