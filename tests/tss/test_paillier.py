@@ -177,6 +177,24 @@ def test_not_a_nonce(value):
         PUBLIC.check_nonce(value, "z2")
 
 
+def test_the_prime_that_is_not_safe_is_told_apart():
+    weak = gmpy2.next_prime(SECRET.q_ + (1 << 70))
+    while weak % 4 != 3:
+        weak = gmpy2.next_prime(weak)
+    for primes, named in (((P, weak), "second"), ((weak, P), "first")):
+        with pytest.raises(ShareCorrupt, match=f"the {named} prime is not a safe prime"):
+            PaillierSecret.generate(TESTING_TINY, SeededRng(0), primes)
+        with pytest.raises(ShareCorrupt, match=f"the {named} prime is not a safe prime"):
+            PaillierSecret(*primes).check(TESTING_TINY)
+
+
+def test_a_public_key_is_its_modulus():
+    assert repr(PUBLIC) == f"PaillierPublic(N={N!r})"
+    assert PaillierPublic(N) == PUBLIC
+    with pytest.raises(TypeError):
+        PaillierPublic(N, N * N)
+
+
 def test_ominus_of_no_ciphertext():
     with pytest.raises(OutOfDomain):
         PUBLIC.ominus(PUBLIC.enc(1, 1), mpz(5 * N))

@@ -104,6 +104,17 @@ def test_modulus_of_wrong_size_is_found_first(modulus):
         RingPedersen(modulus, mpz(1), mpz(1)).check(TESTING_TINY)
 
 
+def test_the_prime_that_is_not_safe_is_told_apart():
+    weak = gmpy2.next_prime(SECRET.q_ + (1 << 70))
+    while weak % 4 != 3:
+        weak = gmpy2.next_prime(weak)
+    for primes, named in (((SECRET.p, weak), "second"), ((weak, SECRET.p), "first")):
+        with pytest.raises(ShareCorrupt, match=f"the {named} prime is not a safe prime"):
+            RingPedersenSecret.generate(TESTING_TINY, SeededRng(0), primes)
+        with pytest.raises(ShareCorrupt, match=f"the {named} prime is not a safe prime"):
+            RingPedersenSecret(*primes, 5, 4).check(TESTING_TINY)
+
+
 @pytest.mark.parametrize("value", [0, N, N + 1, -1, SECRET.p], ids=["0", "N", "N+1", "-1", "p"])
 def test_commitment_that_is_no_unit(value):
     with pytest.raises(OutOfDomain, match=r"^a peer: S (is outside|shares)"):
