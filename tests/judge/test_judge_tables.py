@@ -84,6 +84,26 @@ def test_two_verdicts_are_alike_whatever_raised_them() -> None:
     assert repr(one) == repr(two)
 
 
+def session(kind: str, *tail: Any) -> Preimage:
+    members = {holder(i): identity_of(holder(i)).public for i in (1, 2)}
+    return Preimage(kind, TINY, b"s" * 32, b"p" * 32, members, list(tail))
+
+
+@pytest.mark.parametrize(("kind", "tail"), [("keygen", (2, 2)), ("aux", ())])
+def test_the_rounds_of_sessions_that_make_new_state(kind: str, tail: tuple[int, ...]) -> None:
+    found = [(receive.round, receive.kind) for receive in READERS[kind].rounds(session(kind, *tail))]
+    assert found == [(1, Kind.MSG), (2, Kind.MSG), (3, Kind.MSG), (15, Kind.DONE)]
+
+
+def test_sessions_that_do_not_say_who_takes_part() -> None:
+    assert READERS["sign"].rounds(replace(session("sign"), members={})) == ()
+    with pytest.raises(NotProven, match="a key generation of 2 of 3 by 2 parties"):
+        READERS["keygen"].rounds(session("keygen", 3, 2))
+    for kind in ("presign", "full-sign"):
+        with pytest.raises(NotProven, match="does not say who signs"):
+            READERS[kind].rounds(session(kind, b"", None, b"", b"", [1, 3], [], [], 1, 1))
+
+
 # -- preimages ---------------------------------------------------------------------------------------------------
 
 

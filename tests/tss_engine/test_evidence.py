@@ -82,6 +82,7 @@ def test_preimages_are_told_apart_by_their_tags():
     assert request_preimages(listed, hashlib.sha256(session).digest()) == []
     assert request_preimages(listed, hashlib.sha256(b"").digest()) == []
     assert request_preimages([request, request], req) == [request, request]
+    assert session_preimages([encode(["p" * 64, "req"])]) == ()
 
 
 def test_limits():
