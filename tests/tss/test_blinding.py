@@ -8,8 +8,8 @@ import gmpy2
 import pytest
 from tss_testing import TESTING_SECP, TESTING_TINY, SeededRng, paillier_key
 
-from tss import modexp
 from tss.blinding import MULTIPLIER_BITS, USES, Blinding
+from tss.modexp import own
 from tss.paillier import PaillierSecret
 from tss.params import LEVEL_128
 from tss.rand import plus_minus, unit
@@ -74,8 +74,8 @@ def test_no_secret_power_sees_a_ciphertext_or_an_exponent_twice(monkeypatch):
         seen.append((int(base), int(exponent), int(modulus)))
         return original(base, exponent, modulus)
 
-    original = modexp._power_secret
-    monkeypatch.setattr(modexp, "_power_secret", watched)
+    original = own.power_secret
+    monkeypatch.setattr(own, "power_secret", watched)
     key = PaillierSecret(KEY.p, KEY.q_)
     C = key.public.enc(-17, 3)
     assert [key.dec(C) for _ in range(2 * USES)] == [-17] * (2 * USES)

@@ -6,10 +6,10 @@ from dataclasses import replace
 
 import gmpy2
 import pytest
+from constant_time import constant_time_only
 from gmpy2 import mpz
 from tss_testing import TESTING_SECP, TESTING_TINY, SeededRng, paillier_key, pedersen_key, safe_primes
 
-from tss import modexp
 from tss.errors import BadModulusSize, BadPedersen, OutOfDomain, ShareCorrupt
 from tss.params import LEVEL_128
 from tss.rand import plus_minus, randbelow
@@ -192,12 +192,7 @@ def test_repr_hides_the_secret():
 
 
 def test_secret_openings_meet_the_constant_time_power_alone(monkeypatch):
-    class OnlyConstantTime:
-        def __getattr__(self, name):
-            assert name != "powmod", "a secret met the variable-time power"
-            return getattr(gmpy2, name)
-
-    monkeypatch.setattr(modexp, "gmpy2", OnlyConstantTime())
+    constant_time_only(monkeypatch)
     PUBLIC.commit(-5, 7)
     SECRET.commit(-5, 7)
     SECRET.commit_public(-5, 7)

@@ -68,7 +68,10 @@ TARGETS: Final = (
     _of_tss("ecdsa"),
     _of_tss("hd"),
     _of_tss("records"),
-    _of_tss("modexp", r"check_unit|inverse|powmod.*|OwnModulus.*"),
+    *(
+        Target(f"tss/modexp/{name}.py", EVERYTHING, _tests("tss", "modexp modexp_own modexp_fast"))
+        for name in ("plain", "secret", "own", "products", "chains", "tables")
+    ),
     _of_tss("primes", r"is_safe_prime|check_own_primes|_fermat", "paillier"),
     *(
         Target(f"tss/groups/{name}.py", EVERYTHING, _tests("tss", "groups ecdsa"))
