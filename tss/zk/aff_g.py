@@ -19,7 +19,6 @@ from tss.zk.common import (
     Checks,
     PaillierKey,
     PedersenKey,
-    cipher_power,
     cipher_power_secret,
     cipher_product,
     in_range,
@@ -29,10 +28,10 @@ from tss.zk.common import (
     pow2,
     ring_items,
     ring_modulus,
-    ring_power,
     signed,
     until_in_range,
 )
+from tss.zk.equations import AT_ONCE, Equations
 
 NAME: Final = "aff-g"
 
@@ -194,8 +193,10 @@ def prove(suite: Suite, ctx: Context, statement: Statement, witness: Witness, rn
     return until_in_range(NAME, attempt)
 
 
-def verify(suite: Suite, ctx: Context, statement: Statement, proof: Proof) -> None:
-    """Raises OutOfDomain or ProofInvalid."""
+def verify(
+    suite: Suite, ctx: Context, statement: Statement, proof: Proof, equations: Equations = AT_ONCE
+) -> None:
+    """Raises OutOfDomain or ProofInvalid. Who gathers `equations` has to test them before the proof is accepted."""
     check, group, level, st, com = Checks(NAME), suite.group, suite.level, statement, proof.commitment
     N0, N1, N_hat = modulus(st.N0), modulus(st.N1), ring_modulus(st.ring)
     z1, z2, z3, z4, w, w_y = proof.z1, proof.z2, proof.z3, proof.z4, proof.w, proof.w_y
@@ -216,24 +217,12 @@ def verify(suite: Suite, ctx: Context, statement: Statement, proof: Proof) -> No
     check.within("z3", z3, dos_bound)
     check.within("z4", z4, dos_bound)
     e = challenge(suite, ctx, st, com)
-    check.holds(
-        "C^z1*enc0(z2; w) = A*D^e",
-        cipher_product(st.N0, cipher_power(st.N0, st.C, z1), st.N0.enc(z2, w))
-        == cipher_product(st.N0, com.A, cipher_power(st.N0, st.D, e)),
-    )
+    # C^z1 stands on the right, as C^-z1.
+    equations.paillier(check, "C^z1*enc0(z2; w) = A*D^e", st.N0, z2, w, [(com.A, 1), (st.D, e), (st.C, -z1)])
     check.holds("z1*G = Bx + e*X", z1 * group.G == com.Bx + e * st.X)
-    check.holds(
-        "enc1(z2; w_y) = By*Y^e",
-        st.N1.enc(z2, w_y) == cipher_product(st.N1, com.By, cipher_power(st.N1, st.Y, e)),
-    )
-    check.holds(
-        "s^z1 t^z3 = E*S^e",
-        st.ring.commit_public(z1, z3) == com.E * ring_power(st.ring, com.S, e) % N_hat,
-    )
-    check.holds(
-        "s^z2 t^z4 = F*T^e",
-        st.ring.commit_public(z2, z4) == com.F * ring_power(st.ring, com.T, e) % N_hat,
-    )
+    equations.paillier(check, "enc1(z2; w_y) = By*Y^e", st.N1, z2, w_y, [(com.By, 1), (st.Y, e)])
+    equations.ring(check, "s^z1 t^z3 = E*S^e", st.ring, z1, z3, [(com.E, 1), (com.S, e)])
+    equations.ring(check, "s^z2 t^z4 = F*T^e", st.ring, z2, z4, [(com.F, 1), (com.T, e)])
 
 
 def z1_bound(suite: Suite) -> mpz:

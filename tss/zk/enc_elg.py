@@ -16,8 +16,6 @@ from tss.zk.common import (
     Checks,
     PaillierKey,
     PedersenKey,
-    cipher_power,
-    cipher_product,
     in_range,
     masked_unit,
     modulus,
@@ -25,10 +23,10 @@ from tss.zk.common import (
     pow2,
     ring_items,
     ring_modulus,
-    ring_power,
     signed,
     until_in_range,
 )
+from tss.zk.equations import AT_ONCE, Equations
 
 NAME: Final = "enc-elg"
 
@@ -163,8 +161,10 @@ def prove(suite: Suite, ctx: Context, statement: Statement, witness: Witness, rn
     return until_in_range(NAME, attempt)
 
 
-def verify(suite: Suite, ctx: Context, statement: Statement, proof: Proof) -> None:
-    """Raises OutOfDomain or ProofInvalid."""
+def verify(
+    suite: Suite, ctx: Context, statement: Statement, proof: Proof, equations: Equations = AT_ONCE
+) -> None:
+    """Raises OutOfDomain or ProofInvalid. Who gathers `equations` has to test them before the proof is accepted."""
     check, group, level, st, com = Checks(NAME), suite.group, suite.level, statement, proof.commitment
     N0, N_hat = modulus(st.N0), ring_modulus(st.ring)
     z1, w, z2, z3 = proof.z1, proof.w, proof.z2, proof.z3
@@ -177,16 +177,10 @@ def verify(suite: Suite, ctx: Context, statement: Statement, proof: Proof) -> No
     check.within("z1", z1, z1_bound(suite))
     check.within("z3", z3, pow2(level.l + level.eps + 1) * N_hat)
     e = challenge(suite, ctx, st, com)
-    check.holds(
-        "enc(z1; z2) = D*C^e",
-        st.N0.enc(z1, z2) == cipher_product(st.N0, com.D, cipher_power(st.N0, st.C, e)),
-    )
+    equations.paillier(check, "enc(z1; z2) = D*C^e", st.N0, z1, z2, [(com.D, 1), (st.C, e)])
     check.holds("w*A + z1*G = Y + e*X", w * st.A + z1 * group.G == com.Y + e * st.X)
     check.holds("w*G = Z + e*B", w * group.G == com.Z + e * st.B)
-    check.holds(
-        "s^z1 t^z3 = T*S^e",
-        st.ring.commit_public(z1, z3) == com.T * ring_power(st.ring, com.S, e) % N_hat,
-    )
+    equations.ring(check, "s^z1 t^z3 = T*S^e", st.ring, z1, z3, [(com.T, 1), (com.S, e)])
 
 
 def z1_bound(suite: Suite) -> mpz:
