@@ -13,7 +13,8 @@ from gmpy2 import mpz
 from tss.encoding import PointOf, Schema, Tuple, Value
 from tss.groups import Point
 from tss.params import Suite
-from tss.rand import Rng, plus_minus, unit
+from tss.rand import Rng, plus_minus
+from tss.randomizers import PLAIN, Randomizers, encrypt, lasting_power_of_s
 from tss.transcript import Challenger, Context
 from tss.zk.common import (
     Checks,
@@ -55,12 +56,13 @@ class Statement:
 
 @dataclass(frozen=True)
 class Witness:
-    """x in +-2^l, y in +-2^l', rho in Z_N0*, rho_y in Z_N1*."""
+    """x in +-2^l, y in +-2^l', rho in Z_N0*, rho_y in Z_N1*; s^x mod N^ where it is known already."""
 
     x: int | mpz = field(repr=False)
     y: mpz = field(repr=False)
     rho: mpz = field(repr=False)
     rho_y: mpz = field(repr=False)
+    s_x: mpz | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True)
@@ -128,30 +130,50 @@ def schema(suite: Suite) -> Schema:
     return Tuple(*first, integer, integer, integer, integer, whole, whole)
 
 
-def commit(suite: Suite, statement: Statement, witness: Witness, rng: Rng) -> tuple[Nonce, Commitment]:
-    """Draw the nonces."""
+@dataclass(frozen=True)
+class Ahead:
+    """What was made for one commitment before it: alpha and C^alpha mod N0^2."""
+
+    alpha: mpz = field(repr=False)
+    C_alpha: mpz = field(repr=False)
+
+
+def draw_alpha(suite: Suite, rng: Rng) -> mpz:
+    """For `Ahead`."""
+    return plus_minus(rng, z1_bound(suite))
+
+
+def commit(
+    suite: Suite,
+    statement: Statement,
+    witness: Witness,
+    rng: Rng,
+    randomizers: Randomizers = PLAIN,
+    ahead: Ahead | None = None,
+) -> tuple[Nonce, Commitment]:
+    """Draw the nonces. y is of one proof: its power of s may be made by a table; x may last."""
     level, st = suite.level, statement
     N_hat = ring_modulus(st.ring)
-    nonce = Nonce(
-        alpha=plus_minus(rng, pow2(level.l + level.eps)),
-        beta=plus_minus(rng, pow2(level.l_prime + level.eps)),
-        r=unit(rng, modulus(st.N0)),
-        r_y=unit(rng, modulus(st.N1)),
-        gam=plus_minus(rng, pow2(level.l + level.eps) * N_hat),
-        delta=plus_minus(rng, pow2(level.l + level.eps) * N_hat),
-        m=plus_minus(rng, pow2(level.l) * N_hat),
-        mu=plus_minus(rng, pow2(level.l) * N_hat),
-    )
+    wide, narrow = pow2(level.l + level.eps) * N_hat, pow2(level.l) * N_hat
+    if ahead is None:
+        alpha = draw_alpha(suite, rng)
+        C_alpha = cipher_power_secret(st.N0, st.C, alpha)
+    else:
+        alpha, C_alpha = ahead.alpha, ahead.C_alpha
+    beta = plus_minus(rng, z2_bound(suite))
+    r, r_y = randomizers.nonce(st.N0, rng), randomizers.nonce(st.N1, rng)
+    gam, delta = randomizers.mask(st.ring, wide, rng), randomizers.mask(st.ring, wide, rng)
+    m, mu = randomizers.mask(st.ring, narrow, rng), randomizers.mask(st.ring, narrow, rng)
+    s_x = lasting_power_of_s(st.ring, witness.x) if witness.s_x is None else witness.s_x
+    nonce = Nonce(alpha, beta, r.value, r_y.value, gam.value, delta.value, m.value, mu.value)
     return nonce, Commitment(
-        A=cipher_product(
-            st.N0, cipher_power_secret(st.N0, st.C, nonce.alpha), st.N0.enc(nonce.beta, nonce.r)
-        ),
-        Bx=suite.group.mul_base(nonce.alpha),
-        By=st.N1.enc(nonce.beta, nonce.r_y),
-        E=st.ring.commit(nonce.alpha, nonce.gam),
-        S=st.ring.commit(witness.x, nonce.m),
-        F=st.ring.commit(nonce.beta, nonce.delta),
-        T=st.ring.commit(witness.y, nonce.mu),
+        A=cipher_product(st.N0, C_alpha, encrypt(st.N0, beta, r)),
+        Bx=suite.group.mul_base(alpha),
+        By=encrypt(st.N1, beta, r_y),
+        E=randomizers.power_of_s(st.ring, alpha) * gam.power % N_hat,
+        S=s_x * m.power % N_hat,
+        F=randomizers.power_of_s(st.ring, beta) * delta.power % N_hat,
+        T=randomizers.power_of_s(st.ring, witness.y) * mu.power % N_hat,
     )
 
 
@@ -177,16 +199,28 @@ def respond(
         z2=z2,
         z3=nonce.gam + e * nonce.m,
         z4=nonce.delta + e * nonce.mu,
-        w=masked_unit(nonce.r, witness.rho, e, modulus(statement.N0)),
-        w_y=masked_unit(nonce.r_y, witness.rho_y, e, modulus(statement.N1)),
+        w=masked_unit(nonce.r, witness.rho, e, statement.N0),
+        w_y=masked_unit(nonce.r_y, witness.rho_y, e, statement.N1),
     )
 
 
-def prove(suite: Suite, ctx: Context, statement: Statement, witness: Witness, rng: Rng) -> Proof:
-    """A proof with fresh nonces. Raises InternalError for a witness outside its range."""
+def prove(
+    suite: Suite,
+    ctx: Context,
+    statement: Statement,
+    witness: Witness,
+    rng: Rng,
+    randomizers: Randomizers = PLAIN,
+    ahead: Ahead | None = None,
+) -> Proof:
+    """A proof with fresh nonces, the first attempt's alpha that of `ahead`, which serves no other proof.
+
+    Raises InternalError for a witness outside its range.
+    """
+    made = iter((ahead,))
 
     def attempt() -> Proof | None:
-        nonce, commitment = commit(suite, statement, witness, rng)
+        nonce, commitment = commit(suite, statement, witness, rng, randomizers, next(made, None))
         e = challenge(suite, ctx, statement, commitment)
         return respond(suite, statement, witness, nonce, commitment, e)
 

@@ -158,6 +158,9 @@ def ring_power(ring: PedersenKey, base: mpz, exponent: int | mpz) -> mpz:
     return powmod(base, exponent, ring.N_hat)
 
 
-def masked_unit(r: mpz, rho: mpz, e: int, N: mpz) -> mpz:
+def masked_unit(r: mpz, rho: mpz, e: int, key: PaillierKey) -> mpz:
     """The response r * rho^e mod N for a nonce of encryption; e is public."""
+    N = modulus(key)
+    if isinstance(key, PaillierSecret):
+        return r * key.own.pow_mod_n(rho, e) % N
     return r * powmod(rho, e, N) % N
