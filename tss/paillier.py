@@ -12,7 +12,7 @@ from tss.blinding import Blinding
 from tss.errors import BadModulusSize, OutOfDomain, ShareCorrupt
 from tss.modexp import OwnModulus, check_unit, inverse, powmod, powmod_secret
 from tss.params import SecurityLevel
-from tss.primes import OWN_PRIME_ROUNDS, check_own_primes, safe_prime
+from tss.primes import check_own_primes, safe_prime
 from tss.rand import Rng, unit
 
 
@@ -94,7 +94,7 @@ class PaillierSecret:
         Raises ShareCorrupt for primes that `check` refuses.
         """
         p, q_ = primes or (safe_prime(level.pb, rng), safe_prime(level.pb, rng))
-        check_own_primes(p, q_, level.pb, OWN_PRIME_ROUNDS)
+        check_own_primes(p, q_, level.pb)
         return cls(p, q_)
 
     @property

@@ -99,12 +99,17 @@ def search_safe_prime(
 
 
 def is_safe_prime(p: int | mpz, rounds: int = RECHECK_ROUNDS) -> bool:
-    """Whether p and (p-1)/2 pass Baillie-PSW and then `rounds` Miller-Rabin rounds."""
+    """Whether p' = (p-1)/2 passes Baillie-PSW and then `rounds` Miller-Rabin rounds, and p is a prime if p' is one.
+
+    That takes no chance (Pocklington): p' is a prime factor of p-1 above sqrt(p), so p is prime when 2^(p-1) = 1 and
+    2^2 - 1 = 3 is coprime to p.
+    """
     return (
         p > 5
         and p % 4 == 3
+        and p % 3 != 0
         and gmpy2.is_prime(mpz(p) >> 1, _BPSW_REPETITIONS + rounds)
-        and gmpy2.is_prime(mpz(p), _BPSW_REPETITIONS + rounds)
+        and _fermat(mpz(p))
     )
 
 

@@ -6,6 +6,7 @@ w must be a unit: with w = 0, x = 0, b = 1 every fourth-root equation holds for 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, Self
 
@@ -13,7 +14,8 @@ import gmpy2
 from gmpy2 import mpz
 
 from tss.encoding import ListOf, Schema, Tuple, Value
-from tss.modexp import OwnModulus, inverse, powmod, powmod_secret
+from tss.modexp import OwnModulus, inverse, power_product, powmod
+from tss.modexp.secret import power_secret
 from tss.params import Suite
 from tss.rand import Rng, unit
 from tss.transcript import Challenger, Context
@@ -23,6 +25,9 @@ NAME: Final = "mod"
 
 PRIME_ROUNDS: Final = 40
 """Rounds of the test that N is composite."""
+
+MULTIPLIER_BYTES: Final = 16
+"""Of each random multiplier of a batch: what does not hold one by one holds together with probability 2^-127 at most."""
 
 
 @dataclass(frozen=True)
@@ -99,45 +104,72 @@ def challenge(suite: Suite, ctx: Context, statement: Statement, commitment: Comm
     return seed.units(statement.N, suite.level.m)
 
 
-def respond(witness: Witness, commitment: Commitment, ys: list[mpz]) -> Proof:
-    """A fourth root and an N-th root for every y."""
-    p, q_ = witness.p, witness.q_
+def roots(witness: Witness, commitment: Commitment, ys: Sequence[mpz]) -> list[Root]:
+    """The responses to some of the challenges, in their order: so that several threads can share one proof.
+
+    Exponents and moduli are the primes': every power is constant-time and alone, the two of one y too, and none depends on
+    what y is a square of.
+    """
     nth_root = inverse(witness.N, witness.phi)
-    roots = []
-    for y in ys:
-        a, b, square = _square_of(y, commitment.w, p, q_)
-        x = witness.combine(_fourth_root(square, p), _fourth_root(square, q_))
-        roots.append(Root(x, a, b, witness.pow_mod_n(y, nth_root)))
-    return Proof(commitment, tuple(roots))
+    sides = [_Side(prime, commitment.w, ys, nth_root) for prime in (witness.p, witness.q_)]
+    return [_root(witness, sides, index) for index in range(len(ys))]
 
 
-def _square_of(y: mpz, w: mpz, p: mpz, q_: mpz) -> tuple[int, int, mpz]:
-    """The unique (a, b) for which y' = (-1)^a w^b y is a square mod p and mod q_, and y'.
+class _Side:
+    """The roots of w and of the y modulo one of the primes."""
+
+    def __init__(self, prime: mpz, w: mpz, ys: Sequence[mpz], nth_root: mpz) -> None:
+        # The power (p+1)/4 takes the square root that is itself a square, twice that the fourth root. Of a number that is no
+        # square it takes the fourth root of its negative, which is one, times (-1)^fourth.
+        fourth = ((prime + 1) // 4) ** 2 % (prime - 1)
+        self.odd = bool(gmpy2.is_odd(fourth))
+        self.prime = prime
+        self.w = power_secret(w % prime, fourth, prime)
+        self.x = [power_secret(y % prime, fourth, prime) for y in ys]
+        self.z = [power_secret(y % prime, nth_root % (prime - 1), prime) for y in ys]
+        self.w_is_square = self._is_square(w, self.w)
+        self.y_is_square = [self._is_square(y, x) for y, x in zip(ys, self.x, strict=True)]
+
+    def _is_square(self, y: mpz, x: mpz) -> bool:
+        square = x * x % self.prime
+        return bool(square * square % self.prime == y % self.prime)
+
+    def fourth_root(self, index: int, a: int, b: int) -> mpz:
+        """That of (-1)^a w^b y, which is a square."""
+        x = self.x[index] * self.w % self.prime if b else self.x[index]
+        return -x % self.prime if a and self.odd else x
+
+
+def _root(witness: Witness, sides: Sequence[_Side], index: int) -> Root:
+    """With the unique (a, b) for which (-1)^a w^b y is a square mod p and mod q_.
 
     -1 is a square modulo neither prime, w modulo exactly one of them.
     """
-    b = int(gmpy2.legendre(y, p) != gmpy2.legendre(y, q_))
-    square = w * y if b else y
-    a = int(gmpy2.legendre(square, p) != 1)
-    return a, b, -square if a else square
-
-
-def _fourth_root(square: mpz, p: mpz) -> mpz:
-    """The fourth root mod p = 3 mod 4 that is itself a square.
-
-    The power (p+1)/4 takes the square root that is itself a square; twice that is the fourth root.
-    """
-    return powmod_secret(square % p, ((p + 1) // 4) ** 2 % (p - 1), p)
+    first, second = sides
+    b = int(first.y_is_square[index] != second.y_is_square[index])
+    a = int((first.y_is_square[index] == first.w_is_square) if b else first.y_is_square[index]) ^ 1
+    x = witness.combine(*(side.fourth_root(index, a, b) for side in sides))
+    return Root(x, a, b, witness.combine(first.z[index], second.z[index]))
 
 
 def prove(suite: Suite, ctx: Context, statement: Statement, witness: Witness, rng: Rng) -> Proof:
     """A proof with a fresh w. `witness` holds the primes of N."""
+    commitment, ys = begin(suite, ctx, statement, rng)
+    return Proof(commitment, tuple(roots(witness, commitment, ys)))
+
+
+def begin(suite: Suite, ctx: Context, statement: Statement, rng: Rng) -> tuple[Commitment, list[mpz]]:
+    """A fresh w and its challenges, to which `roots` responds."""
     commitment = commit(statement, rng)
-    return respond(witness, commitment, challenge(suite, ctx, statement, commitment))
+    return commitment, challenge(suite, ctx, statement, commitment)
 
 
-def verify(suite: Suite, ctx: Context, statement: Statement, proof: Proof) -> None:
-    """Raises WrongLength, and ProofInvalid for everything else: a bad domain here is how this proof is forged."""
+def verify(suite: Suite, ctx: Context, statement: Statement, proof: Proof, rng: Rng | None = None) -> None:
+    """Raises WrongLength, and ProofInvalid for everything else: a bad domain here is how this proof is forged.
+
+    With `rng` the equations z^N = y are looked at together, and one by one when they do not hold together: for a verifier
+    that has accepted the prover's Π^fac about this N, and for nobody else (docs/performance.md says why).
+    """
     check, level, N, w = Checks(NAME), suite.level, statement.N, proof.commitment.w
     check.length("roots", proof.roots, level.m)
     check.holds("N odd", gmpy2.is_odd(N))
@@ -151,7 +183,14 @@ def verify(suite: Suite, ctx: Context, statement: Statement, proof: Proof) -> No
         check.holds("a bit", root.a in (0, 1))
         check.holds("b bit", root.b in (0, 1))
     ys = challenge(suite, ctx, statement, proof.commitment)
+    together = rng is not None and _hold_together(N, [root.z for root in proof.roots], ys, rng)
     for root, y in zip(proof.roots, ys, strict=True):
-        check.holds("z^N = y", powmod(root.z, N, N) == y)
+        check.holds("z^N = y", together or powmod(root.z, N, N) == y)
         square = (w * y if root.b else y) * (-1 if root.a else 1)
         check.holds("x^4 = (-1)^a w^b y", powmod(root.x, 4, N) == square % N)
+
+
+def _hold_together(N: mpz, zs: Sequence[mpz], ys: Sequence[mpz], rng: Rng) -> bool:
+    """Whether the product of z^rho is an N-th root of the product of y^rho, for random 128-bit rho drawn here and now."""
+    rhos = [int.from_bytes(rng(MULTIPLIER_BYTES), "big") for _ in zs]
+    return bool(powmod(power_product(zs, rhos, N), N, N) == power_product(ys, rhos, N))

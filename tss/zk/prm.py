@@ -13,7 +13,7 @@ from gmpy2 import mpz
 
 from tss.encoding import ListOf, Schema, Tuple, Value
 from tss.errors import BadPedersen
-from tss.modexp import powmod
+from tss.modexp import FixedBase
 from tss.params import Suite
 from tss.rand import Rng, randbelow
 from tss.ring_pedersen import RingPedersen, RingPedersenSecret
@@ -83,7 +83,7 @@ def schema(suite: Suite) -> Schema:
 def commit(suite: Suite, witness: Witness, rng: Rng) -> tuple[Nonce, Commitment]:
     """Draw a_1..a_m."""
     nonce = Nonce(a=tuple(randbelow(rng, witness.phi) for _ in range(suite.level.m)))
-    return nonce, Commitment(A=tuple(witness.power_of_t(a) for a in nonce.a))
+    return nonce, Commitment(A=tuple(witness.powers_of_t(nonce.a)))
 
 
 def challenge(suite: Suite, ctx: Context, statement: Statement, commitment: Commitment) -> list[int]:
@@ -121,5 +121,6 @@ def verify(suite: Suite, ctx: Context, statement: Statement, proof: Proof) -> No
     for z_i in z:
         check.below("z", z_i, N_hat)
     bits = challenge(suite, ctx, statement, proof.commitment)
+    powers = FixedBase(t, N_hat, int(N_hat.bit_length()))
     for A_i, z_i, e in zip(A, z, bits, strict=True):
-        check.holds("t^z = A*s^e", powmod(t, z_i, N_hat) == (A_i * s % N_hat if e else A_i))
+        check.holds("t^z = A*s^e", powers.power(z_i) == (A_i * s % N_hat if e else A_i))
