@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import sys
+
 import gmpy2
 
-from tss.modexp import chains, own, plain, products, secret, tables
-
-_MODULES = (chains, own, plain, products, secret, tables)
+from tss.modexp.backend import Backend, available
 
 
 class _OnlyConstantTime:
@@ -21,11 +21,18 @@ class _OnlyConstantTime:
 
 def replace_gmpy2(monkeypatch, module):
     """Give all of tss.modexp another gmpy2."""
-    for one in _MODULES:
-        if hasattr(one, "gmpy2"):
+    for name, one in list(sys.modules.items()):
+        if name.startswith("tss.modexp.") and hasattr(one, "gmpy2"):
             monkeypatch.setattr(one, "gmpy2", module)
 
 
 def constant_time_only(monkeypatch):
-    """From here on a variable-time power is an AssertionError."""
+    """From here on a variable-time power is an AssertionError, whichever library would compute it."""
+
+    def refused(*_):
+        raise AssertionError("a secret met the variable-time power")
+
     replace_gmpy2(monkeypatch, _OnlyConstantTime())
+    for kind in {type(backend) for backend in available().values()} | {Backend}:
+        for name in ("power", "product_of_two"):
+            monkeypatch.setattr(kind, name, refused)

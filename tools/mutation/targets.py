@@ -70,7 +70,19 @@ TARGETS: Final = (
     _of_tss("records"),
     *(
         Target(f"tss/modexp/{name}.py", EVERYTHING, _tests("tss", "modexp modexp_own modexp_fast"))
-        for name in ("plain", "secret", "own", "products", "chains", "tables")
+        for name in (
+            "plain",
+            "secret",
+            "own",
+            "products",
+            "chains",
+            "tables",
+            "windows",
+            "rings",
+            "backend",
+            "openssl",
+            "crypto_mb",
+        )
     ),
     _of_tss("primes", r"is_safe_prime|check_own_primes|_fermat", "paillier"),
     *(

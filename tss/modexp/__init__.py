@@ -11,7 +11,7 @@ from tss.modexp.chains import powers_of
 from tss.modexp.own import OwnModulus
 from tss.modexp.plain import check_unit, inverse, powmod
 from tss.modexp.products import power_product
-from tss.modexp.secret import powmod_secret
+from tss.modexp.secret import powers_secret_list, powmod_secret
 from tss.modexp.tables import FixedBase
 
 __all__ = [
@@ -21,6 +21,7 @@ __all__ = [
     "inverse",
     "power_product",
     "powers_of",
+    "powers_secret_list",
     "powmod",
     "powmod_secret",
 ]

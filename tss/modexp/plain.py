@@ -6,6 +6,7 @@ import gmpy2
 from gmpy2 import mpz
 
 from tss.errors import OutOfDomain
+from tss.modexp.backend import current
 
 
 def check_unit(value: int | mpz, modulus: int | mpz, what: str) -> None:
@@ -35,5 +36,5 @@ def powmod(base: int | mpz, exponent: int | mpz, modulus: int | mpz) -> mpz:
     if modulus < 1:
         raise OutOfDomain("a modulus is not positive")
     if exponent < 0:
-        return gmpy2.powmod(inverse(base, modulus), -exponent, modulus)
-    return gmpy2.powmod(base, exponent, modulus)
+        base, exponent = inverse(base, modulus), -exponent
+    return current().power(mpz(base) % modulus, mpz(exponent), mpz(modulus))

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
 
 from gmpy2 import mpz
 
 from tss.errors import OutOfDomain
-from tss.modexp.plain import powmod
+from tss.modexp.backend import Power, current
+from tss.modexp.plain import inverse
+from tss.modexp.rings import SMALL, Element, Ring, ring
+from tss.modexp.windows import digits, products, width_for
+
+_Term = tuple[mpz, mpz]
+"""(base, exponent >= 0)."""
 
 
 def power_product(bases: Sequence[int | mpz], exponents: Sequence[int | mpz], modulus: int | mpz) -> mpz:
@@ -20,7 +27,85 @@ def power_product(bases: Sequence[int | mpz], exponents: Sequence[int | mpz], mo
         raise OutOfDomain("a product of powers has another number of bases than of exponents")
     if modulus < 1:
         raise OutOfDomain("a modulus is not positive")
-    product = mpz(1) % modulus
-    for base, exponent in zip(bases, exponents, strict=True):
-        product = product * powmod(base, exponent, modulus) % modulus
+    modulus = mpz(modulus)
+    terms = positive(bases, exponents, modulus)
+    terms.sort(key=lambda term: term[1], reverse=True)
+    backend = current()
+    integers = ring(modulus)
+    if modulus.bit_length() < SMALL:
+        alone = len(terms)
+    else:
+        bit = backend.costs.bit_of_pairs if integers.is_pairs else backend.costs.bit
+        alone = separate([exponent.bit_length() for _, exponent in terms], bit, backend.costs.second)
+    product = straus(terms[alone:], integers)
+    powers = [Power(base, exponent, modulus) for base, exponent in terms[:alone]]
+    for first, second in zip(powers[::2], powers[1::2], strict=False):
+        product = product * backend.product_of_two(first, second) % modulus
+    if alone % 2:
+        product = product * backend.power(*powers[-1]) % modulus
     return product
+
+
+def positive(bases: Iterable[int | mpz], exponents: Iterable[int | mpz], modulus: mpz) -> list[_Term]:
+    """The same product with exponents > 0 and bases in [0, modulus); all inverses by one inversion."""
+    terms = [(mpz(b) % modulus, mpz(e)) for b, e in zip(bases, exponents, strict=True) if e]
+    negative = [base for base, exponent in terms if exponent < 0]
+    if not negative:
+        return terms
+    prefixes = [negative[0]]
+    for base in negative[1:]:
+        prefixes.append(prefixes[-1] * base % modulus)
+    inverted = inverse(prefixes[-1], modulus)
+    inverses = []
+    for base, prefix in zip(reversed(negative), [*reversed(prefixes[:-1]), mpz(1)], strict=True):
+        inverses.append(inverted * prefix % modulus)
+        inverted = inverted * base % modulus
+    return [(base, e) if e > 0 else (inverses.pop(), -e) for base, e in terms]
+
+
+def separate(lengths: Sequence[int], bit: float, second: float) -> int:
+    """How many exponents, of these lengths from the longest on, are cheaper as powers of their own, two by two.
+
+    `bit` and `second` are the backend's `Costs`.
+    """
+    chained = sum(products(bits, width_for(bits)) for bits in lengths)
+    alone = 0.0
+    best, fewest = 0, chained + max(lengths, default=0)
+    for index, bits in enumerate(lengths):
+        chained -= products(bits, width_for(bits))
+        alone += bits * bit if index % 2 == 0 else lengths[index - 1] * bit * second
+        rest = lengths[index + 1] if index + 1 < len(lengths) else 0
+        if alone + chained + rest < fewest:
+            best, fewest = index + 1, alone + chained + rest
+    return best
+
+
+def straus(terms: Sequence[_Term], integers: Ring) -> mpz:
+    """The product of powers with exponents > 0: odd powers of every base, one chain of squarings, windows interleaved.
+
+    E. G. Straus, Addition chains of vectors, Amer. Math. Monthly 71 (1964).
+    """
+    enter, multiply, square, leave, one, _ = integers
+    if not terms:
+        return one
+    due: defaultdict[int, list[Element]] = defaultdict(list)
+    for base, exponent in terms:
+        width = width_for(exponent.bit_length())
+        found = digits(exponent, width)
+        odd = [enter(base)]
+        largest = max(digit for _, digit in found)
+        if largest > 1:
+            twice = square(odd[0])
+            for _ in range(largest >> 1):
+                odd.append(multiply(odd[-1], twice))
+        for position, digit in found:
+            due[position].append(odd[digit >> 1])
+    last = max(due)
+    product, *rest = due[last]
+    due[last] = rest
+    for position in range(last, -1, -1):
+        if position < last:
+            product = square(product)
+        for value in due.get(position, ()):
+            product = multiply(product, value)
+    return leave(product)
