@@ -134,6 +134,19 @@ class PaillierSecret:
         m = (self.own.combine(m_p, m_q) - mask.a) % N
         return m - N if m > self.public.half else m
 
+    def dec_mod_p(self, C: int | mpz) -> mpz:
+        """The plaintext mod p, centred: dec(C) itself where that lies in +-p/2. Half the work, blinded alike.
+
+        Nothing here shows that it does: whoever uses this for dec(C) has to test it otherwise. Raises OutOfDomain when C
+        is no ciphertext.
+        """
+        self.public.check_ciphertext(C, "ciphertext")
+        p = self.own.p
+        mask = self._blinding.draw(mpz(C))
+        u_p = self.own.pow_mod_p_square(self.public.oplus(mpz(C), mask.factor), mask.k_p)
+        m = ((u_p - 1) // p * (self._h_p * inverse(mask.k_p, p)) - mask.a) % p
+        return m - p if m > p // 2 else m
+
     def extract_nonce(self, C: int | mpz) -> mpz:
         """The rho with enc(dec(C); rho) = C. Raises OutOfDomain when C is no ciphertext."""
         self.public.check_ciphertext(C, "ciphertext")

@@ -131,6 +131,23 @@ class RingPedersenSecret:
         """The same as `commit`: lambda and the primes are secret whatever the opening is."""
         return self.commit(x, r)
 
+    def are_squares(self, values: Sequence[mpz], blind: mpz) -> bool:
+        """Whether every value is a square mod N^: nothing else is a product of powers of s and t.
+
+        `blind` is a random unit that nobody else knows. Its powers multiply the values before these meet the primes, for
+        the time of a Legendre symbol depends on both its numbers.
+        """
+        N_hat = self.public.N_hat
+        for value in values:
+            blind = blind * blind % N_hat
+            blinded = value * blind % N_hat
+            if (
+                gmpy2.legendre(blinded % self.p, self.p) != 1
+                or gmpy2.legendre(blinded % self.q_, self.q_) != 1
+            ):
+                return False
+        return True
+
     def powers_of_t(self, exponents: Sequence[int | mpz]) -> list[mpz]:
         """[t^a mod N^ for a in exponents] (the A_i of Π^prm) for EPHEMERAL a >= 0, each drawn for one proof.
 

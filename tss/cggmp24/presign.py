@@ -25,6 +25,7 @@ from tss.cggmp24.presign_checks import (
     check_told2,
     rounds,
 )
+from tss.cggmp24.presign_verify import Opened, OwnK, verify_round1, verify_round2
 from tss.cggmp24.presignature import ENTROPY_BYTES, Batch, Presignature, public_record
 from tss.cggmp24.sign import Signature, SignRequest, exchange_sigmas, terms
 from tss.effects import Compute, Progress, Protocol, Recall, Received, Send, SessionContext, Transcript
@@ -253,7 +254,7 @@ class Presigning:
 
     # -- round 3 -------------------------------------------------------------------------------------------------
 
-    def open_masks(self, item: Item, received: dict[PartyId, list[Value]]) -> list[Value]:
+    def open_masks(self, item: Item, received: Mapping[PartyId, Opened]) -> list[Value]:
         """delta_i, chi_i (kept as integers), Delta_i, S_i and the elog proof about k_i: the round-3 broadcast."""
         ctx, group = self.ctx, self.group
         Gamma = group.sum(list(item.Gamma_j.values()))
@@ -261,10 +262,9 @@ class Presigning:
             raise Degenerate("Gamma is the identity or its x is 0 mod q")
         item.Gamma = Gamma
         delta, chi = mpz(item.gamma) * item.k, mpz(self.x) * item.k
-        for j in ctx.others:
-            D, _, D_hat, _, _, _ = received[j]
-            delta += self.own.dec(D) - item.masks[j].y
-            chi += self.own.dec(D_hat) - item.masks[j].y_hat
+        for j, masks in received.items():
+            delta += masks.alpha - item.masks[j].y
+            chi += masks.alpha_hat - item.masks[j].y_hat
         item.delta, item.chi = delta, chi
         Delta = group.mul_secret(item.k, Gamma)
         S = group.mul_secret(int(chi % group.q), Gamma)
@@ -354,10 +354,10 @@ def _rounds(
         p2p={j: [psi1[k, j] for k in range(batch)] for j in others},
     )
     r1 = yield round1
-    said = yield Compute(
-        [partial(run.check_round1, k, j, r1[j].broadcast[k], r1[j].p2p[k]) for k, j in pairs]
+    said = yield from verify_round1(
+        run.public, ctx.me, ctx.rng, r1, lambda k, j: run.check_round1(k, j, r1[j].broadcast[k], r1[j].p2p[k])
     )
-    for (k, j), value in zip(pairs, said, strict=True):
+    for (k, j), value in said.items():
         items[k].round1[j] = value
 
     # Round 2
@@ -380,16 +380,17 @@ def _rounds(
         },
     )
     r2 = yield round2
-    points = yield Compute(
-        [partial(run.check_round2, items[k], k, j, r2[j].broadcast[k], r2[j].p2p[k]) for k, j in pairs]
-    )
-    for (k, j), Gamma_j in zip(pairs, points, strict=True):
-        items[k].Gamma_j[j] = Gamma_j
+    masks2 = yield from verify_round2(
+        run.public, ctx.me, ctx.rng, run.own, [OwnK(item.K, item.k) for item in items], said, r2,
+        lambda k, j: run.check_round2(items[k], k, j, r2[j].broadcast[k], r2[j].p2p[k]),
+    )  # fmt: skip
+    for (k, j), opened_mask in masks2.items():
+        items[k].Gamma_j[j] = opened_mask.Gamma
 
     # Round 3
     yield Progress("presign: round 3")
     opened = yield Compute(
-        [partial(run.open_masks, item, {j: r2[j].p2p[k] for j in others}) for k, item in enumerate(items)]
+        [partial(run.open_masks, item, {j: masks2[k, j] for j in others}) for k, item in enumerate(items)]
     )
     yield Send(3, broadcast=[opened, e])
     r3 = yield round3

@@ -64,6 +64,11 @@ class OwnModulus:
             power_secret(base % self._q2, (self.q_ - 1) * k_q, self._q2),
         )
 
+    def pow_mod_p_square(self, base: int | mpz, k_p: int | mpz) -> mpz:
+        """base^((p-1)*k_p) mod p^2: the first half of `pow_mod_squares`."""
+        self._residues(base)
+        return power_secret(base % self._p2, (self.p - 1) * k_p, self._p2)
+
     def combine(self, residue_p: mpz, residue_q: mpz) -> mpz:
         """The number in [0, N) with these residues mod p and mod q_."""
         return residue_p + self.p * ((residue_q - residue_p) * self._p_inverse % self.q_)
