@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final, TypeVar
 
@@ -86,6 +86,16 @@ class Checks:
 def is_unit(a: mpz, N: mpz) -> bool:
     """(P2) 0 < a < N and gcd(a, N) = 1."""
     return bool(0 < a < N and gmpy2.gcd(a, N) == 1)
+
+
+def are_units(values: Iterable[mpz], N: mpz) -> bool:
+    """Whether is_unit(a, N) holds for all: a product is coprime to N when all its factors are, so one gcd is enough."""
+    product = mpz(1)
+    for a in values:
+        if not 0 < a < N:
+            return False
+        product = product * a % N
+    return bool(gmpy2.gcd(product, N) == 1)
 
 
 def in_range(z: mpz, bound: mpz) -> bool:

@@ -14,12 +14,11 @@ import gmpy2
 from gmpy2 import mpz
 
 from tss.encoding import ListOf, Schema, Tuple, Value
-from tss.modexp import OwnModulus, inverse, power_product, powmod
-from tss.modexp.secret import power_secret
+from tss.modexp import OwnModulus, inverse, power_product, powers_secret_list, powmod
 from tss.params import Suite
 from tss.rand import Rng, unit
 from tss.transcript import Challenger, Context
-from tss.zk.common import Checks, is_unit, natural
+from tss.zk.common import Checks, are_units, is_unit, natural
 
 NAME: Final = "mod"
 
@@ -124,9 +123,11 @@ class _Side:
         fourth = ((prime + 1) // 4) ** 2 % (prime - 1)
         self.odd = bool(gmpy2.is_odd(fourth))
         self.prime = prime
-        self.w = power_secret(w % prime, fourth, prime)
-        self.x = [power_secret(y % prime, fourth, prime) for y in ys]
-        self.z = [power_secret(y % prime, nth_root % (prime - 1), prime) for y in ys]
+        nth = nth_root % (prime - 1)
+        powers = powers_secret_list(
+            [(y, fourth, prime) for y in (w, *ys)] + [(y, nth, prime) for y in ys],
+        )
+        self.w, self.x, self.z = powers[0], powers[1 : 1 + len(ys)], powers[1 + len(ys) :]
         self.w_is_square = self._is_square(w, self.w)
         self.y_is_square = [self._is_square(y, x) for y, x in zip(ys, self.x, strict=True)]
 
@@ -177,9 +178,10 @@ def verify(suite: Suite, ctx: Context, statement: Statement, proof: Proof, rng: 
     check.holds("N composite", not gmpy2.is_prime(N, PRIME_ROUNDS))
     check.holds("w unit", is_unit(w, N))
     check.holds("w Jacobi", gmpy2.jacobi(w, N) == -1)
+    units = are_units((value for root in proof.roots for value in (root.x, root.z)), N)
     for root in proof.roots:
-        check.holds("x unit", is_unit(root.x, N))
-        check.holds("z unit", is_unit(root.z, N))
+        check.holds("x unit", units or is_unit(root.x, N))
+        check.holds("z unit", units or is_unit(root.z, N))
         check.holds("a bit", root.a in (0, 1))
         check.holds("b bit", root.b in (0, 1))
     ys = challenge(suite, ctx, statement, proof.commitment)
@@ -187,7 +189,7 @@ def verify(suite: Suite, ctx: Context, statement: Statement, proof: Proof, rng: 
     for root, y in zip(proof.roots, ys, strict=True):
         check.holds("z^N = y", together or powmod(root.z, N, N) == y)
         square = (w * y if root.b else y) * (-1 if root.a else 1)
-        check.holds("x^4 = (-1)^a w^b y", powmod(root.x, 4, N) == square % N)
+        check.holds("x^4 = (-1)^a w^b y", (root.x * root.x % N) ** 2 % N == square % N)
 
 
 def _hold_together(N: mpz, zs: Sequence[mpz], ys: Sequence[mpz], rng: Rng) -> bool:
