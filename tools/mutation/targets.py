@@ -59,6 +59,8 @@ TARGETS: Final = (
         for name in ("sch", "elog", "enc_elg", "aff_g", "fac", "mod", "prm", "dec", "aff_g_star")
     ),
     Target("tss/zk/common.py", EVERYTHING, ("tests/zk",)),
+    Target("tss/zk/equations.py", EVERYTHING, ("tests/zk",)),
+    Target("tss/zk/batch.py", EVERYTHING, ("tests/zk/test_batch.py",)),
     _of_tss("encoding"),
     _of_tss("transcript"),
     _of_tss("params"),
@@ -98,6 +100,7 @@ TARGETS: Final = (
     _of_cggmp24("keygen", CHECKS, "keygen_cheaters keygen_points"),
     _of_cggmp24("aux_info", CHECKS, "aux_cheaters"),
     _of_cggmp24("presign_checks", EVERYTHING, _PRESIGNING),
+    _of_cggmp24("presign_verify", EVERYTHING, "presign_verify"),
     _of_cggmp24("identify_checks", EVERYTHING, "identify"),
     _of_cggmp24("identify", CHECKS, "identify"),
     _of_cggmp24(
