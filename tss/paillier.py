@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Self
 
@@ -124,15 +125,25 @@ class PaillierSecret:
 
         Base, plaintext and exponents are blinded (`tss.blinding`): the value is that of protocol.md 0.3, the time another's.
         """
-        self.public.check_ciphertext(C, "ciphertext")
+        return self.dec_list([C])[0]
+
+    def dec_list(self, ciphertexts: Iterable[int | mpz]) -> list[mpz]:
+        """`dec` of each; many cost less than one by one where the powers' backend can."""
         p, q_, N = self.own.p, self.own.q_, self.public.N
-        mask = self._blinding.draw(mpz(C))
-        # dec(C*enc(a)) - a; L(C^((p-1)*k)) is k*L(C^(p-1)) mod p.
-        u_p, u_q = self.own.pow_mod_squares(self.public.oplus(mpz(C), mask.factor), mask.k_p, mask.k_q)
-        m_p = (u_p - 1) // p * (self._h_p * inverse(mask.k_p, p)) % p
-        m_q = (u_q - 1) // q_ * (self._h_q * inverse(mask.k_q, q_)) % q_
-        m = (self.own.combine(m_p, m_q) - mask.a) % N
-        return m - N if m > self.public.half else m
+        masks, due = [], []
+        for C in ciphertexts:
+            self.public.check_ciphertext(C, "ciphertext")
+            mask = self._blinding.draw(mpz(C))
+            masks.append(mask)
+            due.append((self.public.oplus(mpz(C), mask.factor), mask.k_p, mask.k_q))
+        plaintexts = []
+        for mask, (u_p, u_q) in zip(masks, self.own.pow_mod_squares_list(due), strict=True):
+            # dec(C*enc(a)) - a; L(C^((p-1)*k)) is k*L(C^(p-1)) mod p.
+            m_p = (u_p - 1) // p * (self._h_p * inverse(mask.k_p, p)) % p
+            m_q = (u_q - 1) // q_ * (self._h_q * inverse(mask.k_q, q_)) % q_
+            m = (self.own.combine(m_p, m_q) - mask.a) % N
+            plaintexts.append(m - N if m > self.public.half else m)
+        return plaintexts
 
     def dec_mod_p(self, C: int | mpz) -> mpz:
         """The plaintext mod p, centred: dec(C) itself where that lies in +-p/2. Half the work, blinded alike.

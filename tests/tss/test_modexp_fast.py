@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import gmpy2
 import pytest
 from gmpy2 import mpz
@@ -9,6 +11,12 @@ from tss_testing import SeededRng
 
 from tss.errors import OutOfDomain
 from tss.modexp import FixedBase, power_product, powers_of
+from tss.modexp.backend import available, current, using
+from tss.modexp.chains import pays, yao
+from tss.modexp.products import separate, straus
+from tss.modexp.rings import PAIRS_FROM, SMALL, ring
+from tss.modexp.tables import shape
+from tss.modexp.windows import digits, products, width_for
 from tss.rand import plus_minus, randbelow, unit
 
 SIZES = (2, 3, 8, 31, 64, 127, 320, 1000)
@@ -148,3 +156,186 @@ def test_a_table_shows_its_sizes():
     assert repr(table) == "FixedBase(10 bits, exponents of 10)"
     assert table.memory > 0
     assert (table.bits, table.modulus) == (10, 1009)
+
+
+RINGS = pytest.mark.parametrize("pairs", [False, True], ids=["numbers", "pairs"])
+
+
+def small_ring(rng, pairs):
+    """A ring of 4 to 128 bits, and its modulus: a square where pairs are asked for."""
+    root = modulus_of(rng, int(2 + randbelow(rng, 63)))
+    integers = ring(root * root, 0) if pairs else ring(root * root)
+    assert integers.is_pairs == pairs
+    return integers, root * root
+
+
+@RINGS
+def test_ten_thousand_chains_and_products(pairs):
+    rng = SeededRng(("ten thousand", pairs))
+    for _ in range(2500):
+        integers, modulus = small_ring(rng, pairs)
+        terms = [
+            (randbelow(rng, modulus), 1 + randbelow(rng, mpz(1) << int(randbelow(rng, 200))))
+            for _ in range(4)
+        ]
+        bases, exponents = zip(*terms, strict=True)
+        assert straus(terms, integers) == plain_product(bases, exponents, modulus), rng
+        assert yao(bases[0], exponents, integers) == [plain(bases[0], e, modulus) for e in exponents], rng
+
+
+@RINGS
+def test_chains_and_products_at_the_edges(pairs):
+    sizes = [e for e in edges(70) if e > 0]
+    for root in (2, 3, 7, 64, 1 << 31, (1 << 31) - 1):
+        modulus = mpz(root * root)
+        integers = ring(modulus, 0 if pairs else PAIRS_FROM)
+        assert straus([], integers) == 1
+        assert yao(mpz(3) % modulus, [], integers) == []
+        assert yao(mpz(0), [mpz(0)], integers) == [1]
+        for base in (mpz(0), mpz(1), modulus - 1, modulus // 2):
+            found = yao(base, [*sizes, mpz(0)], integers)
+            assert found == [plain(base, e, modulus) for e in [*sizes, mpz(0)]]
+            for e in sizes:
+                other = modulus - 1 - base
+                expected = plain_product([base, other], [e, sizes[-1]], modulus)
+                assert straus([(base, e), (other, sizes[-1])], integers) == expected
+
+
+@RINGS
+def test_a_ring_multiplies(pairs):
+    rng = SeededRng(("ring", pairs))
+    for _ in range(500):
+        integers, modulus = small_ring(rng, pairs)
+        x, y = randbelow(rng, modulus), randbelow(rng, modulus)
+        a, b = integers.enter(x), integers.enter(y)
+        assert integers.leave(a) == x
+        assert integers.leave(integers.multiply(a, b)) == x * y % modulus, rng
+        assert integers.leave(integers.square(a)) == x * x % modulus, rng
+        assert integers.one == 1
+
+
+def test_pairs_are_for_long_squares_alone():
+    root = (mpz(1) << (PAIRS_FROM // 2)) - 1
+    assert ring(root * root).is_pairs
+    assert (root * root).bit_length() == PAIRS_FROM
+    assert not ring(root * root + 2).is_pairs
+    assert not ring(((mpz(1) << (PAIRS_FROM // 2 - 1)) + 1) ** 2).is_pairs
+    assert ring(mpz(1)).one == 0
+
+
+def test_digits_are_odd_and_add_up():
+    rng = SeededRng("digits")
+    for width in range(1, 10):
+        for exponent in [mpz(0), mpz(1), mpz(2), *(randbelow(rng, mpz(1) << 300) for _ in range(50))]:
+            found = digits(exponent, width)
+            assert sum(digit << position for position, digit in found) == exponent, rng
+            assert all(digit % 2 == 1 and digit < 1 << width for _, digit in found)
+            positions = [position for position, _ in found]
+            assert all(b - a >= width for a, b in pairwise(positions))
+
+
+def test_widths_grow_with_the_exponent():
+    assert [width_for(bits) for bits in (1, 6, 24, 80, 240, 672, 1792, 4608, 1 << 16)] == [
+        1,
+        1,
+        2,
+        3,
+        4,
+        5,
+        6,
+        7,
+        9,
+    ]
+    assert (products(120, 3), products(120, 4)) == (34, 32)
+    assert width_for(120) == 4
+
+
+@pytest.mark.parametrize("name", list(available()))
+def test_long_ones_alone_and_short_ones_together(name):
+    """Moduli for which the costs decide, with every mixture of lengths."""
+    rng = SeededRng("mixed")
+    for modulus in (modulus_of(rng, SMALL), modulus_of(rng, 2001) ** 2):
+        for lengths in (
+            [1024],
+            [1024, 900],
+            [900, 60, 50, 40],
+            [700, 600, 500, 30, 30, 30, 30, 20],
+            [128] * 20,
+        ):
+            bases = [unit(rng, modulus) for _ in lengths]
+            exponents = [plus_minus(rng, mpz(1) << bits) for bits in lengths]
+            with using(name):
+                assert power_product(bases, exponents, modulus) == plain_product(bases, exponents, modulus), (
+                    rng
+                )
+                assert powers_of(bases[0], exponents, modulus) == [
+                    plain(bases[0], e, modulus) for e in exponents
+                ], rng
+
+
+def test_what_is_cheaper_alone():
+    assert separate([], 1.0, 0.1) == 0
+    assert separate([128] * 20, 0.7, 0.15) == 0
+    assert separate([1000], 0.7, 0.15) == 1
+    assert separate([3000, 3000, *[128] * 20], 0.7, 0.15) == 2
+    assert separate([3000, 3000, 3000], 0.6, 0.15) == 3
+    assert separate([3000, 3000, 3000], 0.7, 0.15) == 0
+    # Equal costs stay together: one bit costs a squaring and a product.
+    assert separate([1], 2.5, 0.15) == 0
+    assert separate([1], 2.4, 0.15) == 1
+
+
+def test_what_a_chain_is_for():
+    assert pays([256, 768, 768], 1.05)
+    assert not pays([3000], 1.05)
+    assert not pays([], 1.05)
+    assert not pays([1], 2.5)
+    assert pays([1], 2.6)
+    assert current().costs.bit < current().costs.bit_of_pairs
+
+
+def test_combs_are_as_cheap_as_the_room_allows():
+    assert shape(3843, 1024) == (8, 4)
+    assert shape(3843, 1019) == (7, 8)
+    assert shape(1, 1) == (1, 1)
+    assert shape(10, 1) == (1, 1)
+    assert shape(10, 2) == (1, 2)
+    assert shape(10, 3) == (2, 1)
+    assert shape(10, 10**6) == (5, 2)
+    for bits in (1, 2, 3, 9, 64, 1000):
+        for entries in (1, 2, 3, 7, 50, 300):
+            rows, blocks = shape(bits, entries)
+            assert blocks * ((1 << rows) - 1) <= entries
+
+
+def test_tables_of_every_shape_give_the_powers():
+    rng = SeededRng("shapes")
+    for entries in (1, 2, 3, 4, 7, 15, 40, 255, 600):
+        for bits in (1, 2, 3, 5, 8, 17, 64, 200):
+            for modulus in (mpz(1), mpz(2), modulus_of(rng, 90), modulus_of(rng, 2001) ** 2):
+                base = mpz(1) if modulus < 3 else unit(rng, modulus)
+                table = FixedBase(base + 5 * modulus, modulus, bits, entries)
+                for exponent in (mpz(1), (mpz(1) << bits) - 1, plus_minus(rng, (mpz(1) << bits) - 1)):
+                    assert table.power(exponent) == plain(base, exponent, modulus), rng
+
+
+def test_ten_thousand_powers_from_tables():
+    rng = SeededRng("table, often")
+    for _ in range(20):
+        modulus = modulus_of(rng, 160)
+        base = unit(rng, modulus)
+        table = FixedBase(base, modulus, 200, 100)
+        for _ in range(500):
+            exponent = plus_minus(rng, (1 << 200) - 1)
+            assert table.power(exponent) == plain(base, exponent, modulus), rng
+
+
+def test_the_memory_of_a_table_is_what_its_values_take():
+    modulus = mpz(3) ** 1938
+    small, large = (FixedBase(5, modulus, 300, entries).memory for entries in (64, 128))
+    assert 40 * 384 < small < 100 * 500
+    assert 1.7 < large / small < 2.3
+    square = FixedBase(5, modulus**2, 300, 64)
+    assert 1.8 < square.memory / small < 2.6
+    with pytest.raises(OutOfDomain):
+        FixedBase(5, modulus, 300, 0)

@@ -33,6 +33,17 @@ def test_own_modulus_agrees_with_plain_powers(level, rounds):
         p_part, q_part = own.pow_mod_squares(base2)
         assert p_part == powmod(base2, p - 1, p * p)
         assert q_part == powmod(base2, q_ - 1, q_ * q_)
+        assert own.pow_mod_squares_list([(base2, 3, 5), (base, 1, 1)]) == [
+            (powmod(p_part, 3, p * p), powmod(q_part, 5, q_ * q_)),
+            own.pow_mod_squares(base),
+        ]
+        assert own.pow_mod_p_square(base2, 3) == powmod(p_part, 3, p * p)
+        assert own.pow_mod_p_squares([(base2, 1), (base2, 3)]) == [p_part, powmod(p_part, 3, p * p)]
+        assert own.nth_powers([base, base2]) == [own.nth_power(base), own.nth_power(base2)]
+        assert own.pow_mod_n_list([(base, exponent), (base2, -5)]) == [
+            powmod(base, exponent, N),
+            powmod(base2, -5, N),
+        ]
 
 
 def test_own_modulus_on_tiny_primes_exhaustively():
@@ -57,6 +68,7 @@ def test_own_modulus_edge_bases_and_exponents():
             assert own.pow_mod_n(base, exponent) == pow(int(base), int(exponent), int(N))
             assert own.pow_mod_n2(base, exponent) == pow(int(base), int(exponent), int(N * N))
         assert own.nth_power(base) == pow(int(base), int(N), int(N * N))
+    assert own.nth_powers([]) == own.pow_mod_n_list([]) == []
 
 
 def test_own_modulus_refuses_bases_that_are_no_units():
@@ -69,6 +81,8 @@ def test_own_modulus_refuses_bases_that_are_no_units():
             lambda b: own.pow_mod_n2(b, 5),
             own.nth_power,
             own.pow_mod_squares,
+            lambda b: own.pow_mod_p_square(b, 1),
+            lambda b: own.nth_powers([1, b]),
         ):
             with pytest.raises(OutOfDomain):
                 power(base)

@@ -74,6 +74,17 @@ def test_plaintexts_count_mod_n_and_come_back_centred():
         assert SECRET.dec(PUBLIC.enc(m, r)) == centred
 
 
+def test_decryption_modulo_one_prime():
+    """The plaintext mod p, centred: up to p/2 it is the plaintext."""
+    rng, p = SeededRng("one prime"), SECRET.p
+    half = (p - 1) // 2
+    edges = [0, 1, -1, half, -half, half + 1, -half - 1, p, -p, p + 1, PUBLIC.half, -PUBLIC.half]
+    for m in edges + [plus_minus(rng, 1 << 8 * (1 + n % 39)) for n in range(10_000)]:
+        centred = (m + half) % p - half
+        assert SECRET.dec_mod_p(PUBLIC.enc(m, 2)) == centred, rng
+        assert (centred == m) == (abs(m) <= half)
+
+
 def test_homomorphism():
     rng = SeededRng("homomorphism")
     for _ in range(20):
@@ -88,6 +99,8 @@ def test_homomorphism():
             rng
         )
     assert SECRET.dec(PUBLIC.otimes(0, A)) == 0
+    assert SECRET.dec_list([A, B, A]) == [SECRET.dec(A), SECRET.dec(B), SECRET.dec(A)]
+    assert SECRET.dec_list([]) == []
     assert PUBLIC.otimes(0, A) == PUBLIC.otimes_secret(0, A) == 1
     assert PUBLIC.ominus(A, A) == 1
 
@@ -131,7 +144,12 @@ NOT_CIPHERTEXTS = {
 @pytest.mark.attack("B9")
 @pytest.mark.parametrize("name", NOT_CIPHERTEXTS)
 def test_not_a_ciphertext(name):
-    for use in (lambda C: PUBLIC.check_ciphertext(C, "K"), SECRET.dec, SECRET.extract_nonce):
+    for use in (
+        lambda C: PUBLIC.check_ciphertext(C, "K"),
+        SECRET.dec,
+        SECRET.dec_mod_p,
+        SECRET.extract_nonce,
+    ):
         with pytest.raises(OutOfDomain) as refusal:
             use(NOT_CIPHERTEXTS[name])
         assert refusal.value.peer is None
@@ -163,6 +181,8 @@ def test_ten_thousand_numbers_are_ciphertexts_or_out_of_domain():
         except OutOfDomain:
             with pytest.raises(OutOfDomain):
                 SECRET.dec(C)
+            with pytest.raises(OutOfDomain):
+                SECRET.dec_list([1, C])
             continue
         taken += 1
         assert 0 < C < N * N
@@ -265,6 +285,7 @@ def test_smallest_key_exhaustively():
             C = key.public.enc(m, r)
             assert key.enc(m, r) == C
             assert (key.dec(C), key.extract_nonce(C)) == (m, r)
+            assert key.dec_mod_p(C) == (m + 2) % 5 - 2
             seen.add(C)
     assert seen == {C for C in range(1, 35 * 35) if gmpy2.gcd(C, 35) == 1}
 
@@ -288,7 +309,7 @@ def test_public_keys_are_values():
 def test_the_owner_uses_constant_time_powers_alone(monkeypatch):
     C, r = PUBLIC.enc(5, 3), unit(SeededRng("ct"), N)
     constant_time_only(monkeypatch)
-    assert SECRET.dec(C) == 5
+    assert SECRET.dec(C) == SECRET.dec_mod_p(C) == 5
     assert SECRET.extract_nonce(C) == 3
     SECRET.enc(7, r)
     PUBLIC.otimes_secret(-5, C)

@@ -71,11 +71,12 @@ TARGETS: Final = (
     _of_tss("hd"),
     _of_tss("records"),
     *(
-        Target(f"tss/modexp/{name}.py", EVERYTHING, _tests("tss", "modexp modexp_own modexp_fast"))
+        Target(f"tss/modexp/{name}.py", EVERYTHING, _tests("tss", "modexp modexp_own modexp_fast modexp_backends modexp_nonces"))
         for name in (
             "plain",
             "secret",
             "own",
+            "nonces",
             "products",
             "chains",
             "tables",

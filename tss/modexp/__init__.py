@@ -8,6 +8,7 @@ thread has set gmpy2's `allow_release_gil`.
 """
 
 from tss.modexp.chains import powers_of
+from tss.modexp.nonces import OwnNonces
 from tss.modexp.own import OwnModulus
 from tss.modexp.plain import check_unit, inverse, powmod
 from tss.modexp.products import power_product
@@ -17,6 +18,7 @@ from tss.modexp.tables import FixedBase
 __all__ = [
     "FixedBase",
     "OwnModulus",
+    "OwnNonces",
     "check_unit",
     "inverse",
     "power_product",

@@ -70,14 +70,9 @@ def available() -> dict[str, Backend]:
     from tss.modexp.crypto_mb import load as load_crypto_mb
     from tss.modexp.openssl import load as load_openssl
 
-    found = {Backend.name: Backend()}
     library = load_openssl()
-    if library is not None:
-        found[library.name] = library
-        eight = load_crypto_mb(library.library)
-        if eight is not None:
-            found[eight.name] = eight
-    return found
+    there = (Backend(), library, load_crypto_mb(library))
+    return {backend.name: backend for backend in there if backend is not None}
 
 
 def current() -> Backend:

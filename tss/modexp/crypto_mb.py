@@ -8,10 +8,10 @@ of theirs (Security Validation of Library Functions).
 from __future__ import annotations
 
 import ctypes
-import sys
 import threading
 from collections import defaultdict
 from collections.abc import Sequence
+from importlib.metadata import PackageNotFoundError, files
 from typing import Final, NamedTuple
 
 from gmpy2 import mpz
@@ -38,22 +38,36 @@ SIZES: Final = (_Size(1024, 2), _Size(2048, 4), _Size(3072, 2), _Size(4096, 2))
 _FROM: Final = 512
 """Bits of a modulus below which gmpy2 is as good."""
 
+_LIBRARY: Final = ("ipp-crypto", "libcrypto_mb.so.13")
 _NEEDED: Final = ("libintlc.so.5", "libimf.so", "libirng.so", "libsvml.so")
 """Of the Python package `intel-cmplr-lib-rt`: crypto_mb is linked against them and does not find them by itself."""
 
 _Lanes = ctypes.c_void_p * LANES
 
 
-def load(libcrypto: ctypes.CDLL, directory: str = f"{sys.prefix}/lib") -> CryptoMb | None:
-    """The backend, or None where the library is not installed or the CPU lacks what it uses."""
+def load(openssl: OpenSSL | None, runtime: str = "intel-cmplr-lib-rt") -> CryptoMb | None:
+    """The backend, or None where OpenSSL or the packages are not installed, or the CPU lacks what they use."""
+    if openssl is None:
+        return None
     try:
         for name in _NEEDED:
-            ctypes.CDLL(f"{directory}/{name}", ctypes.RTLD_GLOBAL)
-        library = ctypes.CDLL(f"{directory}/libcrypto_mb.so.13")
+            ctypes.CDLL(_located(runtime, name), ctypes.RTLD_GLOBAL)
+        library = ctypes.CDLL(_located(*_LIBRARY))
     except OSError:
         return None
     library.mbx_is_crypto_mb_applicable.argtypes = (ctypes.c_uint64,)
-    return CryptoMb(libcrypto, library) if library.mbx_is_crypto_mb_applicable(0) else None
+    return CryptoMb(openssl.library, library) if library.mbx_is_crypto_mb_applicable(0) else None
+
+
+def _located(package: str, name: str) -> str:
+    """Where an installed package has a file. Raises OSError when it has none."""
+    try:
+        found = [str(file.locate()) for file in files(package) or () if file.name == name]
+    except PackageNotFoundError:
+        found = []
+    if not found:
+        raise OSError(f"{package} has no {name}")
+    return found[0]
 
 
 class CryptoMb(OpenSSL):

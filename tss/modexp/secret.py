@@ -29,7 +29,7 @@ def powmod_secret(base: int | mpz, exponent: int | mpz, modulus: int | mpz) -> m
 
 
 def powers_secret_list(powers: Iterable[tuple[int | mpz, int | mpz, int | mpz]]) -> list[mpz]:
-    """[base^exponent mod modulus] for (base, exponent, modulus) with SECRET exponents >= 0 and odd moduli >= 1.
+    """[base^exponent mod modulus] for each (base, exponent, modulus), with SECRET exponents >= 0 and odd moduli >= 1.
 
     Each in constant time; powers of like size are computed together where a backend can. Raises OutOfDomain for a negative
     exponent and for a modulus that is not odd and positive.
