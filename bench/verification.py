@@ -24,6 +24,7 @@ from bench.measure import Reference
 from bench.parties import Agreed, committee, run_session
 from tss.cggmp24 import presign
 from tss.cggmp24.presign import Presigning
+from tss.cggmp24.presign_prove import Item
 from tss.effects import Compute, Protocol, Receive, Received, SessionContext
 from tss.envelope import PartyId, holder
 from tss.session import Round0
@@ -47,7 +48,7 @@ class Watched:
         run = Presigning(ctx, key_shares(2, 2)[me], aux_sets(2)[me], owner)
         rounds = presign._rounds(run, self.batch, None)  # noqa: SLF001 - to watch it
         result: Any = None
-        items: list[presign.Item] = []
+        items: list[Item] = []
         received: dict[int, Received] = {}
         while True:
             try:

@@ -24,7 +24,8 @@ from participant.node.identification import Identifications
 from participant.node.stock import Stock
 from participant.node.workers import Workers
 from tss.cggmp24.identify import Begun
-from tss.cggmp24.presign import Item, Presigning
+from tss.cggmp24.presign import Presigning
+from tss.cggmp24.presign_prove import Item
 from tss.encoding import decode, encode
 from tss.envelope import Signed, decode_body, holder, pack, sign, unpack, verify_signature
 from tss.errors import SchemaViolation, Unattributable
