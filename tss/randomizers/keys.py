@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 
 from gmpy2 import mpz
 
+from tss.modexp import OwnNonces
 from tss.paillier import PaillierPublic, PaillierSecret
 from tss.params import SecurityLevel
 from tss.rand import Rng
@@ -18,10 +19,13 @@ from tss.ring_pedersen import RingPedersen
 
 
 def own_shelf(key: PaillierSecret) -> Shelf[NoncePair]:
-    """Nonces under one's own key, by its primes."""
+    """Nonces under one's own key, from tables modulo its primes, which the first of them makes."""
+    tables: list[OwnNonces] = []
 
     def make(rng: Rng) -> NoncePair:
-        return PLAIN.nonce(key, rng)
+        if not tables:
+            tables.append(OwnNonces(key.own))
+        return NoncePair(*tables[0].draw(rng))
 
     return Shelf(nonce_products(key.public.N), make, lambda *_: make)
 
