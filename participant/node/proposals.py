@@ -19,7 +19,7 @@ from participant.node.config import NodeConfig
 from participant.node.driver import SessionDriver
 from participant.node.errors import Busy
 from participant.node.membership import Membership
-from participant.node.plan import Decline, Declined, Misused, Plan
+from participant.node.plan import Decline, Declined, Misused, Plan, StoreResult
 from participant.node.planner import CEREMONIES, SIGNING, Planner, signer_points
 from participant.node.records import Records
 from participant.node.room import Room
@@ -97,15 +97,25 @@ class Proposals:
 
         Raises Declined (PolicyDeclined for the policy), Busy, StoreError.
         """
-        who = caller or SELF
         self._check_free(membership, proposal)
-        plan = await self._workers.step(
-            self._consider, membership, suite, proposal, who, proposer=SELF, caller=caller
-        )
+        return await self.make_written(membership, suite, lambda: proposal, home, caller=caller)
+
+    async def make_written(
+        self,
+        membership: Membership,
+        suite: Suite,
+        write: Callable[[], Proposal],
+        home: Room,
+        *,
+        caller: str | None,
+        store_result: StoreResult | None = None,
+    ) -> SessionDriver:
+        """The same with what `write`, called in a worker thread, gives. `store_result`: see Plan."""
+        plan, signed = await self._workers.step(self._written, membership, suite, write, caller=caller)
+        proposal = plan.proposal
         self._check_free(membership, proposal)
-        signed = sign_body(proposal.body(suite), membership.sign_function)
         self._planner.ownership.note(membership, proposal, signed)
-        driver = self._sessions.open(plan.backed_by(signed), home)
+        driver = self._sessions.open(replace(plan, store_result=store_result).backed_by(signed), home)
         driver.post_home(pack(signed))
         return driver
 
@@ -215,6 +225,13 @@ class Proposals:
                 )
 
     # In a worker thread
+
+    def _written(
+        self, membership: Membership, suite: Suite, write: Callable[[], Proposal], *, caller: str | None
+    ) -> tuple[Plan, Signed]:
+        proposal = write()
+        plan = self._consider(membership, suite, proposal, caller or SELF, proposer=SELF, caller=caller)
+        return plan, sign_body(proposal.body(suite), membership.sign_function)
 
     def _accept(
         self,

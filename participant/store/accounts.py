@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import lru_cache
 from typing import Any, Final, Self
 
 from participant.committee import BadCommittee, Committee
@@ -404,7 +405,9 @@ class Accounts:
             raise ShareCorrupt(f"{what} is damaged: {error}") from None
 
 
+@lru_cache(maxsize=64)
 def _committee(committee_id: bytes, description: str) -> Committee:
+    # Kept, for reading YAML takes milliseconds; what was read decides, so a record that was changed is read anew.
     try:
         committee = Committee.from_yaml(description)
     except BadCommittee as error:
