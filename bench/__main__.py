@@ -17,13 +17,14 @@ import sys
 from dataclasses import asdict, dataclass
 from typing import Final
 
-from bench import ceremonies, curve, presigning, signing
+from bench import ceremonies, curve, daemons, presigning, signing
 from bench.goals import GOALS, PEERS
 from bench.measure import Reference, Topic
 
 TOPICS: Final[tuple[Topic, ...]] = (
     *presigning.TOPICS,
     *signing.TOPICS,
+    *daemons.TOPICS,
     *ceremonies.TOPICS,
     *curve.TOPICS,
 )
@@ -35,8 +36,13 @@ NAMES: Final = (
     "presign_3_batch16_busy",
     "presign_3_batch16_all",
     "sign_stock_cpu",
+    "sign_grpc_stock_p50",
+    "sign_grpc_stock_p99",
+    "sign_grpc_empty_p50",
     "safe_prime",
     "aux_2of3",
+    "loop_gap_p999",
+    "rss_1000_accounts",
     "wire_bytes_presign_2",
     "keygen_ec_5",
     "sign_3of5_stock",

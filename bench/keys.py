@@ -46,7 +46,12 @@ def kept_primes(count: int) -> list[int]:
 
 @cache
 def key_shares(n: int, t: int) -> dict[int, KeyShare]:
-    """{I_j: share} of a key, by a dealer."""
+    """The same ones at every call."""
+    return deal_key(n, t)
+
+
+def deal_key(n: int, t: int) -> dict[int, KeyShare]:
+    """{I_j: share} of a fresh key, by a dealer."""
     rng, group = os.urandom, SUITE.group
     f = Polynomial.random(group, t, rng)
     public = {j: group.mul_base(f.evaluate(j)) for j in range(1, n + 1)}
