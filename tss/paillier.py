@@ -145,18 +145,24 @@ class PaillierSecret:
             plaintexts.append(m - N if m > self.public.half else m)
         return plaintexts
 
-    def dec_mod_p(self, C: int | mpz) -> mpz:
-        """The plaintext mod p, centred: dec(C) itself where that lies in +-p/2. Half the work, blinded alike.
+    def dec_mod_p(self, ciphertexts: Iterable[int | mpz]) -> list[mpz]:
+        """Of each the plaintext mod p, centred: dec itself where that lies in +-p/2. Half the work, blinded alike.
 
-        Nothing here shows that it does: whoever uses this for dec(C) has to test it otherwise. Raises OutOfDomain when C
-        is no ciphertext.
+        Nothing here shows that it does: whoever uses this for dec has to test it otherwise. Raises OutOfDomain when one is
+        no ciphertext.
         """
-        self.public.check_ciphertext(C, "ciphertext")
         p = self.own.p
-        mask = self._blinding.draw(mpz(C))
-        u_p = self.own.pow_mod_p_square(self.public.oplus(mpz(C), mask.factor), mask.k_p)
-        m = ((u_p - 1) // p * (self._h_p * inverse(mask.k_p, p)) - mask.a) % p
-        return m - p if m > p // 2 else m
+        masks, due = [], []
+        for C in ciphertexts:
+            self.public.check_ciphertext(C, "ciphertext")
+            mask = self._blinding.draw(mpz(C))
+            masks.append(mask)
+            due.append((self.public.oplus(mpz(C), mask.factor), mask.k_p))
+        plaintexts = []
+        for mask, u_p in zip(masks, self.own.pow_mod_p_squares(due), strict=True):
+            m = ((u_p - 1) // p * (self._h_p * inverse(mask.k_p, p)) - mask.a) % p
+            plaintexts.append(m - p if m > p // 2 else m)
+        return plaintexts
 
     def extract_nonce(self, C: int | mpz) -> mpz:
         """The rho with enc(dec(C); rho) = C. Raises OutOfDomain when C is no ciphertext."""

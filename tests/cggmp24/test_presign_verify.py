@@ -17,7 +17,7 @@ from tss_testing import SMALL_SECP, TESTING_TINY, TINY, TOY, SeededRng
 from tss.cggmp24 import presign, presign_verify
 from tss.cggmp24.presign import Presigning
 from tss.cggmp24.presign_verify import HIDING_BITS, WRAP_BITS, _ceiling, _open
-from tss.errors import OutOfDomain, ProofInvalid
+from tss.errors import ProofInvalid
 from tss.paillier import PaillierSecret
 from tss.params import LEVEL_128, Suite
 from tss.zk.batch import Batch
@@ -161,7 +161,7 @@ def test_what_only_fails_together_is_accepted(
 
 def test_a_wrong_plaintext_is_found_by_the_batch(monkeypatch: pytest.MonkeyPatch) -> None:
     """However it came about: it is decrypted again, and nobody is blamed."""
-    monkeypatch.setattr(PaillierSecret, "dec_mod_p", lambda self, C: self.dec(C) + 1)
+    monkeypatch.setattr(PaillierSecret, "dec_mod_p", lambda self, C: [m + 1 for m in self.dec_list(C)])
     outcomes, alone = run(2, ROOMY, 2)
     outcomes.results()
     assert sorted(alone) == [(2, 0, 2), (2, 1, 2)]
@@ -196,7 +196,7 @@ class TestDecryption:
     def test_every_plaintext_is_right(self) -> None:
         assert self.CEILING is not None
         edge, half, p = int(self.CEILING), int(self.KEY.public.half), int(self.KEY.p)
-        for m in (
+        edges = (
             0,
             1,
             -1,
@@ -210,32 +210,32 @@ class TestDecryption:
             p - edge - 1,
             half,
             -half,
-        ):
-            C = self.KEY.public.enc(m, 3)
-            assert _open(self.KEY, C, self.CEILING) == _open(self.KEY, C, None) == self.KEY.dec(C) == m
+        )
+        plaintexts = {self.KEY.public.enc(m, 3): m for m in edges}
+        assert _open(self.KEY, list(plaintexts), self.CEILING) == plaintexts
+        assert _open(self.KEY, list(plaintexts), None) == plaintexts
 
     @pytest.mark.parametrize("sign", [1, -1])
     def test_up_to_the_ceiling_one_prime_is_enough(self, monkeypatch: pytest.MonkeyPatch, sign: int) -> None:
         assert self.CEILING is not None
         inside, outside = (self.KEY.public.enc(sign * (self.CEILING + by), 3) for by in (0, 1))
         asked: list[Any] = []
-        monkeypatch.setattr(PaillierSecret, "dec", lambda _self, C: asked.append(C))
-        assert _open(self.KEY, inside, self.CEILING) == sign * self.CEILING
-        assert asked == []
-        _open(self.KEY, outside, self.CEILING)
-        assert asked == [outside]
+        dec = PaillierSecret.dec_list
+        monkeypatch.setattr(PaillierSecret, "dec_list", lambda self, C: asked.append(C) or dec(self, C))
+        opened = _open(self.KEY, [inside, outside], self.CEILING)
+        assert opened == {inside: sign * self.CEILING, outside: sign * (self.CEILING + 1)}
+        assert asked == [[outside]]
 
     def test_what_looks_small_modulo_one_prime_is_a_claim_that_fails(self) -> None:
         """So nobody who knew the primes could pass it off for small."""
-        claim = _open(self.KEY, self.KEY.public.enc(self.KEY.p + 5, 3), self.CEILING)
-        assert claim == 5
+        C = self.KEY.public.enc(self.KEY.p + 5, 3)
+        assert _open(self.KEY, [C], self.CEILING) == {C: 5}
 
     @pytest.mark.parametrize("ceiling", [None, CEILING])
-    def test_no_ciphertext(self, ceiling: Any) -> None:
-        for C in (0, self.KEY.public.N, self.KEY.public.N2, 3 * self.KEY.p):
-            assert _open(self.KEY, C, ceiling) is None
-            with pytest.raises(OutOfDomain):
-                self.KEY.dec_mod_p(C)
+    def test_what_is_no_ciphertext_is_left_out(self, ceiling: Any) -> None:
+        good = self.KEY.public.enc(5, 3)
+        for C in (0, -good, self.KEY.public.N, self.KEY.public.N2, good + self.KEY.public.N2, 3 * self.KEY.p):
+            assert _open(self.KEY, [C, good], ceiling) == {good: 5}
 
 
 def test_plaintexts_beyond_the_ceiling_are_found_by_both_primes(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -23,15 +23,19 @@ from tss.cggmp24.presign_checks import (
 )
 from tss.effects import Compute, Job, Protocol, Received
 from tss.envelope import PartyId
-from tss.errors import OutOfDomain, PeerFault
+from tss.errors import PeerFault
 from tss.groups import Point
 from tss.paillier import PaillierSecret
 from tss.params import SecurityLevel
 from tss.rand import Rng, randbelow
 from tss.zk.batch import Batch, Plaintexts
+from tss.zk.common import is_ciphertext
 
 WRAP_BITS: Final = 136
 """A plaintext beyond a prime looks small modulo that prime with probability 2^-WRAP_BITS and less."""
+
+DECRYPTING_JOBS: Final = 4
+"""Few, for many decryptions together may cost less; more than one, for there is more than one core."""
 
 HIDING_BITS: Final = 128
 """That a plaintext is beyond a random ceiling depends on this signer's k with probability 2^-HIDING_BITS and less."""
@@ -85,15 +89,19 @@ def verify_round2(
     A plaintext computed modulo one prime is a claim until the batch that it belongs to has passed.
     """
     ceiling = _ceiling(case.ctx.suite.level, rng)
-    places = [(j, C) for j, r in received.items() for told in r.p2p for C in (told[0], told[2])]
+    masked = [C for r in received.values() for told in r.p2p for C in (told[0], told[2])]
+    size = -(-len(masked) // DECRYPTING_JOBS)
     jobs: list[Job] = [partial(_gather2, case, i, j, rng, items, said, r) for j, r in received.items()]
-    gathered = yield Compute(jobs + [partial(_open, own, C, ceiling) for _, C in places])
-    batches = dict(zip(received, gathered[: len(received)], strict=True))
-    claimed: dict[PartyId, dict[mpz, mpz]] = {j: {} for j in received}
-    for (j, C), plaintext in zip(places, gathered[len(received) :], strict=True):
-        claimed[j][C] = plaintext
+    jobs += [partial(_open, own, masked[at : at + size], ceiling) for at in range(0, len(masked), size)]
+    done = yield Compute(jobs)
+    batches = dict(zip(received, done[: len(received)], strict=True))
+    claimed: dict[mpz, mpz] = {C: m for opened in done[len(received) :] for C, m in opened.items()}
     known = {item.K: mpz(item.k) for item in items}
-    plaintexts = {j: Plaintexts(own, known, claimed[j]) for j in received}
+    plaintexts = {
+        j: Plaintexts(own, known, {C: claimed[C] for told in received[j].p2p for C in (told[0], told[2])})
+        for j, gathered in batches.items()
+        if gathered is not None
+    }
     passed = yield from _settle(batches, plaintexts)
 
     def opened(k: int, j: PartyId) -> Opened:
@@ -103,7 +111,7 @@ def verify_round2(
 
     together = {
         j: [
-            Opened(Gamma_j, claimed[j][told[0]], claimed[j][told[2]])
+            Opened(Gamma_j, claimed[told[0]], claimed[told[2]])
             for Gamma_j, told in zip(batches[j][0], received[j].p2p, strict=True)
         ]
         for j in passed
@@ -187,13 +195,11 @@ def _ceiling(level: SecurityLevel, rng: Rng) -> mpz | None:
     return (mpz(1) << level.l_prime + 1) + randbelow(rng, mpz(1) << spread)
 
 
-def _open(own: PaillierSecret, C: mpz, ceiling: mpz | None) -> mpz | None:
-    """A plaintext to be tested by the batch; None when C is no ciphertext."""
-    try:
-        if ceiling is not None:
-            m = own.dec_mod_p(C)
-            if -ceiling <= m <= ceiling:
-                return m
-        return own.dec(C)
-    except OutOfDomain:
-        return None
+def _open(own: PaillierSecret, masked: Sequence[mpz], ceiling: mpz | None) -> dict[mpz, mpz]:
+    """Plaintexts, to be tested by the batch, of those that are ciphertexts."""
+    valid = [C for C in masked if is_ciphertext(C, own.public.N)]
+    if ceiling is None:
+        return dict(zip(valid, own.dec_list(valid), strict=True))
+    opened = dict(zip(valid, own.dec_mod_p(valid), strict=True))
+    beyond = [C for C, m in opened.items() if not -ceiling <= m <= ceiling]
+    return opened | dict(zip(beyond, own.dec_list(beyond), strict=True))

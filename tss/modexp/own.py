@@ -98,10 +98,6 @@ class OwnModulus:
             due.append((base, (self.p - 1) * k_p, self._p2))
         return powers_secret_list(due)
 
-    def pow_mod_p_square(self, base: int | mpz, k_p: int | mpz) -> mpz:
-        """base^((p-1)*k_p) mod p^2: the first half of `pow_mod_squares`."""
-        return self.pow_mod_p_squares([(base, k_p)])[0]
-
     def combine(self, residue_p: mpz, residue_q: mpz) -> mpz:
         """The number in [0, N) with these residues mod p and mod q_."""
         return residue_p + self.p * ((residue_q - residue_p) * self._p_inverse % self.q_)

@@ -57,7 +57,7 @@ class Checks:
 
     def ciphertext(self, name: str, C: mpz, N: mpz) -> None:
         """(P2) 0 < C < N^2 and gcd(C, N) = 1."""
-        if not 0 < C < N * N or gmpy2.gcd(C, N) != 1:
+        if not is_ciphertext(C, N):
             raise OutOfDomain(
                 f"proof {self.proof}: {name} is not a ciphertext", check=self._id(f"{name} ciphertext")
             )
@@ -96,6 +96,11 @@ def are_units(values: Iterable[mpz], N: mpz) -> bool:
             return False
         product = product * a % N
     return bool(gmpy2.gcd(product, N) == 1)
+
+
+def is_ciphertext(C: mpz, N: mpz) -> bool:
+    """(P2) 0 < C < N^2 and gcd(C, N) = 1."""
+    return bool(0 < C < N * N and gmpy2.gcd(C, N) == 1)
 
 
 def in_range(z: mpz, bound: mpz) -> bool:
