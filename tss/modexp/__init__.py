@@ -8,6 +8,7 @@ thread has set gmpy2's `allow_release_gil`.
 """
 
 from tss.modexp.chains import powers_of
+from tss.modexp.fermat import pass_fermat
 from tss.modexp.nonces import OwnNonces
 from tss.modexp.own import OwnModulus
 from tss.modexp.plain import check_unit, inverse, powmod
@@ -21,6 +22,7 @@ __all__ = [
     "OwnNonces",
     "check_unit",
     "inverse",
+    "pass_fermat",
     "power_product",
     "powers_of",
     "powers_secret_list",

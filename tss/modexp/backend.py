@@ -54,6 +54,10 @@ class Backend:
         """Each in constant time, as `power_secret`."""
         return [self.power_secret(*power) for power in powers]
 
+    def pass_fermat(self, numbers: Sequence[mpz]) -> list[bool]:
+        """Whether 2^(n-1) = 1 mod n, for each odd n >= 3; variable time."""
+        return [gmpy2.powmod(2, n - 1, n) == 1 for n in numbers]
+
     def product_of_two(self, first: Power, second: Power) -> mpz:
         """The product of two powers as for `power`, with one modulus."""
         return self.power(*first) * self.power(*second) % first.modulus

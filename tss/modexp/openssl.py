@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import ctypes
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import Any, Final, Self
 
@@ -41,6 +41,7 @@ _FUNCTIONS: Final[dict[str, tuple[Any, tuple[Any, ...]]]] = {
     "BN_MONT_CTX_free": (None, (_POINTER,)),
     "BN_mod_exp_mont": (_INT, (_POINTER,) * 6),
     "BN_mod_exp_mont_consttime": (_INT, (_POINTER,) * 6),
+    "BN_mod_exp_mont_word": (_INT, (_POINTER, ctypes.c_ulong, *(_POINTER,) * 4)),
     "BN_mod_exp2_mont": (_INT, (_POINTER,) * 8),
 }
 
@@ -83,6 +84,27 @@ class OpenSSL(Backend):
         if not _pays(modulus):
             return super().power_secret(base, exponent, modulus)
         return self._power(self.library.BN_mod_exp_mont_consttime, base, exponent, modulus)
+
+    def pass_fermat(self, numbers: Sequence[mpz]) -> list[bool]:
+        """By BN_mod_exp_mont_word: a power of 2 is squarings and shifts."""
+        return [self._passes_fermat(n) for n in numbers]
+
+    def _passes_fermat(self, n: mpz) -> bool:
+        if not _pays(n):
+            return super().pass_fermat([n])[0]
+        numbers = self._numbers()
+        # Not one of those that are kept: no candidate is met twice, and one of them may become a secret.
+        montgomery = _Montgomery(self.library, n, numbers.context)
+        with numbers:
+            self.library.BN_mod_exp_mont_word(
+                numbers.result,
+                2,
+                numbers.take(n - 1),
+                montgomery.modulus,
+                numbers.context,
+                montgomery.pointer,
+            )
+            return bool(numbers.read(montgomery.size) == 1)
 
     def product_of_two(self, first: Power, second: Power) -> mpz:
         """By BN_mod_exp2_mont: one squaring chain."""
