@@ -79,7 +79,7 @@ COMPILE := uv pip compile --generate-hashes --no-header --no-emit-index-url --py
 # run and dev are for working trees; service, gateway and build are what the images install, in the same versions.
 lock:
 	$(COMPILE) pyproject.toml --extra demo -o requirements/run.txt
-	$(COMPILE) pyproject.toml --extra demo --group dev -o requirements/dev.txt
+	$(COMPILE) --no-strip-markers pyproject.toml --extra demo --group dev -o requirements/dev.txt
 	$(COMPILE) pyproject.toml -c requirements/run.txt -o requirements/service.txt
 	$(COMPILE) requirements/gateway.in -c requirements/run.txt -o requirements/gateway.txt
 	$(COMPILE) requirements/build.in -c requirements/dev.txt -o requirements/build.txt
