@@ -84,16 +84,16 @@ def measure(names: list[str]) -> tuple[float, dict[str, Result]]:
 
 def table(T_ms: float, results: dict[str, Result]) -> str:
     """For people."""
-    lines = [f"T = {T_ms:.2f} ms", "", f"{'':24}{'value':>12} {'':5}{'in T':>8}{'goal':>10}{'beyond':>10}"]
+    lines = [f"T = {T_ms:.2f} ms", "", f"{'':24}{'value':>12} {'':6}{'in T':>8}{'goal':>13}{'beyond':>13}"]
     for name, result in results.items():
         goal = GOALS.get(name)
         unit = "T" if goal and goal.in_T else result.unit
         reach = f"{goal.reach:g} {unit}" if goal else ""
         beyond = f"{goal.beyond:g} {unit}" if goal and goal.beyond else ""
         ratio = "" if result.ratio_T is None else f"{result.ratio_T:.2f}"
-        lines.append(f"{name:24}{result.value:12,.3f} {result.unit:5}{ratio:>8}{reach:>10}{beyond:>10}")
+        lines.append(f"{name:24}{result.value:12,.3f} {result.unit:6}{ratio:>8}{reach:>13}{beyond:>13}")
         lines += [
-            f"  {peer.value:>34,g} {result.unit:5}{peer.name} ({peer.parameters})"
+            f"  {peer.value:>34,g} {result.unit:6}{peer.name} ({peer.parameters})"
             for peer in PEERS.get(name, ())
         ]
     return "\n".join(lines)

@@ -63,17 +63,16 @@ def deal_key(n: int, t: int) -> dict[int, KeyShare]:
 @cache
 def aux_sets(n: int) -> dict[int, AuxSet]:
     """{I_j: aux set} of a committee."""
-    primes = kept_primes(4 * n)
-    own = {j: _own_parameters(primes[4 * j - 4 : 4 * j]) for j in range(1, n + 1)}
+    own = {j: _own_parameters(*kept_primes(4 * j)[-4:]) for j in range(1, n + 1)}
     public = {j: AuxPublic(paillier.public.N, *ring.public.as_list()) for j, (paillier, ring) in own.items()}
     aux_id = os.urandom(32)
     return {j: AuxSet(SUITE, aux_id, j, public, *own[j]) for j in own}
 
 
-def _own_parameters(primes: Sequence[int]) -> tuple[PaillierSecret, RingPedersenSecret]:
+@cache
+def _own_parameters(p: int, q_: int, p_hat: int, q_hat: int) -> tuple[PaillierSecret, RingPedersenSecret]:
     """Unchecked: checking primes takes seconds, and these were found by the search."""
-    p, q_, p_hat, q_hat = (mpz(prime) for prime in primes)
-    N_hat, rng = p_hat * q_hat, os.urandom
+    N_hat, rng = mpz(p_hat) * q_hat, os.urandom
     t = unit(rng, N_hat) ** 2 % N_hat
     lam = 2 + randbelow(rng, (p_hat - 1) * (q_hat - 1) // 4 - 2)
     return PaillierSecret(p, q_), RingPedersenSecret(p_hat, q_hat, lam, t)
