@@ -156,6 +156,11 @@ class _Connection(asyncio.Protocol):
 
     # What the parser says
 
+    def on_message_begin(self) -> None:
+        """An answer begins: the one that was asked for, unless that is complete."""
+        if self.complete:
+            raise ValueError("an answer that nobody asked for")
+
     def on_header(self, name: bytes, value: bytes) -> None:
         """A header field."""
         self._head_bytes += len(name) + len(value)
