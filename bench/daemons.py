@@ -14,6 +14,7 @@ from typing import Any, Final
 
 from bench.cluster import Cluster, cluster
 from bench.measure import Figures, Reference, Topic, percentile
+from participant.grpc_client import ServiceClient
 
 WARM_UP: Final = 10
 CALLS: Final = 200
@@ -22,7 +23,9 @@ GAP_SECONDS: Final = 60
 PRESENCE_SECONDS: Final = 2
 """Until all nodes have heard each other."""
 ACCOUNTS: Final = 1000
-OPENING_SECONDS: Final = 120
+IDLE_SECONDS: Final = 4
+"""Until a node that nobody asks begins with what is for later."""
+SETTLING_SECONDS: Final = 600
 PROBED: Final = (sys.executable, "-m", "bench.probed_service")
 
 
@@ -38,14 +41,14 @@ def _grpc(reference: Reference) -> Figures:
 
 
 async def _times_of_calls(reference: Reference) -> Figures:
-    """One caller, one call after the other, with two signers: with stock by nodes 0 and 1, without by nodes 0 and 2."""
+    """One caller, one call after the other, with two signers: without stock, from full pools, and then with it."""
     async with cluster() as running, running.client() as node:
-        await asyncio.sleep(PRESENCE_SECONDS)
+        await _warm(running, node)
+        reference.sample()
+        empty = [await running.sign(node, (0, 2)) for _ in range(EMPTY_CALLS)]
         reference.sample()
         await running.fill_stock((0, 1), WARM_UP + CALLS)
         times = [await running.sign(node, (0, 1)) for _ in range(WARM_UP + CALLS)][WARM_UP:]
-        reference.sample()
-        empty = [await running.sign(node, (0, 2)) for _ in range(1 + EMPTY_CALLS)][1:]
         reference.sample()
     return {
         "sign_grpc_stock_p50": median(times),
@@ -60,8 +63,8 @@ def _gaps(reference: Reference) -> Figures:
 
 async def _gaps_under_load(reference: Reference) -> Figures:
     """Node 0 presigns with node 1, batch after batch, while a task in its event loop asks for its turn all the time."""
-    async with cluster(commands={0: PROBED}) as running:
-        await asyncio.sleep(PRESENCE_SECONDS)
+    async with cluster(commands={0: PROBED}) as running, running.client() as node:
+        await _warm(running, node)
         reference.sample()
         load = asyncio.create_task(running.fill_stock((0, 1), 1024))
         running.nodes[0].send_signal(signal.SIGUSR1)
@@ -93,21 +96,25 @@ def _memory(reference: Reference) -> Figures:
 async def _memory_of_accounts(_reference: Reference) -> Figures:
     """All shares opened, and presigned with both peers, so that whatever is kept for a peer's key is there."""
     accounts = ["main", *(f"account {number}" for number in range(1, ACCOUNTS))]
-    async with cluster(accounts) as running:
-        await asyncio.sleep(PRESENCE_SECONDS)
-        pid = running.nodes[0].pid
-        await asyncio.wait_for(_settled(pid), OPENING_SECONDS)
+    async with cluster(accounts) as running, running.client() as node:
+        await _warm(running, node)
         for other in (1, 2):
             await running.fill_stock((0, other), 16)
-        return {"rss_1000_accounts": _resident(pid)}
+        return {"rss_1000_accounts": _resident(running.nodes[0].pid)}
 
 
-async def _settled(pid: int) -> None:
-    """Return when the process has nothing to do any more."""
-    before = -1.0
-    while (spent := _processor_seconds(pid)) - before > 0.05:
-        before = spent
-        await asyncio.sleep(1)
+async def _warm(running: Cluster, node: ServiceClient) -> None:
+    """Let node 0 sign with both others, and wait until everybody has made what it makes in idle time."""
+    await asyncio.sleep(PRESENCE_SECONDS)
+    for other in (1, 2):
+        await running.sign(node, (0, other))
+    await asyncio.sleep(IDLE_SECONDS)
+    async with asyncio.timeout(SETTLING_SECONDS):
+        for daemon in running.nodes:
+            before = -1.0
+            while (spent := _processor_seconds(daemon.pid)) - before > 0.05:
+                before = spent
+                await asyncio.sleep(1)
 
 
 def _processor_seconds(pid: int) -> float:
