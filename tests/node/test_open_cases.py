@@ -21,6 +21,7 @@ from participant.node.cases import decode_run, encode_run, sender_of_opening
 from participant.node.config import StockSettings
 from participant.node.hello import Hello
 from participant.node.identification import Identifications
+from participant.node.pools import Pools
 from participant.node.stock import Stock
 from participant.node.workers import Workers
 from tss.cggmp24.identify import Begun
@@ -109,7 +110,7 @@ class World:
     def serve(self) -> None:
         stock = Stock(StockSettings())
         self.cases = Identifications(
-            self.store, self.workers, Blame(self.store, stock), lambda _: TINY, lambda: self.now
+            self.store, self.workers, Blame(self.store, stock, Pools()), lambda _: TINY, lambda: self.now
         )
 
         def changed(_: Any) -> None:
