@@ -197,6 +197,10 @@ class Accounts:
         rows = self._db.rows(_RECORD + "WHERE a.committee_id = ? ORDER BY a.rowid", (committee_id,))
         return [_record(row) for row in rows]
 
+    def ids(self) -> list[str]:
+        """The ids of all accounts."""
+        return [row[0] for row in self._db.rows("SELECT account_id FROM account")]
+
     def has_account(self, account_id: str) -> bool:
         """Whether the account id is taken."""
         return self._db.first("SELECT 1 FROM account WHERE account_id = ?", (account_id,)) is not None
