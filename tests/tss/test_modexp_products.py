@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import pairwise
+from math import inf
 
 import pytest
 from gmpy2 import mpz
@@ -13,7 +14,7 @@ from tss.errors import OutOfDomain
 from tss.modexp import power_product, powers_of
 from tss.modexp.backend import available, current, using
 from tss.modexp.chains import pays, yao
-from tss.modexp.products import separate, straus
+from tss.modexp.products import chain_cost, separate, straus
 from tss.modexp.rings import PAIRS_FROM, SMALL, ring
 from tss.modexp.windows import digits, products, width_for
 from tss.rand import plus_minus, randbelow, unit
@@ -193,7 +194,7 @@ def test_widths_grow_with_the_exponent():
 def test_long_ones_alone_and_short_ones_together(name):
     """Moduli for which the costs decide, with every mixture of lengths."""
     rng = SeededRng("mixed")
-    for modulus in (modulus_of(rng, SMALL), modulus_of(rng, 2001) ** 2):
+    for modulus in (modulus_of(rng, SMALL), modulus_of(rng, 2001) ** 2, modulus_of(rng, 2048) | 1):
         for lengths in (
             [1024],
             [1024, 900],
@@ -222,6 +223,22 @@ def test_what_is_cheaper_alone():
     # Equal costs stay together: one bit costs a squaring and a product.
     assert separate([1], 2.5, 0.15) == 0
     assert separate([1], 2.4, 0.15) == 1
+
+
+@pytest.mark.parametrize("name", list(available()))
+def test_what_is_cheaper_together(name):
+    """Nothing by gmpy2 and OpenSSL; by crypto_mb many of a length, where the modulus suits it."""
+    cost, modulus = available()[name].cost_together, (mpz(1) << 3071) + 1
+    many = [128] * 16
+    assert (cost(many, modulus) < chain_cost(many)) == (name == "crypto_mb")
+    assert cost([128] * 3, modulus) > chain_cost([128] * 3)
+    assert cost([*many, 2000], modulus) < inf or name != "crypto_mb"
+    for unfit in (modulus - 1, (mpz(1) << 1998) + 1, (mpz(1) << 4096) + 1):
+        assert cost(many, unfit) == inf
+    assert cost([*many, 2001], modulus) == inf
+    assert cost(many, (mpz(1) << 1999) + 1) == cost(many, (mpz(1) << 4095) + 1) == cost(many, modulus)
+    assert cost([*many, 1], modulus) == cost([*many, *[64] * 8], modulus)
+    assert cost([65], modulus) == cost([128] * 8, modulus)
 
 
 def test_what_a_chain_is_for():

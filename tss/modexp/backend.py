@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import cache
+from math import inf
 from typing import NamedTuple
 
 import gmpy2
@@ -57,6 +58,10 @@ class Backend:
     def pass_fermat(self, numbers: Sequence[mpz]) -> list[bool]:
         """Whether 2^(n-1) = 1 mod n, for each odd n >= 3; variable time."""
         return [gmpy2.powmod(2, n - 1, n) == 1 for n in numbers]
+
+    def cost_together(self, lengths: Sequence[int], modulus: mpz) -> float:  # noqa: ARG002 - for those that can
+        """Of `powers_secret` for exponents of these lengths, as in `Costs`; infinite where one by one is as cheap."""
+        return inf
 
     def product_of_two(self, first: Power, second: Power) -> mpz:
         """The product of two powers as for `power`, with one modulus."""

@@ -10,8 +10,9 @@ from gmpy2 import mpz
 from tss.errors import OutOfDomain
 from tss.modexp.backend import current
 from tss.modexp.plain import inverse
+from tss.modexp.products import chain_cost
 from tss.modexp.rings import SMALL, Element, Ring, ring
-from tss.modexp.windows import digits, products, width_for
+from tss.modexp.windows import digits, width_for
 
 
 def powers_of(base: int | mpz, exponents: Sequence[int | mpz], modulus: int | mpz) -> list[mpz]:
@@ -26,9 +27,7 @@ def powers_of(base: int | mpz, exponents: Sequence[int | mpz], modulus: int | mp
     modulus = mpz(modulus)
     sizes = [abs(mpz(exponent)) for exponent in exponents]
     integers = ring(modulus)
-    costs = current().costs
-    bit = costs.bit_of_pairs if integers.is_pairs else costs.bit
-    if modulus.bit_length() < SMALL or not pays([size.bit_length() for size in sizes], bit):
+    if one_by_one([int(size.bit_length()) for size in sizes], modulus, integers):
         base = mpz(base) % modulus
         powers = [current().power(base, size, modulus) for size in sizes]
     else:
@@ -36,10 +35,16 @@ def powers_of(base: int | mpz, exponents: Sequence[int | mpz], modulus: int | mp
     return [inverse(power, modulus) if e < 0 else power for power, e in zip(powers, exponents, strict=True)]
 
 
+def one_by_one(lengths: Sequence[int], modulus: mpz, integers: Ring) -> bool:
+    """Whether powers of exponents of these lengths are cheaper one by one."""
+    costs = current().costs
+    bit = costs.bit_of_pairs if integers.is_pairs else costs.bit
+    return modulus.bit_length() < SMALL or not pays(lengths, bit)
+
+
 def pays(lengths: Sequence[int], bit: float) -> bool:
     """Whether one chain for exponents of these lengths is cheaper than powers one by one."""
-    chain = max(lengths, default=0) + sum(products(bits, width_for(bits)) for bits in lengths)
-    return chain < sum(lengths) * bit
+    return chain_cost(lengths) < sum(lengths) * bit
 
 
 def yao(base: mpz, exponents: Sequence[mpz], integers: Ring) -> list[mpz]:

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import ctypes
 import threading
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, files
+from math import inf
 from typing import Final, NamedTuple
 
 from gmpy2 import mpz
@@ -113,6 +114,15 @@ class CryptoMb(OpenSSL):
             return super().pass_fermat(numbers)
         powers = [Power(mpz(2), n - 1, n) for n in numbers]
         return [value == 1 for value in self.powers_secret(powers)]
+
+    def cost_together(self, lengths: Sequence[int], modulus: mpz) -> float:
+        """Measured for moduli of 2,000 to 4,096 bits: smaller ones are computed modulo a multiple that is too long."""
+        if not modulus.bit_test(0) or not 2000 <= modulus.bit_length() <= SIZES[-1].bits:
+            return inf
+        if max(lengths) > 2000:
+            return inf
+        alike = Counter(-(-bits // _WORD) for bits in lengths)
+        return sum(-(-count // LANES) * LANES * (10 + 0.16 * _WORD * words) for words, count in alike.items())
 
     def _eight(self, powers: list[Power], moduli: list[mpz], bits: int, exponent_bits: int) -> list[mpz]:
         """Up to eight powers, modulo multiples of their moduli of exactly `bits` bits; lanes without one repeat the first."""

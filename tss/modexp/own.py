@@ -83,20 +83,25 @@ class OwnModulus:
         self, powers: Iterable[tuple[int | mpz, int | mpz, int | mpz]]
     ) -> list[tuple[mpz, mpz]]:
         """`pow_mod_squares` of each (base, k_p, k_q); many cost less than one by one where a backend can."""
+        return self.pow_mod_squares_half((), powers)[1]
+
+    def pow_mod_squares_half(
+        self,
+        halves: Iterable[tuple[int | mpz, int | mpz]],
+        wholes: Iterable[tuple[int | mpz, int | mpz, int | mpz]] = (),
+    ) -> tuple[list[mpz], list[tuple[mpz, mpz]]]:
+        """[base^((p-1)*k_p) mod p^2] for `halves` (base, k_p), and `pow_mod_squares_list` of `wholes`, all in one list."""
         due = []
-        for base, k_p, k_q in powers:
+        for base, k_p in halves:
+            self._residues(base)
+            due.append((base, (self.p - 1) * k_p, self._p2))
+        count = len(due)
+        for base, k_p, k_q in wholes:
             self._residues(base)
             due.append((base, (self.p - 1) * k_p, self._p2))
             due.append((base, (self.q_ - 1) * k_q, self._q2))
-        return _by_two(powers_secret_list(due))
-
-    def pow_mod_p_squares(self, powers: Iterable[tuple[int | mpz, int | mpz]]) -> list[mpz]:
-        """[base^((p-1)*k_p) mod p^2] for (base, k_p): the first halves of `pow_mod_squares`."""
-        due = []
-        for base, k_p in powers:
-            self._residues(base)
-            due.append((base, (self.p - 1) * k_p, self._p2))
-        return powers_secret_list(due)
+        powers = powers_secret_list(due)
+        return powers[:count], _by_two(powers[count:])
 
     def combine(self, residue_p: mpz, residue_q: mpz) -> mpz:
         """The number in [0, N) with these residues mod p and mod q_."""

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from gmpy2 import mpz
 
 from tss.errors import OutOfDomain
-from tss.modexp.backend import Power, current
+from tss.modexp.backend import Backend, Power, current
 from tss.modexp.plain import inverse
 from tss.modexp.rings import SMALL, Element, Ring, ring
 from tss.modexp.windows import digits, products, width_for
@@ -28,22 +28,33 @@ def power_product(bases: Sequence[int | mpz], exponents: Sequence[int | mpz], mo
     if modulus < 1:
         raise OutOfDomain("a modulus is not positive")
     modulus = mpz(modulus)
-    terms = positive(bases, exponents, modulus)
-    terms.sort(key=lambda term: term[1], reverse=True)
-    backend = current()
-    integers = ring(modulus)
-    if modulus.bit_length() < SMALL:
-        alone = len(terms)
-    else:
-        bit = backend.costs.bit_of_pairs if integers.is_pairs else backend.costs.bit
-        alone = separate([exponent.bit_length() for _, exponent in terms], bit, backend.costs.second)
-    product = straus(terms[alone:], integers)
-    powers = [Power(base, exponent, modulus) for base, exponent in terms[:alone]]
-    for first, second in zip(powers[::2], powers[1::2], strict=False):
-        product = product * backend.product_of_two(first, second) % modulus
+    terms = longest_first(positive(bases, exponents, modulus))
+    backend, integers = current(), ring(modulus)
+    alone, together = plan([int(e.bit_length()) for _, e in terms], modulus, integers, backend)
+    powers = [Power(base, exponent, modulus) for base, exponent in terms]
+    values = backend.powers_secret(powers[alone:]) if together else [straus(terms[alone:], integers)]
+    values += [backend.product_of_two(*two) for two in zip(powers[:alone:2], powers[1:alone:2], strict=False)]
     if alone % 2:
-        product = product * backend.power(*powers[-1]) % modulus
+        values.append(backend.power(*powers[alone - 1]))
+    product = integers.one
+    for value in values:
+        product = product * value % modulus
     return product
+
+
+def longest_first(terms: list[_Term]) -> list[_Term]:
+    """The same terms; which are computed in what way is then a question of how many."""
+    return sorted(terms, key=lambda term: term[1], reverse=True)
+
+
+def plan(lengths: Sequence[int], modulus: mpz, integers: Ring, backend: Backend) -> tuple[int, bool]:
+    """(how many of the longest exponents are powers of their own, whether the others are powers of a list, not a chain)."""
+    if modulus.bit_length() < SMALL:
+        return len(lengths), False
+    bit = backend.costs.bit_of_pairs if integers.is_pairs else backend.costs.bit
+    alone = separate(lengths, bit, backend.costs.second)
+    rest = lengths[alone:]
+    return alone, bool(rest) and backend.cost_together(rest, modulus) < chain_cost(rest)
 
 
 def positive(bases: Iterable[int | mpz], exponents: Iterable[int | mpz], modulus: mpz) -> list[_Term]:
@@ -63,14 +74,20 @@ def positive(bases: Iterable[int | mpz], exponents: Iterable[int | mpz], modulus
     return [(base, e) if e > 0 else (inverses.pop(), -e) for base, e in terms]
 
 
+def chain_cost(lengths: Sequence[int]) -> float:
+    """Products and squarings of one chain for exponents of these lengths."""
+    return max(lengths, default=0) + sum(products(bits, width_for(bits)) for bits in lengths)
+
+
 def separate(lengths: Sequence[int], bit: float, second: float) -> int:
     """How many exponents, of these lengths from the longest on, are cheaper as powers of their own, two by two.
 
     `bit` and `second` are the backend's `Costs`.
     """
-    chained = sum(products(bits, width_for(bits)) for bits in lengths)
+    chained = chain_cost(lengths)
     alone = 0.0
-    best, fewest = 0, chained + max(lengths, default=0)
+    best, fewest = 0, chained
+    chained -= max(lengths, default=0)
     for index, bits in enumerate(lengths):
         chained -= products(bits, width_for(bits))
         alone += bits * bit if index % 2 == 0 else lengths[index - 1] * bit * second
