@@ -68,7 +68,7 @@ def round3(*, change_mod: Any = None, change_fac: Any = None) -> tuple[tuple[Any
 
 
 def test_honest_proofs_are_tested_together() -> None:
-    assert round3() == ((None, None), [16] * LEVEL.m)
+    assert round3() == ((None, None), [32])
 
 
 def test_without_a_proof_of_no_small_factors_nothing_is_tested_together() -> None:
@@ -86,7 +86,7 @@ def test_both_faults_are_found() -> None:
 def test_what_does_not_hold_together_is_looked_at_one_by_one() -> None:
     (mod_fault, fac_fault), drawn = round3(change_mod=bad_z)
     assert (mod_fault.check, mod_fault.peer, fac_fault) == (NTH_ROOT, 2, None)
-    assert drawn == [16] * LEVEL.m
+    assert drawn == [32]
 
 
 @pytest.mark.parametrize(

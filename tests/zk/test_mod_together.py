@@ -54,11 +54,11 @@ def proven(one: Case) -> list:
     return prove(one)
 
 
-def test_an_honest_proof_takes_16_bytes_a_root(one: Case, proven: list) -> None:
+def test_an_honest_proof_takes_32_bytes(one: Case, proven: list) -> None:
     drawn: list[int] = []
     rng = SeededRng("together")
     assert verdict(one, proven, lambda n: drawn.append(n) or rng(n)) is None
-    assert drawn == [16] * M
+    assert drawn == [32]
 
 
 def test_nothing_is_drawn_before_the_proof_has_passed_what_is_tested_alone(one: Case, proven: list) -> None:
@@ -112,6 +112,26 @@ def test_together_as_one_by_one() -> None:
         zs, ys = [mpz(z) for z, _ in chosen], [mpz(y) for _, y in chosen]
         single = all(gmpy2.powmod(z, N, N) == y for z, y in chosen)
         assert mod._hold_together(mpz(N), zs, ys, rng) == single, (count, rng)
+
+
+def test_multipliers_depend_on_the_dice_and_on_the_proof(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each of 128 bits takes both values, and whoever knows the dice has to try proofs."""
+    asked: list[tuple[int, ...]] = []
+    product = mod.power_product
+    monkeypatch.setattr(mod, "power_product", lambda b, e, m: asked.append(tuple(e)) or product(b, e, m))
+    rng = SeededRng("dice")
+    for _ in range(16):
+        assert mod._hold_together(mpz(N), [mpz(1)] * M, [mpz(1)] * M, rng)
+    drawn = [rho for rhos in asked[::2] for rho in rhos]
+    assert asked[::2] == asked[1::2]
+    assert len(set(drawn)) == 16 * M
+    for bit in range(128):
+        assert {rho >> bit & 1 for rho in drawn} == {0, 1}
+    assert max(drawn) >> 128 == 0
+    asked.clear()
+    for zs, ys in (([1, 1], [1, 1]), ([N - 1, 1], [N - 1, 1]), ([1, N - 1], [1, N - 1]), ([1], [1])):
+        mod._hold_together(mpz(N), [*map(mpz, zs)], [*map(mpz, ys)], lambda n: b"same" * (n // 4))
+    assert len({rhos[0] for rhos in asked}) == 4
 
 
 class TestErrorsOfSmallOrder:

@@ -52,7 +52,11 @@ class Checks:
 
     def unit(self, name: str, a: mpz, N: mpz) -> None:
         """(P2) 0 < a < N and gcd(a, N) = 1."""
-        if not is_unit(a, N):
+        self.units(name, [a], N)
+
+    def units(self, name: str, values: Iterable[mpz], N: mpz) -> None:
+        """(P2) for all of a list, under one name."""
+        if not are_units(values, N):
             raise OutOfDomain(f"proof {self.proof}: {name} is not a unit", check=self._id(f"{name} unit"))
 
     def ciphertext(self, name: str, C: mpz, N: mpz) -> None:

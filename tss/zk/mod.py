@@ -17,7 +17,7 @@ from tss.encoding import ListOf, Schema, Tuple, Value
 from tss.modexp import OwnModulus, inverse, power_product, powers_secret_list, powmod
 from tss.params import Suite
 from tss.rand import Rng, unit
-from tss.transcript import Challenger, Context
+from tss.transcript import Challenger, Context, hash_commit, xof
 from tss.zk.common import Checks, are_units, is_unit, natural
 
 NAME: Final = "mod"
@@ -27,6 +27,8 @@ PRIME_ROUNDS: Final = 40
 
 MULTIPLIER_BYTES: Final = 16
 """Of each random multiplier of a batch: what does not hold one by one holds together with probability 2^-127 at most."""
+
+_DOMAIN: Final = "wallet-mpc/v1"
 
 
 @dataclass(frozen=True)
@@ -169,7 +171,7 @@ def verify(suite: Suite, ctx: Context, statement: Statement, proof: Proof, rng: 
     """Raises WrongLength, and ProofInvalid for everything else: a bad domain here is how this proof is forged.
 
     With `rng` the equations z^N = y are looked at together, and one by one when they do not hold together: for a verifier
-    that has accepted the prover's Π^fac about this N, and for nobody else (docs/performance.md says why).
+    that has accepted the prover's Π^fac about this N, and for nobody else (docs/batching.md says why).
     """
     check, level, N, w = Checks(NAME), suite.level, statement.N, proof.commitment.w
     check.length("roots", proof.roots, level.m)
@@ -193,6 +195,10 @@ def verify(suite: Suite, ctx: Context, statement: Statement, proof: Proof, rng: 
 
 
 def _hold_together(N: mpz, zs: Sequence[mpz], ys: Sequence[mpz], rng: Rng) -> bool:
-    """Whether the product of z^rho is an N-th root of the product of y^rho, for random 128-bit rho drawn here and now."""
-    rhos = [int.from_bytes(rng(MULTIPLIER_BYTES), "big") for _ in zs]
+    """Whether the product of z^rho is an N-th root of the product of y^rho, for random 128-bit rho drawn here and now.
+
+    32 bytes are drawn, and give the rho together with all z and y: where `rng` is no good, they still depend on the proof.
+    """
+    seed = hash_commit(_DOMAIN, "mod-multipliers", rng(32), N, *zs, *ys)
+    rhos = [int.from_bytes(xof(seed, MULTIPLIER_BYTES, index), "big") for index in range(len(zs))]
     return bool(powmod(power_product(zs, rhos, N), N, N) == power_product(ys, rhos, N))

@@ -18,7 +18,7 @@ from tss.params import Suite
 from tss.rand import Rng, randbelow
 from tss.ring_pedersen import RingPedersen, RingPedersenSecret
 from tss.transcript import Challenger, Context
-from tss.zk.common import Checks, are_units, natural
+from tss.zk.common import Checks, natural
 
 NAME: Final = "prm"
 
@@ -119,9 +119,7 @@ def verify(suite: Suite, ctx: Context, statement: Statement, proof: Proof) -> No
         check.unit(name, value, N_hat)
         if value in (1, N_hat - 1):
             raise BadPedersen(f"proof prm: {name} is 1 or -1", check=f"{NAME}:{name} trivial")
-    if not are_units(A, N_hat):
-        for A_i in A:
-            check.unit("A", A_i, N_hat)
+    check.units("A", A, N_hat)
     for z_i in z:
         check.below("z", z_i, N_hat)
     bits = challenge(suite, ctx, statement, proof.commitment)
