@@ -9,7 +9,7 @@ export TSS_VECTORS ?= $(abspath ../shared/vectors)
 # Without daemons and gateway.
 PROTOCOL_TESTS := tests/tss tests/zk tests/tss_engine tests/cggmp24 tests/judge
 
-.PHONY: test demo lint stubs docs clean lock crash-points timing mutants coverage simulate fuzz full-size oversized chaos
+.PHONY: test demo lint stubs docs clean lock crash-points bench timing mutants coverage simulate fuzz full-size oversized chaos
 
 # The suite on the installed wheel: a process a core, and one more, for many tests wait for daemons.
 PROCESSES ?= $(shell echo $$(($$(nproc) + 1)))
@@ -48,6 +48,10 @@ ROUNDS ?= 20
 CHAOS := hostile_gateway cut_off node_faults floods gateway_lost kill_in_ceremonies kill_in_signing
 chaos: $(VENV)/.installed
 	WALLET_MPC_CHAOS=$(ROUNDS) $(BIN)/pytest --installed -q -rP --durations=0 tests/integration/chaos.py $(CHAOS:%=tests/integration/test_%.py)
+
+# The figures of docs/performance.md, half an hour of a quiet machine; NAMES="presign_2_busy aux_2of3" chooses.
+bench: $(VENV)/.installed
+	$(BIN)/python -m bench $(NAMES)
 
 # How long refusing a number of a megabyte takes, in the place of every integer of every message.
 oversized: $(VENV)/.installed
