@@ -30,8 +30,8 @@ from tss.envelope import PartyId, holder
 from tss.session import Round0
 
 TOGETHER = {
-    "_gather1": "1: single checks", "_holds_under": "N-th power of the peer", "_holds_in": "own ring", "_gather2": "2: single checks",
-    "_open": "decryptions", "_holds_under_own": "own N",
+    "_gather1": "1: single checks", "_test_key": "N-th power of the peer", "_test_ring": "own ring", "_gather2": "2: single checks",
+    "_test_own_key": "own N, with decryptions",
 }  # fmt: skip
 
 

@@ -9,7 +9,7 @@ from typing import Self
 import gmpy2
 from gmpy2 import mpz
 
-from tss.blinding import Blinding
+from tss.blinding import Blinding, Mask
 from tss.errors import BadModulusSize, OutOfDomain, ShareCorrupt
 from tss.modexp import OwnModulus, check_unit, inverse, powmod, powmod_secret
 from tss.params import SecurityLevel
@@ -129,40 +129,39 @@ class PaillierSecret:
 
     def dec_list(self, ciphertexts: Iterable[int | mpz]) -> list[mpz]:
         """`dec` of each; many cost less than one by one where the powers' backend can."""
+        return self.dec_mod_p((), ciphertexts)[1]
+
+    def dec_mod_p(
+        self, halves: Iterable[int | mpz], wholes: Iterable[int | mpz] = ()
+    ) -> tuple[list[mpz], list[mpz]]:
+        """Of `halves` the plaintexts mod p, centred: dec itself where that lies in +-p/2, for half the work; dec of `wholes`.
+
+        All of them are blinded, and in one list of powers. Nothing here shows that a plaintext lies there: whoever uses a
+        half for dec has to test it otherwise. Raises OutOfDomain when one is no ciphertext.
+        """
         p, q_, N = self.own.p, self.own.q_, self.public.N
-        masks, due = [], []
-        for C in ciphertexts:
-            self.public.check_ciphertext(C, "ciphertext")
-            mask = self._blinding.draw(mpz(C))
-            masks.append(mask)
-            due.append((self.public.oplus(mpz(C), mask.factor), mask.k_p, mask.k_q))
-        plaintexts = []
-        for mask, (u_p, u_q) in zip(masks, self.own.pow_mod_squares_list(due), strict=True):
-            # dec(C*enc(a)) - a; L(C^((p-1)*k)) is k*L(C^(p-1)) mod p.
+        blind_halves = [self._blinded(C) for C in halves]
+        blind_wholes = [self._blinded(C) for C in wholes]
+        powers_p, powers = self.own.pow_mod_squares_half(
+            [(C, mask.k_p) for C, mask in blind_halves],
+            [(C, mask.k_p, mask.k_q) for C, mask in blind_wholes],
+        )
+        mod_p, plaintexts = [], []
+        # dec(C*enc(a)) - a; L(C^((p-1)*k)) is k*L(C^(p-1)) mod p.
+        for (_, mask), u_p in zip(blind_halves, powers_p, strict=True):
+            m = ((u_p - 1) // p * (self._h_p * inverse(mask.k_p, p)) - mask.a) % p
+            mod_p.append(m - p if m > p // 2 else m)
+        for (_, mask), (u_p, u_q) in zip(blind_wholes, powers, strict=True):
             m_p = (u_p - 1) // p * (self._h_p * inverse(mask.k_p, p)) % p
             m_q = (u_q - 1) // q_ * (self._h_q * inverse(mask.k_q, q_)) % q_
             m = (self.own.combine(m_p, m_q) - mask.a) % N
             plaintexts.append(m - N if m > self.public.half else m)
-        return plaintexts
+        return mod_p, plaintexts
 
-    def dec_mod_p(self, ciphertexts: Iterable[int | mpz]) -> list[mpz]:
-        """Of each the plaintext mod p, centred: dec itself where that lies in +-p/2. Half the work, blinded alike.
-
-        Nothing here shows that it does: whoever uses this for dec has to test it otherwise. Raises OutOfDomain when one is
-        no ciphertext.
-        """
-        p = self.own.p
-        masks, due = [], []
-        for C in ciphertexts:
-            self.public.check_ciphertext(C, "ciphertext")
-            mask = self._blinding.draw(mpz(C))
-            masks.append(mask)
-            due.append((self.public.oplus(mpz(C), mask.factor), mask.k_p))
-        plaintexts = []
-        for mask, u_p in zip(masks, self.own.pow_mod_p_squares(due), strict=True):
-            m = ((u_p - 1) // p * (self._h_p * inverse(mask.k_p, p)) - mask.a) % p
-            plaintexts.append(m - p if m > p // 2 else m)
-        return plaintexts
+    def _blinded(self, C: int | mpz) -> tuple[mpz, Mask]:
+        self.public.check_ciphertext(C, "ciphertext")
+        mask = self._blinding.draw(mpz(C))
+        return self.public.oplus(mpz(C), mask.factor), mask
 
     def extract_nonce(self, C: int | mpz) -> mpz:
         """The rho with enc(dec(C); rho) = C. Raises OutOfDomain when C is no ciphertext."""

@@ -37,7 +37,10 @@ def test_own_modulus_agrees_with_plain_powers(level, rounds):
             (powmod(p_part, 3, p * p), powmod(q_part, 5, q_ * q_)),
             own.pow_mod_squares(base),
         ]
-        assert own.pow_mod_p_squares([(base2, 1), (base2, 3)]) == [p_part, powmod(p_part, 3, p * p)]
+        assert own.pow_mod_squares_half([(base2, 1), (base2, 3)], [(base, 1, 1)]) == (
+            [p_part, powmod(p_part, 3, p * p)],
+            [own.pow_mod_squares(base)],
+        )
         assert own.nth_powers([base, base2]) == [own.nth_power(base), own.nth_power(base2)]
         assert own.pow_mod_n_list([(base, exponent), (base2, -5)]) == [
             powmod(base, exponent, N),
@@ -80,7 +83,8 @@ def test_own_modulus_refuses_bases_that_are_no_units():
             lambda b: own.pow_mod_n2(b, 5),
             own.nth_power,
             own.pow_mod_squares,
-            lambda b: own.pow_mod_p_squares([(1, 1), (b, 1)]),
+            lambda b: own.pow_mod_squares_half([(1, 1), (b, 1)]),
+            lambda b: own.pow_mod_squares_half([], [(1, 1, 1), (b, 1, 1)]),
             lambda b: own.nth_powers([1, b]),
         ):
             with pytest.raises(OutOfDomain):

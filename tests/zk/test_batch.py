@@ -12,8 +12,9 @@ from tss_testing import TINY, SeededRng
 from zk_cases import CTX, Case, case, forge, keys, prove, verify
 
 from tss.errors import InternalError, ProofInvalid
-from tss.paillier import PaillierPublic
-from tss.zk.batch import MULTIPLIER_BYTES, Batch, Plaintexts
+from tss.paillier import PaillierPublic, PaillierSecret
+from tss.transcript import hash_commit
+from tss.zk.batch import MULTIPLIER_BYTES, Batch, Own, _multipliers, _stream, decrypt_all
 from tss.zk.common import Checks
 from tss.zk.equations import AT_ONCE
 
@@ -34,14 +35,17 @@ every_form = pytest.mark.parametrize("form", FORMS)
 Claims = dict[Any, Any]
 
 
+def claiming(known: Claims, claimed: Claims, key: PaillierSecret = KEY0) -> Own:
+    """The owner, who takes `claimed` for what decryption has given."""
+    return Own(key, known, list(claimed), lambda of, _wanted, C: (claimed, of.dec(C)))
+
+
 def owned(name: str, seed: object, form: str) -> Case:
     one = case(name, seed=seed)
     return one.changed(**{field: OWNERS[field] for field in FORMS[form][name]})
 
 
-def together(
-    items: Sequence[tuple[Case, list[Any]]], own: Plaintexts | None = None, seed: object = "batch"
-) -> bool:
+def together(items: Sequence[tuple[Case, list[Any]]], own: Own | None = None, seed: object = "batch") -> bool:
     """Whether these proofs hold together. Every check that is not between big numbers has to pass."""
     batch = Batch()
     for one, value in items:
@@ -49,10 +53,10 @@ def together(
     return closed(batch, own, seed)
 
 
-def closed(batch: Batch, own: Plaintexts | None = None, seed: object = "batch") -> bool:
+def closed(batch: Batch, own: Own | None = None, seed: object = "batch") -> bool:
     batch.close(SeededRng(seed))
     held = [test() for test in batch.tests(own)]
-    return all(held)
+    return None not in held
 
 
 def honest(form: str, count: int = 2) -> list[tuple[Case, list[Any]]]:
@@ -239,8 +243,8 @@ class TestPlaintexts:
             items.append((one, value))
             known |= C if knows else {}
             claimed |= D if claims else {}
-        assert together(items, Plaintexts(KEY0, known, claimed))
-        assert together(items, Plaintexts(KEY0, {}, known | claimed))
+        assert together(items, claiming(known, claimed))
+        assert together(items, claiming({}, known | claimed))
 
     @pytest.mark.parametrize("place", range(3))
     @pytest.mark.parametrize("by", [1, -1, int(KEY0.p), int(KEY0.q_), -(2**200)])
@@ -252,9 +256,9 @@ class TestPlaintexts:
             items.append((one, value))
             known, claimed = known | C, claimed | D
         false = {C: d + (by if n == place else 0) for n, (C, d) in enumerate(claimed.items())}
-        assert not together(items, Plaintexts(KEY0, known, false))
+        assert not together(items, claiming(known, false))
         congruent = {C: d + (N0 if n == place else 0) for n, (C, d) in enumerate(claimed.items())}
-        assert together(items, Plaintexts(KEY0, known, congruent))
+        assert together(items, claiming(known, congruent))
 
     def test_a_claim_that_makes_up_for_a_false_proof(self) -> None:
         one, value, known, claimed = self.opened()
@@ -262,14 +266,14 @@ class TestPlaintexts:
         proof = forge(false)
         ((_, d),) = claimed.items()
         for claim in (d, d + 1):
-            assert not together([(false, proof)], Plaintexts(KEY0, known, {false.statement.D: claim}))
-        assert together([(one, value)], Plaintexts(KEY0, known, claimed))
+            assert not together([(false, proof)], claiming(known, {false.statement.D: claim}))
+        assert together([(one, value)], claiming(known, claimed))
 
     def test_a_claim_about_what_no_equation_names(self) -> None:
         C = KEY0.enc(77, 5)
         for batch in (Batch, lambda: self.gathered(honest("ring and N0 are"))):
-            assert closed(batch(), Plaintexts(KEY0, {}, {C: 77}))
-            assert not closed(batch(), Plaintexts(KEY0, {}, {C: 78}))
+            assert closed(batch(), claiming({}, {C: 77}))
+            assert not closed(batch(), claiming({}, {C: 78}))
 
     def gathered(self, items: Sequence[tuple[Case, list[Any]]]) -> Batch:
         batch = Batch()
@@ -280,19 +284,28 @@ class TestPlaintexts:
     def test_what_is_both_known_and_claimed_is_tested(self) -> None:
         one, value, known, claimed = self.opened()
         ((C, k),) = known.items()
-        assert together([(one, value)], Plaintexts(KEY0, known, {**claimed, C: k}))
-        assert not together([(one, value)], Plaintexts(KEY0, known, {**claimed, C: k + 1}))
+        assert together([(one, value)], claiming(known, {**claimed, C: k}))
+        assert not together([(one, value)], claiming(known, {**claimed, C: k + 1}))
 
     def test_what_is_wrongly_known_fails(self) -> None:
         one, value, known, _ = self.opened()
-        assert not together([(one, value)], Plaintexts(KEY0, {C: k + 1 for C, k in known.items()}))
+        assert not together([(one, value)], Own(KEY0, {C: k + 1 for C, k in known.items()}))
 
     def test_what_is_known_under_another_key_is_not_used(self) -> None:
         one, value, known, _ = self.opened()
-        assert together([(one, value)], Plaintexts(KEY1, {C: k + 1 for C, k in known.items()}))
+        assert together([(one, value)], Own(KEY1, {C: k + 1 for C, k in known.items()}))
 
     def test_they_are_not_shown(self) -> None:
-        assert "4711" not in repr(Plaintexts(KEY0, {KEY0.enc(4711, 2): 4711}, {KEY0.enc(4711, 3): 4711}))
+        assert "4711" not in repr(Own(KEY0, {KEY0.enc(4711, 2): 4711}))
+
+    def test_what_is_wanted_is_decrypted(self) -> None:
+        one, value, known, claimed = self.opened()
+        C, wanted = KEY0.enc(-77, 5), list(claimed)
+        batch = self.gathered([(one, value)])
+        batch.close(SeededRng(0))
+        found = [test() for test in batch.tests(Own(KEY0, known, [*wanted, C, *wanted]))]
+        assert sorted(found, key=len) == [{}, {}, {**claimed, C: -77}]  # type: ignore[arg-type]
+        assert decrypt_all(KEY0, [], C) == ({}, -77)
 
 
 class TestMultipliers:
@@ -341,16 +354,19 @@ class TestMultipliers:
         seeds = [seed_of(), seed_of(1), seed_of(key=KEY1.public), seed_of(ring=OTHER_RING)]
         seeds += [seed_of(**{name: 2}) for name in ("m", "r", "C", "x", "a", "b", "S", "y")]
         assert len(set(seeds)) == len(seeds)
-        assert seed_of() == seeds[0]
+        gathered = [[KEY0.public.N, [5, 7, 9, 11]], [*RING.public.as_list(), [13, 15, 17, 19]]]
+        drawn = SeededRng(0)(32)
+        assert seeds[0] == hash_commit("wallet-mpc/v1", "batch-multipliers", drawn, *gathered)
 
     def test_each_test_has_its_own(self) -> None:
         """128 bits each, no two alike."""
-        batch = Batch()
-        batch.close(SeededRng(0))
         assert MULTIPLIER_BYTES == 16
-        streams = [batch._stream(n) for n in range(4)]
-        drawn = [stream(size) for stream in streams for size in (32, 32)]
+        streams = [_stream(b"seed", n) for n in range(4)]
+        drawn = [stream(32) for stream in streams for _ in range(2)]
         assert len({block[at : at + 16] for block in drawn for at in (0, 16)}) == 16
+        assert _multipliers(lambda n: bytes(range(n)), 2) == [
+            int.from_bytes(bytes(range(at, at + 16)), "big") for at in (0, 16)
+        ]
 
     def test_nothing_gathered_holds(self) -> None:
         assert closed(Batch())

@@ -21,21 +21,17 @@ from tss.cggmp24.presign_checks import (
     check_told1,
     check_told2,
 )
-from tss.effects import Compute, Job, Protocol, Received
+from tss.effects import Compute, Protocol, Received
 from tss.envelope import PartyId
 from tss.errors import PeerFault
 from tss.groups import Point
 from tss.paillier import PaillierSecret
 from tss.params import SecurityLevel
 from tss.rand import Rng, randbelow
-from tss.zk.batch import Batch, Plaintexts
-from tss.zk.common import is_ciphertext
+from tss.zk.batch import Batch, Own, Plaintexts, decrypt_all
 
 WRAP_BITS: Final = 136
 """A plaintext beyond a prime looks small modulo that prime with probability 2^-WRAP_BITS and less."""
-
-DECRYPTING_JOBS: Final = 4
-"""Few, for many decryptions together may cost less; more than one, for there is more than one core."""
 
 HIDING_BITS: Final = 128
 """That a plaintext is beyond a random ceiling depends on this signer's k with probability 2^-HIDING_BITS and less."""
@@ -86,23 +82,17 @@ def verify_round2(
 ) -> Protocol[Verified[Opened]]:
     """Checks 1 to 6 of round 2 of everybody but `i`, and the decryptions that round 3 begins with.
 
-    A plaintext computed modulo one prime is a claim until the batch that it belongs to has passed.
+    A plaintext that was computed modulo one prime is used once the batch that it belongs to has passed.
     """
-    ceiling = _ceiling(case.ctx.suite.level, rng)
-    masked = [C for r in received.values() for told in r.p2p for C in (told[0], told[2])]
-    size = -(-len(masked) // DECRYPTING_JOBS)
-    jobs: list[Job] = [partial(_gather2, case, i, j, rng, items, said, r) for j, r in received.items()]
-    jobs += [partial(_open, own, masked[at : at + size], ceiling) for at in range(0, len(masked), size)]
-    done = yield Compute(jobs)
-    batches = dict(zip(received, done[: len(received)], strict=True))
-    claimed: dict[mpz, mpz] = {C: m for opened in done[len(received) :] for C, m in opened.items()}
+    decrypt = partial(_decrypt, _ceiling(case.ctx.suite.level, rng))
     known = {item.K: mpz(item.k) for item in items}
-    plaintexts = {
-        j: Plaintexts(own, known, {C: claimed[C] for told in received[j].p2p for C in (told[0], told[2])})
-        for j, gathered in batches.items()
-        if gathered is not None
-    }
-    passed = yield from _settle(batches, plaintexts)
+    gathered = yield Compute(
+        [partial(_gather2, case, i, j, rng, items, said, r) for j, r in received.items()]
+    )
+    batches = dict(zip(received, gathered, strict=True))
+    passed = yield from _settle(
+        batches, {j: Own(own, known, _masked(r), decrypt) for j, r in received.items()}
+    )
 
     def opened(k: int, j: PartyId) -> Opened:
         Gamma_j = single(k, j)
@@ -111,28 +101,31 @@ def verify_round2(
 
     together = {
         j: [
-            Opened(Gamma_j, claimed[told[0]], claimed[told[2]])
+            Opened(Gamma_j, plaintexts[told[0]], plaintexts[told[2]])
             for Gamma_j, told in zip(batches[j][0], received[j].p2p, strict=True)
         ]
-        for j in passed
+        for j, plaintexts in passed.items()
     }
     return (yield from _complete(received, together, opened))
 
 
 def _settle(
-    batches: Mapping[PartyId, tuple[Any, Batch] | None], plaintexts: Mapping[PartyId, Plaintexts]
-) -> Protocol[list[PartyId]]:
-    """The peers whose batches hold."""
-    whose: list[PartyId] = []
-    tests: list[Job] = []
-    for j, gathered in batches.items():
-        if gathered is not None:
-            made = gathered[1].tests(plaintexts.get(j))
-            whose += [j] * len(made)
-            tests += made
-    results = (yield Compute(tests)) if tests else []
-    failed = {j for j, holds in zip(whose, results, strict=True) if not holds}
-    return [j for j, gathered in batches.items() if gathered is not None and j not in failed]
+    batches: Mapping[PartyId, tuple[Any, Batch] | None], own: Mapping[PartyId, Own]
+) -> Protocol[dict[PartyId, Plaintexts]]:
+    """The peers whose batches hold, each with the plaintexts that its batch has vouched for."""
+    tests = [
+        (j, test)
+        for j, gathered in batches.items()
+        if gathered is not None
+        for test in gathered[1].tests(own.get(j))
+    ]
+    results = (yield Compute([test for _, test in tests])) if tests else []
+    failed = {j for (j, _), opened in zip(tests, results, strict=True) if opened is None}
+    passed: dict[PartyId, Plaintexts] = {}
+    for (j, _), opened in zip(tests, results, strict=True):
+        if j not in failed:
+            passed[j] = {**passed.get(j, {}), **opened}
+    return passed
 
 
 def _complete(
@@ -195,11 +188,18 @@ def _ceiling(level: SecurityLevel, rng: Rng) -> mpz | None:
     return (mpz(1) << level.l_prime + 1) + randbelow(rng, mpz(1) << spread)
 
 
-def _open(own: PaillierSecret, masked: Sequence[mpz], ceiling: mpz | None) -> dict[mpz, mpz]:
-    """Plaintexts, to be tested by the batch, of those that are ciphertexts."""
-    valid = [C for C in masked if is_ciphertext(C, own.public.N)]
+def _masked(received: Received) -> list[mpz]:
+    """D and D^ of every item."""
+    return [C for told in received.p2p for C in (told[0], told[2])]
+
+
+def _decrypt(
+    ceiling: mpz | None, own: PaillierSecret, masked: Sequence[mpz], C: mpz
+) -> tuple[Plaintexts, mpz]:
+    """Plaintexts of `masked`, to be tested by the batch, and that of C."""
     if ceiling is None:
-        return dict(zip(valid, own.dec_list(valid), strict=True))
-    opened = dict(zip(valid, own.dec_mod_p(valid), strict=True))
-    beyond = [C for C, m in opened.items() if not -ceiling <= m <= ceiling]
-    return opened | dict(zip(beyond, own.dec_list(beyond), strict=True))
+        return decrypt_all(own, masked, C)
+    mod_p, (m,) = own.dec_mod_p(masked, [C])
+    opened = dict(zip(masked, mod_p, strict=True))
+    beyond = [D for D, alpha in opened.items() if not -ceiling <= alpha <= ceiling]
+    return opened | dict(zip(beyond, own.dec_list(beyond), strict=True)), m

@@ -1,12 +1,13 @@
 """Many proofs of one peer tested together: each equation to a random power, all of them multiplied (docs/performance.md).
 
 What this accepts, item by item verification accepts but for an error of 2^-128, and but for factors of small order in
-equations under a Paillier modulus, which no plaintext depends on. What this refuses says nothing yet: the proofs are then
+equations under a Paillier modulus, which no plaintext depends on, and of -1 in a ring whose primes are not there. What this refuses says nothing yet: the proofs are then
 verified one by one, and that alone decides and blames.
 """
 
 from __future__ import annotations
 
+import itertools
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -30,19 +31,33 @@ MULTIPLIER_BYTES: Final = 16
 
 _DOMAIN: Final = "wallet-mpc/v1"
 
-Test = Callable[[], bool]
-"""A part of a batch, safe to run in another thread: whether it holds. Raises nothing."""
+Plaintexts = Mapping[mpz, mpz]
+"""Plaintexts by their ciphertexts. Secret."""
+
+Test = Callable[[], Plaintexts | None]
+"""A part of a batch, safe to run in another thread: None if it does not hold, else what it decrypted. Raises nothing."""
+
+Decrypt = Callable[[PaillierSecret, Sequence[mpz], mpz], tuple[Plaintexts, mpz]]
+"""(key, ciphertexts, C) to what may be the plaintexts of the ciphertexts, of which nobody may know more than of the
+multipliers, and to the plaintext of C, in which there can be no doubt."""
+
+
+def decrypt_all(key: PaillierSecret, ciphertexts: Sequence[mpz], C: mpz) -> tuple[Plaintexts, mpz]:
+    """Without short cuts."""
+    *plaintexts, m = key.dec_list([*ciphertexts, C])
+    return dict(zip(ciphertexts, plaintexts, strict=True)), m
 
 
 @dataclass(frozen=True)
-class Plaintexts:
-    """What the verifier knows of ciphertexts under its own key; ciphertexts are the names. All values are secret."""
+class Own:
+    """The verifier's own key, and what is special about some ciphertexts under it."""
 
     key: PaillierSecret
-    known: Mapping[mpz, mpz] = field(default_factory=dict, repr=False)
-    """Plaintexts of ciphertexts that the verifier itself has made."""
-    claimed: Mapping[mpz, mpz] = field(default_factory=dict, repr=False)
-    """Plaintexts that nothing vouches for yet: the batch holds only if they are right, mod N."""
+    known: Plaintexts = field(default_factory=dict, repr=False)
+    """Of ciphertexts that the verifier itself has made."""
+    wanted: Sequence[mpz] = ()
+    """These are decrypted, and the batch holds only if their plaintexts are right, mod N."""
+    decrypt: Decrypt = decrypt_all
 
 
 @dataclass(frozen=True)
@@ -95,33 +110,35 @@ class Batch:
         ]
         self._seed = hash_commit(_DOMAIN, "batch-multipliers", rng(32), *gathered)
 
-    def tests(self, own: Plaintexts | None = None) -> list[Test]:
-        """One test for each key and ring: the batch holds if all are True. Raises InternalError unless the batch is closed."""
+    def tests(self, own: Own | None = None) -> list[Test]:
+        """One test for each key and ring: the batch holds if all do. Raises InternalError unless the batch is closed."""
         if self._seed is None:
             raise InternalError("a batch is tested before all proofs are in")
+        seed = self._seed
         under_keys: dict[PaillierKey, list[_Equation]] = dict(self._paillier)
         if own is not None:
             under_keys.setdefault(own.key, [])
         made: list[Test] = []
         for key, equations in under_keys.items():
-            rng = self._stream(len(made))
+            rng = _stream(seed, len(made))
             if isinstance(key, PaillierPublic):
-                made.append(partial(_holds_under, key, equations, rng))
+                made.append(partial(_test_key, key, equations, rng))
             else:
-                known = own if own is not None and own.key is key else Plaintexts(key)
-                made.append(partial(_holds_under_own, known, equations, rng))
+                mine = own if own is not None and own.key is key else Own(key)
+                made.append(partial(_test_own_key, mine, equations, rng))
         for ring, equations in self._rings.items():
-            made.append(partial(_holds_in, ring, equations, self._stream(len(made))))
+            made.append(partial(_test_ring, ring, equations, _stream(seed, len(made))))
         return made
 
     def _open(self) -> None:
         if self._seed is not None:
             raise InternalError("a proof comes after the multipliers were drawn")
 
-    def _stream(self, test: int) -> Rng:
-        """Randomness of one test, from the seed: any number of calls."""
-        seed, calls = self._seed or b"", iter(range(1 << 30))
-        return lambda n: xof(seed, n, test, next(calls))
+
+def _stream(seed: bytes, test: int) -> Rng:
+    """Randomness of one test, for any number of calls."""
+    calls = itertools.count()
+    return lambda n: xof(seed, n, test, next(calls))
 
 
 def _multipliers(rng: Rng, count: int) -> list[mpz]:
@@ -150,36 +167,38 @@ def _product(exponents: Mapping[mpz, mpz], N: mpz) -> mpz:
     return power_product(list(exponents), list(exponents.values()), N)
 
 
-def _holds_under(key: PaillierPublic, equations: Sequence[_Equation], rng: Rng) -> bool:
+def _test_key(key: PaillierPublic, equations: Sequence[_Equation], rng: Rng) -> Plaintexts | None:
     """One N-th power for all of them."""
     weights = _multipliers(rng, len(equations))
     m = _weighted((one.left for one in equations), weights)
     r = power_product([one.right for one in equations], weights, key.N)
-    return bool(key.enc(m, r) == _product(_exponents(equations, weights), key.N2))
+    return {} if key.enc(m, r) == _product(_exponents(equations, weights), key.N2) else None
 
 
-def _holds_under_own(own: Plaintexts, equations: Sequence[_Equation], rng: Rng) -> bool:
+def _test_own_key(own: Own, equations: Sequence[_Equation], rng: Rng) -> Plaintexts | None:
     """Residues mod N, and plaintexts mod N, which need one decryption.
 
-    A claimed plaintext d of C gets a multiplier f of its own: C^f stays in the product that is decrypted, and d stands for
-    the rest of C's power.
+    A wanted C gets a multiplier f of its own: C^f stays in the product that is decrypted, and the plaintext that C is said
+    to have stands for the rest of its power.
     """
     key, N = own.key, own.key.public.N
     weights = _multipliers(rng, len(equations))
     exponents = _exponents(equations, weights)
     r = power_product([one.right for one in equations], weights, N)
     if key.own.pow_mod_n(r, N) != _product(exponents, N):
-        return False
+        return None
     m = _weighted((one.left for one in equations), weights)
-    for (C, d), f in zip(own.claimed.items(), _multipliers(rng, len(own.claimed)), strict=True):
-        m -= (exponents.get(C, mpz(0)) - f) * d
-        exponents[C] = f
-    for C in own.known.keys() & exponents.keys() - own.claimed.keys():
+    wanted = list(dict.fromkeys(own.wanted))
+    kept = dict(zip(wanted, _multipliers(rng, len(wanted)), strict=True))
+    rest = {C: exponents.pop(C, mpz(0)) - f for C, f in kept.items()}
+    for C in own.known.keys() & exponents.keys():
         m -= exponents.pop(C) * own.known[C]
-    return bool((key.dec(_product(exponents, key.public.N2)) - m) % N == 0)
+    opened, decrypted = own.decrypt(key, wanted, _product(exponents | kept, key.public.N2))
+    m -= sum(rest[C] * opened[C] for C in wanted)
+    return opened if (decrypted - m) % N == 0 else None
 
 
-def _holds_in(ring: PedersenKey, equations: Sequence[_Equation], rng: Rng) -> bool:
+def _test_ring(ring: PedersenKey, equations: Sequence[_Equation], rng: Rng) -> Plaintexts | None:
     """By the owner one power of t for all of them.
 
     The weighted product finds errors in the group of squares, whose order has no small factor. That an error is in it the
@@ -190,7 +209,7 @@ def _holds_in(ring: PedersenKey, equations: Sequence[_Equation], rng: Rng) -> bo
     if isinstance(ring, RingPedersenSecret):
         parities = [_product({C: mpz(x % 2) for C, x in one.powers}, N_hat) for one in equations]
         if not ring.are_squares(parities, unit(rng, N_hat)):
-            return False
+            return None
     a = _weighted((one.left for one in equations), weights)
     b = _weighted((one.right for one in equations), weights)
-    return bool(ring.commit_public(a, b) == _product(_exponents(equations, weights), N_hat))
+    return {} if ring.commit_public(a, b) == _product(_exponents(equations, weights), N_hat) else None
