@@ -64,8 +64,7 @@ def yao(base: mpz, exponents: Sequence[mpz], integers: Ring) -> list[mpz]:
     for position in range(last + 1):
         for buckets, digit in due.get(position, ()):
             buckets[digit] = multiply(buckets[digit], value) if digit in buckets else value
-        if position < last:
-            value = square(value)
+        value = square(value)
     return [leave(_join(buckets, integers)) if buckets else one for buckets in buckets_of]
 
 

@@ -110,11 +110,9 @@ def straus(terms: Sequence[_Term], integers: Ring) -> mpz:
         width = width_for(exponent.bit_length())
         found = digits(exponent, width)
         odd = [enter(base)]
-        largest = max(digit for _, digit in found)
-        if largest > 1:
-            twice = square(odd[0])
-            for _ in range(largest >> 1):
-                odd.append(multiply(odd[-1], twice))
+        twice = square(odd[0])
+        for _ in range(max(digit for _, digit in found) >> 1):
+            odd.append(multiply(odd[-1], twice))
         for position, digit in found:
             due[position].append(odd[digit >> 1])
     last = max(due)
