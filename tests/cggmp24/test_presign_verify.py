@@ -17,6 +17,7 @@ from tss_testing import SMALL_SECP, TESTING_TINY, TINY, TOY, SeededRng
 from tss.cggmp24 import presign, presign_verify
 from tss.cggmp24.presign import Presigning
 from tss.cggmp24.presign_verify import HIDING_BITS, WRAP_BITS, _ceiling, _decrypt
+from tss.effects import Compute
 from tss.errors import ProofInvalid
 from tss.paillier import PaillierSecret
 from tss.params import LEVEL_128, Suite
@@ -140,6 +141,18 @@ def test_a_bad_broadcast_of_one_leaves_the_others_batch_alone(round_: int) -> No
     assert error is not None
     assert error.peer == 3  # type: ignore[attr-defined]
     assert {(r, j) for r, _, j in alone} == {(round_, 3)}
+
+
+@pytest.mark.parametrize("bad", [False, True])
+def test_nothing_is_computed_for_nothing(monkeypatch: pytest.MonkeyPatch, *, bad: bool) -> None:
+    """Neither single checks of what passed together, nor tests of what nobody sent well."""
+    sizes: list[int] = []
+    monkeypatch.setattr(presign_verify, "Compute", lambda jobs: sizes.append(len(jobs)) or Compute(jobs))
+    rule = says(1, lambda items: changed(items, 0, lambda item: changed(item, 0, broken)))
+    outcomes, alone = run(1, t=2, tamper={2: [rule] if bad else []}, cheaters=(2,), drop=reports)
+    assert bool(alone) is (outcomes[1].error is not None) is bad
+    assert sizes
+    assert 0 not in sizes
 
 
 def broken(value: Any) -> Any:
