@@ -58,6 +58,10 @@ MAX_LOOKED_AT: Final = 256
 """Proposals and certificates of one member that are looked at at a time; what it sends beyond that is dropped."""
 
 
+_SESSIONS_OWN: Final = frozenset({Kind.MSG, Kind.ECHO, Kind.ABORT})
+"""Kinds that are nothing to anybody but their session."""
+
+
 class Node(Operations):
     """See `participant.node.api.NodeApi`, which this is."""
 
@@ -278,6 +282,13 @@ class Node(Operations):
             self._take_hello(membership, envelope)
         elif sender == membership.me:
             return
+        elif (
+            self._sessions.is_over(scope)
+            and kind in _SESSIONS_OWN
+            and not self._identifications.waits_for(scope)
+        ):
+            # Most of what a node hears is signing by others, which it takes no part in.
+            self._sessions.deliver(scope, envelope)
         else:
             # Sessions verify it again: what is looked at, or kept for sessions to come, is not for strangers to fill.
             signed = membership.open(envelope)

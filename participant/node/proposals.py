@@ -35,6 +35,7 @@ from tss.envelope import sign as sign_body
 from tss.errors import PeerFault
 from tss.params import Suite
 from tss.proposal import Proposal, decode_proposal
+from tss.session import session_id
 
 log = logging.getLogger(__name__)
 
@@ -156,6 +157,9 @@ class Proposals:
         points = signer_points(proposal)
         if points is not None and membership.me.index not in points:
             self._sessions.forget(ph)
+            if proposal.kind == sign.KIND:
+                # All of it goes through this room, under an id that is known from now on.
+                self._sessions.forget(session_id([suite.proto, "sid", sign.KIND, suite.group.name, ph]))
             return None
         if proposal.expiry < self._wall():
             # The gateway shows a room's whole past to whoever joins.

@@ -127,6 +127,10 @@ class Sessions:
         """Whether a proposal was taken up or declined before."""
         return ph in self._by_scope or ph in self._ended
 
+    def is_over(self, scope: bytes) -> bool:
+        """Whether envelopes of this scope are dropped: its session has ended, or this node took no part."""
+        return scope in self._ended and scope not in self._by_scope
+
     def is_active(self, scope: bytes) -> bool:
         """Whether envelopes of this scope go to a session that has not ended."""
         driver = self._by_scope.get(scope)
