@@ -5,18 +5,22 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from node_testing import aux_sets, committee_of, deal, new_store
 from tss_testing import SMALL_SECP, TINY, SeededRng
 
+from participant.node.blame import Blame
 from participant.node.config import StockSettings
 from participant.node.pools import Filling, Pools
 from participant.node.records import Records
+from participant.node.stock import Stock
 from participant.node.workers import Workers
 from participant.store import AccountState, NewAux, NewShare, Origin, Store
-from tss.errors import ShareCorrupt
+from tss.envelope import holder
+from tss.errors import ProofInvalid, ShareCorrupt
 from tss.randomizers import PLAIN
 
 CID = committee_of().committee_id
@@ -205,3 +209,14 @@ async def test_when_pairs_and_tables_go(world) -> None:
     assert one.pools.of(TINY) is not pool
     assert one.pools.of(TINY) is one.pools.of(TINY)
     assert one.pools.of(SMALL_SECP) is not one.pools.of(TINY)
+
+
+async def test_a_failed_check_empties_the_pools(world) -> None:
+    one = world()
+    one.signed()
+    one.want()
+    await one.fill()
+    membership: Any = SimpleNamespace(committee_id=CID, identities={holder(2): bytes(32)})
+    blame = Blame(one.store, Stock(StockSettings()), one.pools)
+    blame.mark(membership, [ProofInvalid("aff-g", "for the test").blame(2, "presign.r2.item0.x")], None)
+    assert len(one.pools) == 0
