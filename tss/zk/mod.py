@@ -26,7 +26,7 @@ PRIME_ROUNDS: Final = 40
 """Rounds of the test that N is composite."""
 
 MULTIPLIER_BYTES: Final = 16
-"""Of each random multiplier of a batch: what does not hold one by one holds together with probability 2^-127 at most."""
+"""Of each random multiplier of a batch: what does not hold one by one holds together with probability 2^-128 at most, but for errors of small order."""
 
 _DOMAIN: Final = "wallet-mpc/v1"
 
