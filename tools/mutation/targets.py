@@ -27,7 +27,9 @@ class Target:
         return re.fullmatch(self.functions, function) is not None
 
 
-_ZK: Final = r"verify|_hold_together|\w*_bound|(Statement|Commitment)\.items|Proof\.\w+|schema|challenge|PRIME_ROUNDS"
+_ZK: Final = (
+    r"verify|_hold_together|\w*_bound|(Statement|Commitment)\.items|Proof\.\w+|schema|challenge|PRIME_ROUNDS"
+)
 
 
 def _tests(directory: str, names: str) -> tuple[str, ...]:
