@@ -17,7 +17,7 @@ from tss.modexp import OwnModulus, power_product, powers_of, powers_secret_list,
 from tss.modexp.backend import Backend, Power, available, choose, current, using
 from tss.modexp.crypto_mb import LANES, SIZES, need_success
 from tss.modexp.crypto_mb import load as load_crypto_mb
-from tss.modexp.openssl import MODULI, OpenSSL
+from tss.modexp.openssl import MODULI, OpenSSL, _need
 from tss.modexp.openssl import load as load_openssl
 from tss.rand import randbelow
 
@@ -179,6 +179,10 @@ def test_a_failed_call_is_an_error():
     need_success(0)
     with pytest.raises(InternalError):
         need_success(0x10)
+    assert _need(1) == 1
+    for failed in (None, 0, -1):
+        with pytest.raises(InternalError):
+            _need(failed)
 
 
 @COMPILED

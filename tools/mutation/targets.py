@@ -87,7 +87,11 @@ TARGETS: Final = (
             ("rings", r"_numbers.*|_pairs.*", "modexp_products"),
             ("tables", EVERYTHING, "modexp_tables"),
             ("backend", "current|choose|using|_named", "modexp_backends"),
-            ("openssl", r"load|_need|OpenSSL.*|_Numbers.*|_Montgomery.*", "modexp_backends modexp_fermat"),
+            (
+                "openssl",
+                r"load|_need|OpenSSL\.(power|_power|_prepare|_numbers)|_Numbers\.take",
+                "modexp_backends",
+            ),
             ("crypto_mb", r"load|_located|CryptoMb\._eight|_Row.*|_fit|need_success", "modexp_backends"),
         )
     ),
