@@ -12,6 +12,7 @@ import os
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from math import exp
 from pathlib import Path
 from statistics import median
@@ -66,7 +67,7 @@ def steps() -> list[Step]:
     def prime_by_64_rounds() -> object:
         return [gmpy2.is_prime(n, 24 + 64) for n in (found[0], found[0] >> 1)]
 
-    def roots_one_by_one() -> object:
+    def roots_one_by_one() -> None:
         w = commitment.w
         for y in ys:
             for prime in (paillier.p, paillier.q_):
@@ -142,7 +143,7 @@ def safe_primes() -> None:
     )
     for depth in (20, 21, 22, 23, 24, 25):
         sieve.sieving_primes(1 << depth)
-        sieved = in_T(lambda depth=depth: sieve.survivors(start, 1 << depth, window))
+        sieved = in_T(partial(sieve.survivors, start, 1 << depth, window))
         # As tss.primes.expected_tests: Mertens' third theorem, for p' and p alike.
         hit = (exp(0.5772156649) * depth / bits) ** 2
         empty = exp(-hit * len(sieve.survivors(start, 1 << depth, window)))
@@ -150,7 +151,7 @@ def safe_primes() -> None:
         for name in available():
             with using(name):
                 some = [start + sieve.STEP * int(k) for k in sieve.survivors(start, 1 << 12, 1 << 12)[:8]]
-                test = in_T(lambda some=some: pass_fermat(some)) / len(some)
+                test = in_T(partial(pass_fermat, some)) / len(some)
                 last = in_T(lambda: primes.is_safe_prime(found, primes.OWN_PRIME_ROUNDS))
             line += f"{test:18.3f}{sieved / (1 - empty) + test * (1 / hit + 4) * (1 + hit**0.5) + last:10.0f}"
         print(line, flush=True)
