@@ -208,6 +208,7 @@ class TestDecryption:
             drawn = [_ceiling(level, SeededRng(seed)) for seed in range(200)]
             assert len(set(drawn)) == len(drawn)
             least, spread = 1 << level.l_prime + 1, 1 << level.pb - WRAP_BITS
+            assert _ceiling(level, bytes) == least
             assert all(c is not None and least <= c < least + spread for c in drawn)
             assert max(c for c in drawn if c is not None) > least + spread * 9 // 10
             assert least + spread < 1 << level.pb - 100
