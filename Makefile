@@ -9,7 +9,7 @@ export TSS_VECTORS ?= $(abspath ../shared/vectors)
 # Without daemons and gateway.
 PROTOCOL_TESTS := tests/tss tests/zk tests/tss_engine tests/cggmp24 tests/judge
 
-.PHONY: test demo lint stubs docs clean lock crash-points timing mutants coverage simulate fuzz full-size oversized chaos
+.PHONY: test demo lint stubs docs clean lock crash-points bench timing mutants coverage simulate fuzz full-size oversized chaos
 
 # The suite on the installed wheel: a process a core, and one more, for many tests wait for daemons.
 PROCESSES ?= $(shell echo $$(($$(nproc) + 1)))
@@ -49,6 +49,10 @@ CHAOS := hostile_gateway cut_off node_faults floods gateway_lost kill_in_ceremon
 chaos: $(VENV)/.installed
 	WALLET_MPC_CHAOS=$(ROUNDS) $(BIN)/pytest --installed -q -rP --durations=0 tests/integration/chaos.py $(CHAOS:%=tests/integration/test_%.py)
 
+# The figures of docs/performance.md, half an hour of a quiet machine; NAMES="presign_2_busy aux_2of3" chooses.
+bench: $(VENV)/.installed
+	$(BIN)/python -m bench $(NAMES)
+
 # How long refusing a number of a megabyte takes, in the place of every integer of every message.
 oversized: $(VENV)/.installed
 	$(BIN)/python bench/oversized.py
@@ -79,7 +83,7 @@ COMPILE := uv pip compile --generate-hashes --no-header --no-emit-index-url --py
 # run and dev are for working trees; service, gateway and build are what the images install, in the same versions.
 lock:
 	$(COMPILE) pyproject.toml --extra demo -o requirements/run.txt
-	$(COMPILE) pyproject.toml --extra demo --group dev -o requirements/dev.txt
+	$(COMPILE) --no-strip-markers pyproject.toml --extra demo --group dev -o requirements/dev.txt
 	$(COMPILE) pyproject.toml -c requirements/run.txt -o requirements/service.txt
 	$(COMPILE) requirements/gateway.in -c requirements/run.txt -o requirements/gateway.txt
 	$(COMPILE) requirements/build.in -c requirements/dev.txt -o requirements/build.txt

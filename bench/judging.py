@@ -24,7 +24,8 @@ from cggmp24_testing import Signers, run_aux, run_keygen
 from session_testing import Outcomes, Program, says, tells
 
 from tss.cggmp24 import presign
-from tss.cggmp24.presign import Item, Presigning
+from tss.cggmp24.presign import Presigning
+from tss.cggmp24.presign_prove import Item
 from tss.effects import SessionContext
 from tss.errors import PeerFault
 from tss.judge import judge

@@ -20,6 +20,8 @@ EXIT_OK = 0
 EXIT_FAILED = 1
 EXIT_SETTINGS = 2
 
+SWITCH_SECONDS = 0.0005
+
 _log = get_logger(__name__)
 
 
@@ -71,6 +73,9 @@ def run_daemon(name: str, main: Callable[[StopSignal], Coroutine[Any, Any, None]
     """
     if not refuse_old_tls_in_grpc():
         _log.warning("gRPC takes TLS 1.2 too: it was imported before run_daemon")
+
+    # Threads that compute hand the interpreter over after so long: the event loop does not wait for the default's 5 ms.
+    sys.setswitchinterval(SWITCH_SECONDS)
 
     async def body() -> None:
         stop = StopSignal()

@@ -18,7 +18,8 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 from participant.errors import NodeError
-from participant.http import Answer, ConnectionFailed, Http
+from participant.exchange import Exchange
+from participant.http import Answer, ConnectionFailed
 from participant.sse import RawEvent, SseDecoder
 
 log = logging.getLogger(__name__)
@@ -29,7 +30,7 @@ MAX_EVENT: Final = MAX_BODY + MAX_BODY // 2
 """A body in `data:` lines; ours have one line, foreign ones may have many."""
 ROOM_NAME: Final = re.compile(r"[A-Za-z0-9_-]{1,128}", re.ASCII)
 EVENT_ID: Final = re.compile(r"0|[1-9][0-9]{0,18}", re.ASCII)
-INCARNATION: Final = "Room-Incarnation"
+INCARNATION: Final = "room-incarnation"
 RETRY_STATUS: Final = frozenset({408, 425, 429, 500, 502, 503, 504})
 """Answers that another try may change."""
 SETTLED_SECONDS: Final = 30.0
@@ -144,7 +145,7 @@ class RoomsClient:
         """
         self.base_url = base_url.rstrip("/")
         self.counters = Counters()
-        self._http = Http(
+        self._http = Exchange(
             self.base_url,
             tls,
             connect_timeout=connect_timeout,
@@ -232,7 +233,7 @@ class RoomsClient:
             headers["Last-Event-ID"] = str(state.last_id)
         async with self._http.request("GET", _path(room, "subscribe"), headers=headers) as answer:
             await _check(room, answer)
-            if not answer.headers.get("Content-Type", "").startswith("text/event-stream"):
+            if not answer.headers.get("content-type", "").startswith("text/event-stream"):
                 raise RoomUnknown(room, answer.status, f"{self.base_url} answers, but not as a gateway does")
             self._came_up()
             self.counters.connects += 1
@@ -359,7 +360,7 @@ async def _check(room: str, answer: Answer) -> None:
     said = "".join(c if c.isprintable() else " " for c in (await answer.text())[:200])
     says = said.strip() or "no reason given"
     if status in RETRY_STATUS or status >= 500:
-        asked = answer.headers.get("Retry-After", "")
+        asked = answer.headers.get("retry-after", "")
         wait = float(asked) if EVENT_ID.fullmatch(asked) else 0.0
         raise ConnectionFailed(f"the gateway answers {status}: {says}", busy=True, retry_after=wait)
     if status in {401, 403}:

@@ -16,7 +16,7 @@ from kit.tls import client_context, server_context
 from kit.version import version
 from participant.errors import NodeError
 from participant.sharefile import SUITES
-from sign_service.opening import EXIT_FILES, auth_of
+from sign_service.opening import EXIT_FILES, auth_of, choose_powers
 from sign_service.settings import DEFAULT_PATH, ENV_ALIASES, ENV_PREFIX, NAME, ServiceSettings, load
 from tss.params import Suite
 
@@ -94,6 +94,7 @@ def _check(settings: ServiceSettings) -> None:
     """What can be said without the store. Raises SettingsError, NodeError."""
     server_context(settings.tls)
     auth_of(settings)
+    choose_powers(settings)
     if settings.gateway.url.startswith("https://"):
         client_context(settings.gateway.ca, settings.gateway.certificate, settings.gateway.key)
 

@@ -19,6 +19,8 @@ from participant.sealing import WrongSealingKey, wrapper_from
 from participant.sharefile import ShareEntry, ShareFileMissing, read_share_file
 from participant.store import Store, StoreMissing
 from sign_service.settings import ServiceSettings
+from tss.errors import BadParameters
+from tss.modexp.backend import choose, current
 from tss.params import Suite
 
 EXIT_FILES = 3
@@ -105,6 +107,16 @@ def auth_of(settings: ServiceSettings) -> CallerAuth:
     return auth
 
 
+def choose_powers(settings: ServiceSettings) -> str:
+    """Choose the library that computes powers, for the whole process; its name. Raises SettingsError."""
+    wanted = settings.node.powers
+    try:
+        choose(None if wanted == "fastest" else wanted)
+    except BadParameters as error:
+        raise SettingsError([_contradiction("node.powers", str(error))]) from None
+    return current().name
+
+
 def node_config_of(
     settings: ServiceSettings, committee: Committee | None, version: str
 ) -> node_config.NodeConfig:
@@ -131,6 +143,7 @@ def node_config_of(
             sets=stock.sets,
             cap=stock.cap,
             idle=stock.idle_seconds,
+            pool=stock.pool,
         ),
         ask=node_config.AskSettings(
             gather=node.ask_gather_seconds, turn=node.ask_turn_seconds, total=node.ask_total_seconds

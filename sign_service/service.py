@@ -34,6 +34,7 @@ from sign_service.meters import Meters
 from sign_service.opening import (
     EXIT_FILES,
     auth_of,
+    choose_powers,
     committee_of,
     node_config_of,
     open_store,
@@ -66,6 +67,7 @@ async def _build(settings: ServiceSettings, suites: Mapping[str, Suite], stack: 
     # Everything that can be wrong without a port comes before the first port.
     server_context(settings.tls)
     auth = auth_of(settings)
+    _log.info("powers chosen", library=choose_powers(settings))
     store = await asyncio.to_thread(open_store, settings)
     stack.callback(store.close)
     committee = committee_of(settings, store.identity())

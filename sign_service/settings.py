@@ -224,6 +224,9 @@ class StockSettings(Section):
     )
     lifetime_seconds: Seconds = Field(default=86_400, description="older ones are destroyed")
     idle_seconds: Seconds = Field(default=2, description="quiet time before some are made")
+    pool: Amount = Field(
+        default=8, description="presignatures whose random numbers the idle node keeps ready; 0 = none"
+    )
 
 
 class PrimesSettings(Section):
@@ -239,6 +242,10 @@ class NodeSettings(Section):
     """`node`: bounds and times of the protocols. The defaults suit a committee on the internet."""
 
     workers: Amount = Field(default=0, description="threads for heavy arithmetic; 0 = one a core")
+    powers: str = Field(
+        default="fastest",
+        description="what computes powers: `gmpy2`, `openssl`, `crypto_mb`, or the `fastest` that is there",
+    )
     max_sessions: Count = Field(default=64, description="sessions of one committee at a time")
     max_signing: Count = Field(
         default=32, description="requests that this node coordinates at a time; more wait"

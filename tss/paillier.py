@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Self
 
 import gmpy2
 from gmpy2 import mpz
 
-from tss.blinding import Blinding
+from tss.blinding import Blinding, Mask
 from tss.errors import BadModulusSize, OutOfDomain, ShareCorrupt
 from tss.modexp import OwnModulus, check_unit, inverse, powmod, powmod_secret
 from tss.params import SecurityLevel
-from tss.primes import OWN_PRIME_ROUNDS, check_own_primes, safe_prime
+from tss.primes import check_own_primes, safe_prime
 from tss.rand import Rng, unit
 
 
@@ -94,7 +95,7 @@ class PaillierSecret:
         Raises ShareCorrupt for primes that `check` refuses.
         """
         p, q_ = primes or (safe_prime(level.pb, rng), safe_prime(level.pb, rng))
-        check_own_primes(p, q_, level.pb, OWN_PRIME_ROUNDS)
+        check_own_primes(p, q_, level.pb)
         return cls(p, q_)
 
     @property
@@ -124,15 +125,43 @@ class PaillierSecret:
 
         Base, plaintext and exponents are blinded (`tss.blinding`): the value is that of protocol.md 0.3, the time another's.
         """
-        self.public.check_ciphertext(C, "ciphertext")
+        return self.dec_list([C])[0]
+
+    def dec_list(self, ciphertexts: Iterable[int | mpz]) -> list[mpz]:
+        """`dec` of each; many cost less than one by one where the powers' backend can."""
+        return self.dec_mod_p((), ciphertexts)[1]
+
+    def dec_mod_p(
+        self, halves: Iterable[int | mpz], wholes: Iterable[int | mpz] = ()
+    ) -> tuple[list[mpz], list[mpz]]:
+        """Of `halves` the plaintexts mod p, centred: dec itself where that lies in +-p/2, for half the work; dec of `wholes`.
+
+        All of them are blinded, and in one list of powers. Nothing here shows that a plaintext lies there: whoever uses a
+        half for dec has to test it otherwise. Raises OutOfDomain when one is no ciphertext.
+        """
         p, q_, N = self.own.p, self.own.q_, self.public.N
-        mask = self._blinding.draw(mpz(C))
+        blind_halves = [self._blinded(C) for C in halves]
+        blind_wholes = [self._blinded(C) for C in wholes]
+        powers_p, powers = self.own.pow_mod_squares_half(
+            [(C, mask.k_p) for C, mask in blind_halves],
+            [(C, mask.k_p, mask.k_q) for C, mask in blind_wholes],
+        )
+        mod_p, plaintexts = [], []
         # dec(C*enc(a)) - a; L(C^((p-1)*k)) is k*L(C^(p-1)) mod p.
-        u_p, u_q = self.own.pow_mod_squares(self.public.oplus(mpz(C), mask.factor), mask.k_p, mask.k_q)
-        m_p = (u_p - 1) // p * (self._h_p * inverse(mask.k_p, p)) % p
-        m_q = (u_q - 1) // q_ * (self._h_q * inverse(mask.k_q, q_)) % q_
-        m = (self.own.combine(m_p, m_q) - mask.a) % N
-        return m - N if m > self.public.half else m
+        for (_, mask), u_p in zip(blind_halves, powers_p, strict=True):
+            m = ((u_p - 1) // p * (self._h_p * inverse(mask.k_p, p)) - mask.a) % p
+            mod_p.append(m - p if m > p // 2 else m)
+        for (_, mask), (u_p, u_q) in zip(blind_wholes, powers, strict=True):
+            m_p = (u_p - 1) // p * (self._h_p * inverse(mask.k_p, p)) % p
+            m_q = (u_q - 1) // q_ * (self._h_q * inverse(mask.k_q, q_)) % q_
+            m = (self.own.combine(m_p, m_q) - mask.a) % N
+            plaintexts.append(m - N if m > self.public.half else m)
+        return mod_p, plaintexts
+
+    def _blinded(self, C: int | mpz) -> tuple[mpz, Mask]:
+        self.public.check_ciphertext(C, "ciphertext")
+        mask = self._blinding.draw(mpz(C))
+        return self.public.oplus(mpz(C), mask.factor), mask
 
     def extract_nonce(self, C: int | mpz) -> mpz:
         """The rho with enc(dec(C); rho) = C. Raises OutOfDomain when C is no ciphertext."""

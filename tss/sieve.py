@@ -5,8 +5,9 @@ Apart from tss/primes.py, for numpy takes a tenth of a second of every start, an
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import lru_cache
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 from gmpy2 import mpz
@@ -17,17 +18,39 @@ STEP: Final = 6
 _VECTOR_FROM: Final = 1 << 10
 # Below this a prime strikes so often that a slice is faster than index arrays.
 
+_CHUNK: Final = 1 << 14
+# Primes at a time: what belongs to them stays in a core's second cache.
+
+
+class SievingPrimes(NamedTuple):
+    """The primes 5 <= r < bound in ascending order, and for each what its strikes begin with, as uint32 arrays."""
+
+    r: Any
+    inverse: Any
+    """6^-1 mod r."""
+    between: Any
+    """(r-1)/2 * 6^-1 mod r: from a k for which r divides p' to one for which it divides p."""
+
 
 def survivors(start: mpz, bound: int, window: int) -> Any:
     """The k, ascending, for which neither p' = start + 6k nor 2p'+1 has a factor below `bound`, k < `window`."""
-    primes, inverse_of_step = sieving_primes(bound)
-    residues = residues_of(start, primes, bound)
     alive = np.ones(window, dtype=bool)
-    # start + 6k = target mod r, that is k = (target - residue)/6 mod r, for target 0 and (r-1)/2.
-    for target in (0, (primes - 1) // 2):
-        first = (target + primes - residues) % primes * inverse_of_step % primes
-        _strike(alive, first, primes)
+    for r, firsts in _strikes(start, bound):
+        for first in firsts:
+            _strike(alive, first, r)
     return np.flatnonzero(alive)
+
+
+def _strikes(start: mpz, bound: int) -> Iterator[tuple[Any, tuple[Any, Any]]]:
+    """(primes r, (least k >= 0 with r | p', least with r | p)), some primes at a time."""
+    primes = sieving_primes(bound)
+    for begin in range(0, len(primes.r), _CHUNK):
+        r, inverse, between = (column[begin : begin + _CHUNK].astype(np.float64) for column in primes)
+        # start + 6k = 0 mod r, that is k = (r - start)/6 mod r.
+        halves = _reduced((r - residues_of(start, r, bound)) * inverse, r)
+        wholes = halves + between
+        wholes -= r * (wholes >= r)
+        yield r.astype(np.int64), (halves.astype(np.int64), wholes.astype(np.int64))
 
 
 def _strike(alive: Any, first: Any, primes: Any) -> None:
@@ -46,25 +69,44 @@ def _strike(alive: Any, first: Any, primes: Any) -> None:
 
 
 def residues_of(start: mpz, primes: Any, bound: int) -> Any:
-    """The residue of start mod r for every r, by Horner's rule on limbs that leave room for a residue in 64 bits."""
-    limb_bits = 64 - bound.bit_length()
-    mask = (1 << limb_bits) - 1
-    limbs = [int(start >> shift) & mask for shift in range(0, start.bit_length(), limb_bits)]
-    residues = np.zeros_like(primes)
+    """The residue of start mod r for every r (all as float64), by Horner's rule.
+
+    Limbs are so short that a residue, shifted, stays below 2^52: a float64 holds it, and every product here, without error.
+    """
+    limb_bits = 51 - bound.bit_length()
+    mask, shift = (1 << limb_bits) - 1, float(1 << limb_bits)
+    limbs = [int(start >> at) & mask for at in range(0, start.bit_length(), limb_bits)]
+    reciprocals = 1 / primes
+    residues, quotients = np.zeros_like(primes), np.empty_like(primes)
     for limb in reversed(limbs):
-        residues = ((residues << np.uint64(limb_bits)) | np.uint64(limb)) % primes
+        residues *= shift
+        residues += limb
+        np.multiply(residues, reciprocals, out=quotients)
+        np.floor(quotients, out=quotients)
+        quotients *= primes
+        # A quotient may be one off: the residue is then in [-r, 0) or [r, 2r), and the next step takes it so.
+        residues -= quotients
+    return _reduced(residues, primes)
+
+
+def _reduced(numbers: Any, primes: Any) -> Any:
+    """In [0, r), of integers whose amount is below 2^52."""
+    residues = numbers - np.floor(numbers / primes) * primes
+    residues += primes * (residues < 0)
+    residues -= primes * (residues >= primes)
     return residues
 
 
 @lru_cache(maxsize=3)
-def sieving_primes(bound: int) -> tuple[Any, Any]:
-    """The primes 5 <= r < bound, and 6^-1 mod each, as uint64 arrays."""
+def sieving_primes(bound: int) -> SievingPrimes:
+    """For `survivors`; bound <= 2^25."""
     odd = np.ones(bound // 2, dtype=bool)
     odd[0] = False
     for i in range(1, int(bound**0.5) // 2 + 1):
         if odd[i]:
             odd[2 * i * (i + 1) :: 2 * i + 1] = False
-    primes = (2 * np.flatnonzero(odd) + 1).astype(np.uint64)[1:]
+    r = (2 * np.flatnonzero(odd) + 1).astype(np.uint64)[1:]
     # 6 * inverse = 1 + c*r with c = -r^-1 mod 6, and r^-1 = r mod 6 because r = 1 or 5 mod 6.
-    inverse = (1 + (6 - primes % 6) * primes) // 6
-    return primes, inverse
+    inverse = (1 + (6 - r % 6) * r) // 6
+    between = (r - 1) // 2 * inverse % r
+    return SievingPrimes(*(column.astype(np.uint32) for column in (r, inverse, between)))

@@ -102,7 +102,7 @@ class Asking:
         self._check(call)
         try:
             request = await self._workers.step(self._signing.understand, _sign_call(call))
-            await self._signing.decide(request)
+            await self._workers.step(self._signing.decide, request)
             watched = await self._find(call, request)
             signed = await self._answer(watched)
         except NodeFailure:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from participant.node.membership import Membership
+from participant.node.pools import Pools
 from participant.node.stock import Stock
 from participant.store import AuditRecord, Store
 from tss.envelope import holder
@@ -14,9 +15,10 @@ from tss.errors import PeerFault
 class Blame:
     """Marks peers. Blocking, for worker threads; what it did is durable when it returns."""
 
-    def __init__(self, store: Store, stock: Stock) -> None:
+    def __init__(self, store: Store, stock: Stock, pools: Pools) -> None:
         self._store = store
         self._stock = stock
+        self._pools = pools
 
     def mark(self, membership: Membership, faults: Iterable[PeerFault], sid: bytes | None) -> None:
         """Put every peer that is at fault into quarantine, with the evidence, and forget what was made with it.
@@ -38,6 +40,7 @@ class Blame:
                 store.blocked.lift(sid, "identified")
         for fault in named:
             self._stock.drop_party(committee_id, fault.peer or 0)
+        self._pools.drop_pairs()
 
 
 def clear_marks(store: Store, identity: bytes, by: str, reason: str) -> int:

@@ -62,6 +62,8 @@ class StockSettings:
     """Presignatures that this node owns, at most."""
     idle: float = 2.0
     """Seconds without another session before stock is made."""
+    pool: int = 8
+    """Presignatures whose random numbers are kept ready, for accounts that signed lately; 0 makes none by itself."""
 
 
 @dataclass(frozen=True)

@@ -25,7 +25,7 @@ from participant.node.room import Room
 from participant.node.tasks import Changes, Tasks
 from participant.node.workers import Workers
 from participant.store import Kept, Store
-from tss.cggmp24 import presign
+from tss.cggmp24 import presign, sign
 from tss.envelope import Kind, PartyId, routing
 from tss.errors import InternalError, NoBlame, ProtocolError, SchemaViolation
 from tss.rand import Rng
@@ -81,6 +81,8 @@ class SessionDriver:
         self._failed = failed
         self._persistence = persistence
         self._is_noted = False
+        self._is_mute = False
+        self._is_end_stored = False
         self.openings: dict[PartyId, bytes] = {}
         """What came of the others' abort messages, in presigning and full signing; who signed them is not checked here."""
         self._tasks = Tasks()
@@ -266,6 +268,31 @@ class SessionDriver:
         envelopes: Sequence[bytes],
         expired: bool,  # noqa: FBT001 - positional for the pool
     ) -> list[Outgoing]:
+        if self.plan.kind != sign.KIND:
+            out = self._run_engine(started, results, envelopes, expired)
+            self._keep(out)
+        else:
+            # What one call of the engine stores is one write, and on the disk before anything of it leaves.
+            with self._store.transaction(durable=False):
+                out = self._run_engine(started, results, envelopes, expired)
+                self._keep(out)
+                self._store_end()
+                self._is_mute = True
+            if out or (self._session.finished and self.plan.store_result is not None):
+                self._store.settle()
+            self._is_mute = False
+        if self._session.error is not None and not self._is_noted:
+            self._is_noted = True
+            self._failed(self, self._session.error)
+        return out
+
+    def _run_engine(
+        self,
+        started: bool,  # noqa: FBT001 - positional, as `_advance`
+        results: Sequence[Any | BaseException] | None,
+        envelopes: Sequence[bytes],
+        expired: bool,  # noqa: FBT001 - positional, as `_advance`
+    ) -> list[Outgoing]:
         session = self._session
         out = session.start() if started else []
         if self._abort is not None:
@@ -281,11 +308,16 @@ class SessionDriver:
             out += session.expire()
         self.phase = session.phase
         self.waiting_for = tuple(party.index for party in session.waiting_for)
-        self._keep(out)
-        if session.error is not None and not self._is_noted:
-            self._is_noted = True
-            self._failed(self, session.error)
         return out
+
+    def _store_end(self) -> None:
+        session = self._session
+        if not session.finished or session.sid is None or self._is_end_stored:
+            return
+        if session.error is None and self.plan.store_result is not None:
+            self.plan.store_result(session.result, session.sid)
+        self._store.sessions.end(session.sid, self._outcome_text())
+        self._is_end_stored = True
 
     def _keep(self, out: Sequence[Outgoing]) -> None:
         """Complaints and aborts are sent again after a restart (protocol.md 0.7)."""
@@ -331,7 +363,7 @@ class SessionDriver:
         self._abort = told
         if not self.outcome.done():
             self.outcome.set_exception(error)
-        if not self._session.finished:
+        if not self._session.finished and not self._is_mute:
             await self._turn()
 
     def _conclude(self) -> None:
@@ -352,16 +384,19 @@ class SessionDriver:
         self.changes.notify()
 
     async def _note_end(self) -> None:
-        if self._session.sid is None:
+        sid, outcome = self._session.sid, self._outcome_text()
+        if sid is None or self._is_end_stored:
             return
-        error = self._session.error
-        outcome = "done" if error is None else f"{type(error).__name__}: {error}"
         try:
-            for scope in (self.plan.ph, self._session.sid):
-                await self._workers.step(self._store.sessions.end, scope, outcome[:500])
+            for scope in (self.plan.ph, sid):
+                await self._workers.step(self._store.sessions.end, scope, outcome)
         except (NodeError, RuntimeError):
             # The store ends what it finds open at its next start.
             log.debug("session %s: its end could not be noted", self._name())
+
+    def _outcome_text(self) -> str:
+        error = self._session.error
+        return "done" if error is None else f"{type(error).__name__}: {error}"[:500]
 
     async def _linger(self) -> None:
         rooms = [self.home] if self._room is None else [self.home, self._room]

@@ -27,6 +27,7 @@ from participant.node.membership import Membership
 from participant.node.operations import Operations
 from participant.node.persistence import erase_given_up
 from participant.node.planner import Planner
+from participant.node.pools import Filling, Pools
 from participant.node.presence import Facts, Presence
 from participant.node.primes import PrimeSearch, WorkerCommand, worker_command
 from participant.node.proposals import Proposals
@@ -57,6 +58,10 @@ MAX_LOOKED_AT: Final = 256
 """Proposals and certificates of one member that are looked at at a time; what it sends beyond that is dropped."""
 
 
+_SESSIONS_OWN: Final = frozenset({Kind.MSG, Kind.ECHO, Kind.ABORT})
+"""Kinds that are nothing to anybody but their session."""
+
+
 class Node(Operations):
     """See `participant.node.api.NodeApi`, which this is."""
 
@@ -85,6 +90,7 @@ class Node(Operations):
         self._workers = Workers(config.workers)
         self._tasks = Tasks()
         self._stock = Stock(config.stock)
+        self._pools = Pools()
         level = next(iter(suites.values())).level
         self._primes = PrimeSearch(store, config, level, idle=self._has_time, command=prime_command)
         self._memberships: dict[bytes, Membership] = {}
@@ -105,14 +111,14 @@ class Node(Operations):
         )
         self._sessions.on_failure = self._session_failed
         self._sessions.on_end = self._session_ended
-        self._blame = Blame(store, self._stock)
+        self._blame = Blame(store, self._stock, self._pools)
         self._identifications = Identifications(store, self._workers, self._blame, self._records.suite_of)
         self._identifications.on_change = lambda membership: membership.presence.refresh()
         self._proposals = Proposals(
             config=config,
             store=store,
             records=self._records,
-            planner=Planner(store, self._records, self._stock.find, self._primes.take_primes),
+            planner=Planner(store, self._records, self._stock.find, self._primes.take_primes, self._pools.of),
             policy=policy,
             sessions=self._sessions,
             stock=self._stock,
@@ -156,6 +162,15 @@ class Node(Operations):
             rng=rng,
         )
         self._signing.on_signed = self._stocking.signed
+        self._filling = Filling(
+            settings=config.stock,
+            store=store,
+            records=self._records,
+            pools=self._pools,
+            workers=self._workers,
+            idle_since=lambda: self._last_end if self._has_time() else None,
+            rng=rng,
+        )
         self._asking = Asking(
             config=config,
             store=store,
@@ -180,6 +195,7 @@ class Node(Operations):
         self._running = True
         self._tasks.stand(self._primes.run, "search of safe primes")
         self._tasks.stand(self._stocking.run, "stock")
+        self._tasks.stand(self._filling.run, "pools of randomness")
         self._tasks.spawn(self._workers.step(self._records.open_all), "opening of the shares")
 
     async def stop(self) -> None:
@@ -194,6 +210,7 @@ class Node(Operations):
         await self._tasks.close()
         await asyncio.to_thread(self._primes.close)
         self._stock.drop_all()
+        self._pools.drop_all()
         await asyncio.to_thread(self._workers.close)
 
     def _join(self, committee: Committee) -> Membership:
@@ -265,6 +282,13 @@ class Node(Operations):
             self._take_hello(membership, envelope)
         elif sender == membership.me:
             return
+        elif (
+            self._sessions.is_over(scope)
+            and kind in _SESSIONS_OWN
+            and not self._identifications.waits_for(scope)
+        ):
+            # Most of what a node hears is signing by others, which it takes no part in.
+            self._sessions.deliver(scope, envelope)
         else:
             # Sessions verify it again: what is looked at, or kept for sessions to come, is not for strangers to fill.
             signed = membership.open(envelope)
@@ -351,6 +375,7 @@ class Node(Operations):
         erase_given_up(self._store, certificate)
         self._records.forget()
         self._stock.drop_outdated(self._store.accounts.accounts())
+        self._pools.renew(self._records.moduli())
         if self._loop is not None:
             self._loop.call_soon_threadsafe(self._refresh, certificate.committee_id)
 

@@ -176,8 +176,7 @@ class Operations(ABC):
         if account_id is not None:
             self.account(account_id, caller)
             return [self._stock.view(account_id, self._stocking.target)]
-        views = self.accounts(None, caller)
-        return [self._stock.view(view.account_id, self._stocking.target) for view in views]
+        return self._stock.views(self._views.ids(caller), self._stocking.target)
 
     async def fill_stock(
         self, account_id: str, signers: tuple[int, ...] | None = None, count: int = 0
@@ -361,7 +360,7 @@ class Operations(ABC):
             uptime=time.monotonic() - self._started_at if self._started_at else 0.0,
             gateway_url=self._config.gateway_url,
             gateway_connected=connected,
-            accounts=len(self._store.accounts.accounts()),
+            accounts=len(self._store.accounts.ids()),
             sessions=len(self._sessions.active()),
             primes=self.primes(),
             committees=committees,

@@ -25,6 +25,8 @@ _URGENCY: Final = {
 }
 
 Program = Callable[[SessionContext], Protocol[Any]]
+StoreResult = Callable[[Any, bytes], None]
+"""(the protocol's result, sid), in a worker thread."""
 
 
 class Decline(StrEnum):
@@ -83,6 +85,8 @@ class Plan:
     """The one that signing from stock uses."""
     accounts: tuple[str, ...] = ()
     """Accounts that an aux run's outcome is for."""
+    store_result: StoreResult | None = field(default=None, repr=False)
+    """Stores what signing from stock gives, together with this node's answer and before that leaves."""
 
     def backed_by(self, proposal: Signed) -> Plan:
         """The plan with what evidence from signing from stock needs: the signed proposal, and how the presignature was made."""

@@ -34,6 +34,7 @@ from tss.errors import CallerError, PeerFault, ShareCorrupt
 from tss.hd import derive, format_path
 from tss.params import Suite
 from tss.proposal import Proposal
+from tss.randomizers import PLAIN, Randomizers
 from tss.records import AuxSet
 from tss.setting import Round0, Setup
 
@@ -75,6 +76,7 @@ class Planner:
         records: Records,
         find_presignature: Callable[[bytes], Presignature | None],
         take_primes: Callable[[int], tuple[int, int, int, int]],
+        randomizers: Callable[[Suite], Randomizers] = lambda _: PLAIN,
     ) -> None:
         """`take_primes(bits)` hands out four unused safe primes and may block for minutes."""
         self._store = store
@@ -82,6 +84,7 @@ class Planner:
         self._find_presignature = find_presignature
         self.ownership = Ownership(find_presignature)
         self._take_primes = take_primes
+        self._randomizers = randomizers
 
     def plan(
         self,
@@ -293,7 +296,15 @@ class Planner:
             )
         tail = presign.tail(account.share, aux, points, owner, batch)
         party = self._owner(proposal, owner)
-        return tail, partial(presign.presign, share=account.share, aux=aux, owner=party, batch=batch)
+        program: Program = partial(
+            presign.presign,
+            share=account.share,
+            aux=aux,
+            owner=party,
+            batch=batch,
+            randomizers=self._randomizers(account.suite),
+        )
+        return tail, program
 
     def _full_sign(
         self, account: Account, aux: AuxSet, proposal: Proposal, points: tuple[int, ...]
@@ -301,7 +312,15 @@ class Planner:
         owner, request = int(proposal.tail[7]), _request(proposal)
         tail = presign.full_tail(account.share, aux, points, owner, request)
         party = self._owner(proposal, owner)
-        return tail, partial(presign.full_sign, share=account.share, aux=aux, owner=party, request=request)
+        program: Program = partial(
+            presign.full_sign,
+            share=account.share,
+            aux=aux,
+            owner=party,
+            request=request,
+            randomizers=self._randomizers(account.suite),
+        )
+        return tail, program
 
     def _stock_sign(
         self, account: Account, proposal: Proposal, points: tuple[int, ...]

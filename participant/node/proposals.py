@@ -19,7 +19,7 @@ from participant.node.config import NodeConfig
 from participant.node.driver import SessionDriver
 from participant.node.errors import Busy
 from participant.node.membership import Membership
-from participant.node.plan import Decline, Declined, Misused, Plan
+from participant.node.plan import Decline, Declined, Misused, Plan, StoreResult
 from participant.node.planner import CEREMONIES, SIGNING, Planner, signer_points
 from participant.node.records import Records
 from participant.node.room import Room
@@ -35,6 +35,7 @@ from tss.envelope import sign as sign_body
 from tss.errors import PeerFault
 from tss.params import Suite
 from tss.proposal import Proposal, decode_proposal
+from tss.session import session_id
 
 log = logging.getLogger(__name__)
 
@@ -97,15 +98,25 @@ class Proposals:
 
         Raises Declined (PolicyDeclined for the policy), Busy, StoreError.
         """
-        who = caller or SELF
         self._check_free(membership, proposal)
-        plan = await self._workers.step(
-            self._consider, membership, suite, proposal, who, proposer=SELF, caller=caller
-        )
+        return await self.make_written(membership, suite, lambda: proposal, home, caller=caller)
+
+    async def make_written(
+        self,
+        membership: Membership,
+        suite: Suite,
+        write: Callable[[], Proposal],
+        home: Room,
+        *,
+        caller: str | None,
+        store_result: StoreResult | None = None,
+    ) -> SessionDriver:
+        """The same with what `write`, called in a worker thread, gives. `store_result`: see Plan."""
+        plan, signed = await self._workers.step(self._written, membership, suite, write, caller=caller)
+        proposal = plan.proposal
         self._check_free(membership, proposal)
-        signed = sign_body(proposal.body(suite), membership.sign_function)
         self._planner.ownership.note(membership, proposal, signed)
-        driver = self._sessions.open(plan.backed_by(signed), home)
+        driver = self._sessions.open(replace(plan, store_result=store_result).backed_by(signed), home)
         driver.post_home(pack(signed))
         return driver
 
@@ -146,6 +157,9 @@ class Proposals:
         points = signer_points(proposal)
         if points is not None and membership.me.index not in points:
             self._sessions.forget(ph)
+            if proposal.kind == sign.KIND:
+                # All of it goes through this room, under an id that is known from now on.
+                self._sessions.forget(session_id([suite.proto, "sid", sign.KIND, suite.group.name, ph]))
             return None
         if proposal.expiry < self._wall():
             # The gateway shows a room's whole past to whoever joins.
@@ -215,6 +229,13 @@ class Proposals:
                 )
 
     # In a worker thread
+
+    def _written(
+        self, membership: Membership, suite: Suite, write: Callable[[], Proposal], *, caller: str | None
+    ) -> tuple[Plan, Signed]:
+        proposal = write()
+        plan = self._consider(membership, suite, proposal, caller or SELF, proposer=SELF, caller=caller)
+        return plan, sign_body(proposal.body(suite), membership.sign_function)
 
     def _accept(
         self,

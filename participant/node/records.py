@@ -7,6 +7,8 @@ import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from gmpy2 import mpz
+
 from participant.node.errors import AccountIsFrozen, InvalidRequest, NeedsAux
 from participant.payloads import AccountKeys
 from participant.store import AccountRecord, AccountState, KeyShareNotFound, Store
@@ -133,6 +135,12 @@ class Records:
     def aux_of(self, account: Account) -> AuxSet:
         """The set that an account points to. Raises AuxSetNotFound, ShareCorrupt."""
         return self.aux(account.record.aux_id or b"", account.suite)
+
+    def moduli(self) -> set[mpz]:
+        """Every N and N^ of the aux sets that are open."""
+        with self._lock:
+            parties = [party for aux in self._aux.values() for party in aux.parties.values()]
+        return {modulus for party in parties for modulus in (party.N, party.N_hat)}
 
     def forget(self) -> None:
         """Drop what the store may have replaced."""

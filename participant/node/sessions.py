@@ -86,6 +86,7 @@ class Sessions:
         self._wall = wall
         self._by_scope: dict[bytes, SessionDriver] = {}
         self._drivers: dict[SessionDriver, float] = {}
+        self._open: dict[SessionDriver, None] = {}
         self._early = EarlyMail()
         self._ended: OrderedDict[bytes, None] = OrderedDict()
         self._recent: deque[SessionView] = deque(maxlen=RECENT)
@@ -126,6 +127,10 @@ class Sessions:
         """Whether a proposal was taken up or declined before."""
         return ph in self._by_scope or ph in self._ended
 
+    def is_over(self, scope: bytes) -> bool:
+        """Whether envelopes of this scope are dropped: its session has ended, or this node took no part."""
+        return scope in self._ended and scope not in self._by_scope
+
     def is_active(self, scope: bytes) -> bool:
         """Whether envelopes of this scope go to a session that has not ended."""
         driver = self._by_scope.get(scope)
@@ -135,7 +140,7 @@ class Sessions:
         """Those that have not ended, of one committee or all."""
         return [
             driver
-            for driver in self._drivers
+            for driver in self._open
             if not driver.outcome.done()
             and (committee_id is None or driver.plan.membership.committee_id == committee_id)
         ]
@@ -160,6 +165,7 @@ class Sessions:
             failed=self.on_failure,
         )
         self._drivers[driver] = self._wall()
+        self._open[driver] = None
         driver.outcome.add_done_callback(lambda _: self._on_outcome(driver))
         self._register(plan.ph, driver)
         self._tasks.spawn(self._run(driver), f"session {plan.kind}")
@@ -171,6 +177,7 @@ class Sessions:
             driver.deliver(envelope)
 
     def _on_outcome(self, driver: SessionDriver) -> None:
+        del self._open[driver]
         if driver.outcome.cancelled():
             return
         self._recent.append(self.view(driver))

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import threading
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Final
 
 from participant.node.api import SignCall, SignedDigest, SignResult
@@ -38,7 +40,7 @@ from participant.node.stock import Points, Stock
 from participant.node.workers import Workers
 from participant.payloads import Decoded, DigestToSign, Payload, PayloadError, decode, to_value
 from participant.policy import SELF, Action, PayloadKind, Policy, PolicyRequest, Refuse
-from participant.store import RequestStatus, Store
+from participant.store import RequestState, RequestStatus, Store
 from tss.cggmp24 import presign, sign
 from tss.cggmp24.presignature import Presignature
 from tss.cggmp24.sign import Signature, SignRequest
@@ -85,6 +87,8 @@ class Request:
     payload: Payload
     path: tuple[int, ...]
     decoded: Decoded
+    stored: threading.Event = field(default_factory=threading.Event, repr=False)
+    """Set when the signature was stored together with the answer that it came with."""
 
     @property
     def caller(self) -> str | None:
@@ -131,12 +135,7 @@ class Signing:
         if len(call.request_id) != REQUEST_ID_BYTES:
             raise InvalidRequest(f"a request id has {REQUEST_ID_BYTES} bytes, not {len(call.request_id)}")
         try:
-            request = await self._workers.step(self.understand, call)
-            await self.decide(request)
-            content = content_hash(request.account.record.key_id, request.path, request.payload)
-            state = await self._workers.step(
-                self._store.requests.begin, call.request_id, request.caller or SELF, content
-            )
+            request, state = await self._workers.step(self._begin, call)
         except NodeFailure:
             raise
         except Exception as error:
@@ -181,14 +180,20 @@ class Signing:
         membership = self._membership_of(account.record.committee_id)
         return Request(call, membership, account, call.payload, path, decoded)
 
-    async def decide(self, request: Request) -> None:
-        """This node's policy, before anything is done. Raises PolicyRefused."""
+    def _begin(self, call: SignCall) -> tuple[Request, RequestState]:
+        request = self.understand(call)
+        self.decide(request)
+        content = content_hash(request.account.record.key_id, request.path, request.payload)
+        return request, self._store.requests.begin(call.request_id, request.caller or SELF, content)
+
+    def decide(self, request: Request) -> None:
+        """This node's policy, before anything is done. Blocking. Raises PolicyRefused."""
         for due in request.decoded.digests:
             asked = self._policy_request(request, due)
             decision = self._policy.decide(asked)
             if isinstance(decision, Refuse):
                 record = refusal(asked, request.caller or SELF, request.call.request_id, decision)
-                await self._workers.step(self._store.audit.append, record)
+                self._store.audit.append(record)
                 raise PolicyRefused.of(decision)
 
     def _policy_request(self, request: Request, due: DigestToSign) -> PolicyRequest:
@@ -213,8 +218,9 @@ class Signing:
         try:
             async with asyncio.timeout(self._config.sign_total):
                 signed = await self._sign_all(request)
-            data = encode_signed(signed)
-            await self._workers.step(self._store.requests.finish, request_id, data)
+            if not request.stored.is_set():
+                data = encode_signed(signed)
+                await self._workers.step(self._store.requests.finish, request_id, data)
             return self._result(request, signed)
         except BaseException as error:
             await asyncio.shield(self._workers.step(self._store.requests.fail, request_id))
@@ -299,7 +305,14 @@ class Signing:
         return await self.attempt(
             request.membership, request.account, request.membership.room, points, due, message,
             request_id=call.request_id, caller=request.caller, presignature=presignature,
+            stored=partial(self._store_signed, request) if len(request.decoded.digests) == 1 else None,
         )  # fmt: skip
+
+    def _store_signed(self, request: Request, signed: SignedDigest) -> None:
+        (due,) = request.decoded.digests
+        data = encode_signed([_of_input(signed, due.input_index)])
+        self._store.requests.finish(request.call.request_id, data)
+        request.stored.set()
 
     async def attempt(
         self,
@@ -313,19 +326,22 @@ class Signing:
         request_id: bytes,
         caller: str | None,
         presignature: Presignature | None,
+        stored: Callable[[SignedDigest], None] | None = None,
     ) -> SignedDigest:
         """One proposal to sign in the room `home`, seen to its end. `message` is the encoded payload.
 
+        `stored` stores a signature from stock, in a worker thread and together with this node's answer.
+
         Raises Declined, Busy, ProtocolError, StoreError, and Identifying when the session turns to finding out who cheated.
         """
-        share, me = account.share, membership.me.index
-        try:
-            if presignature is None:
-                aux = await self._workers.step(self._records.aux_of, account)
-                kind, tail = presign.FULL_KIND, presign.full_tail(share, aux, points, me, due)
-            else:
-                kind = sign.KIND
-                tail = await self._workers.step(self._promise, account, presignature, due, points)
+        from_stock = presignature is not None
+
+        def store_result(signature: Signature, sid: bytes) -> None:
+            if stored is not None:
+                stored(_signed_digest(signature, points, sid, from_stock=from_stock))
+
+        def write() -> Proposal:
+            kind, tail = self._tail(account, membership.me.index, points, due, presignature)
             proposal = Proposal(
                 initiator=membership.me,
                 committee_id=membership.committee_id,
@@ -336,25 +352,28 @@ class Signing:
                 message=message,
                 expiry=self._proposals.expiry(),
             )
-            proposal = await self._workers.step(self._unspoken, account.suite, proposal)
-            driver = await self._proposals.make(membership, account.suite, proposal, home, caller=caller)
+            return self._unspoken(account.suite, proposal)
+
+        try:
+            driver = await self._proposals.make_written(
+                membership, account.suite, write, home, caller=caller, store_result=store_result
+            )
         except BaseException:
             if presignature is not None:
                 self._stock.discard(presignature)
             raise
         signature: Signature = await driver.result()
         self.on_signed(account.record.account_id, points)
-        return SignedDigest(
-            digest=signature.digest,
-            path=format_path(signature.path),
-            public_key=signature.X_c.to_bytes(),
-            r=signature.r,
-            s=signature.s,
-            v=signature.v,
-            signers=tuple(point - 1 for point in points),
-            from_stock=presignature is not None,
-            session_id=driver.sid or b"",
-        )
+        return _signed_digest(signature, points, driver.sid or b"", from_stock=from_stock)
+
+    def _tail(
+        self, account: Account, me: int, points: Points, due: SignRequest, presignature: Presignature | None
+    ) -> tuple[str, list[Value]]:
+        """(kind, tail) of a proposal to sign. Blocking."""
+        if presignature is None:
+            aux = self._records.aux_of(account)
+            return presign.FULL_KIND, presign.full_tail(account.share, aux, points, me, due)
+        return sign.KIND, self._promise(account, presignature, due, points)
 
     def _promise(
         self, account: Account, presignature: Presignature, due: SignRequest, points: Points
@@ -445,6 +464,20 @@ class Signing:
         if failures[who] > MAX_BUSY:
             raise Busy(f"{error}; try again later") from None
         await asyncio.sleep(PAUSE_SECONDS * min(failures[who], 8))
+
+
+def _signed_digest(signature: Signature, points: Points, sid: bytes, *, from_stock: bool) -> SignedDigest:
+    return SignedDigest(
+        digest=signature.digest,
+        path=format_path(signature.path),
+        public_key=signature.X_c.to_bytes(),
+        r=signature.r,
+        s=signature.s,
+        v=signature.v,
+        signers=tuple(point - 1 for point in points),
+        from_stock=from_stock,
+        session_id=sid,
+    )
 
 
 def _of_input(signed: SignedDigest, input_index: int | None) -> SignedDigest:

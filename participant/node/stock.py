@@ -159,8 +159,20 @@ class Stock:
 
     def view(self, account_id: str, targets: Callable[[Points, int], int]) -> StockView:
         """The stock of one account, as operators see it. `targets(signers, owner)` = what it is filled up to."""
+        return self.views([account_id], targets)[0]
+
+    def views(self, account_ids: Sequence[str], targets: Callable[[Points, int], int]) -> list[StockView]:
+        """The same of many accounts."""
+        by_account: dict[str, list[Held]] = {account_id: [] for account_id in account_ids}
         with self._lock:
-            mine = [held for held in self._held.values() if held.account_id == account_id]
+            for held in self._held.values():
+                if held.account_id in by_account:
+                    by_account[held.account_id].append(held)
+        return [self._view(account_id, mine, targets) for account_id, mine in by_account.items()]
+
+    def _view(
+        self, account_id: str, mine: Sequence[Held], targets: Callable[[Points, int], int]
+    ) -> StockView:
         groups: dict[tuple[Points, int], list[Held]] = {}
         for held in mine:
             public = held.presignature.public

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from types import MappingProxyType
 from typing import Final
 
 from participant.callers import Caller
@@ -18,9 +20,12 @@ from tss.hd import format_path, parse_path
 _NOTHING: Final[Mapping[str, str]] = {}
 
 
+@lru_cache(maxsize=4096)
 def addresses(curve: str, public_key: bytes) -> Mapping[str, str]:
     """The addresses of a key, where its curve has any."""
-    return all_addresses(public_key) if curve == "secp256k1" and len(public_key) == 33 else _NOTHING
+    if curve != "secp256k1" or len(public_key) != 33:
+        return _NOTHING
+    return MappingProxyType(all_addresses(public_key))
 
 
 class Views:
@@ -55,6 +60,14 @@ class Views:
             found += [view for view in self._pending(pending) if view.account_id not in known]
         readable = [view for view in found if self.may_read(view.account_id, caller)]
         return sorted(readable, key=lambda view: view.account_id.encode())
+
+    def ids(self, caller: Caller | None) -> list[str]:
+        """The ids of `all`, for a node with many accounts."""
+        found = set(self._store.accounts.ids())
+        for pending in self._store.sessions.pendings():
+            if not pending.voided:
+                found.update(pending.state.account_ids)
+        return sorted((name for name in found if self.may_read(name, caller)), key=str.encode)
 
     def one(self, account_id: str, caller: Caller | None = None) -> AccountView:
         """See NodeApi.account."""

@@ -33,7 +33,8 @@ class Urgency(IntEnum):
     SIGNING = 0
     CEREMONY = 1
     STOCK = 2
-    STOP = 3
+    POOL = 3
+    STOP = 4
 
 
 def free_the_lock_in_powers() -> None:

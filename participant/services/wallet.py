@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 
@@ -41,7 +42,9 @@ class WalletService:
     ) -> wallet.ListAccountsResponse:
         """The accounts that the caller may read."""
         page = requests.Page.of(request.page_size, request.page_token)
-        views = self._node.accounts(requests.some_id(request.committee_id, "committee_id"), caller)
+        committee_id = requests.some_id(request.committee_id, "committee_id")
+        # Of a thousand accounts it takes longer than other calls can wait.
+        views = await asyncio.to_thread(self._node.accounts, committee_id, caller)
         found, token = page.cut([(view.account_id.encode(), view) for view in views], ordered=True)
         return wallet.ListAccountsResponse(
             accounts=[values.account(view) for view in found], next_page_token=token

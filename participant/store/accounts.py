@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import lru_cache
 from typing import Any, Final, Self
 
 from participant.committee import BadCommittee, Committee
@@ -195,6 +196,10 @@ class Accounts:
             return [_record(row) for row in self._db.rows(_RECORD + "ORDER BY a.rowid")]
         rows = self._db.rows(_RECORD + "WHERE a.committee_id = ? ORDER BY a.rowid", (committee_id,))
         return [_record(row) for row in rows]
+
+    def ids(self) -> list[str]:
+        """The ids of all accounts."""
+        return [row[0] for row in self._db.rows("SELECT account_id FROM account")]
 
     def has_account(self, account_id: str) -> bool:
         """Whether the account id is taken."""
@@ -404,7 +409,9 @@ class Accounts:
             raise ShareCorrupt(f"{what} is damaged: {error}") from None
 
 
+@lru_cache(maxsize=64)
 def _committee(committee_id: bytes, description: str) -> Committee:
+    # Kept, for reading YAML takes milliseconds; what was read decides, so a record that was changed is read anew.
     try:
         committee = Committee.from_yaml(description)
     except BadCommittee as error:

@@ -49,9 +49,11 @@ _DAMAGED: Final = {
     sqlite3.SQLITE_FORMAT,
 }
 
+_SYNCHRONOUS: Final = "PRAGMA synchronous = FULL"
+
 _PRAGMAS: Final = (
     "PRAGMA journal_mode = WAL",
-    "PRAGMA synchronous = FULL",
+    _SYNCHRONOUS,
     "PRAGMA foreign_keys = ON",
     # Deleted secrets are overwritten, not left in free pages.
     "PRAGMA secure_delete = ON",
@@ -192,11 +194,26 @@ class Database:
                 self._connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
 
     @contextlib.contextmanager
-    def transaction(self) -> Iterator[None]:
+    def transaction(self, *, durable: bool = True) -> Iterator[None]:
         """All or nothing. Durable when the outermost one is left; an inner one alone can fail and be undone.
 
+        Without `durable` the outermost one is only in its place: on the disk no later than whatever is written after it.
         Raises StoreUnavailable when the disk refuses; then nothing of it is stored.
         """
+        with self._mutex:
+            if durable or self._depth:
+                with self._transaction():
+                    yield
+                return
+            self.execute("PRAGMA synchronous = NORMAL")
+            try:
+                with self._transaction():
+                    yield
+            finally:
+                self.execute(_SYNCHRONOUS)
+
+    @contextlib.contextmanager
+    def _transaction(self) -> Iterator[None]:
         with self._mutex:
             level, name = self._depth, f"level_{self._depth}"
             self.execute(f"SAVEPOINT {name}" if level else "BEGIN IMMEDIATE")

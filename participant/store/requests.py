@@ -46,12 +46,13 @@ class Requests:
     def begin(self, request_id: bytes, caller: str, content_hash: bytes) -> RequestState:
         """Claim a request id (16 bytes) for a content (a hash of everything that decides the signature).
 
-        Raises RequestConflict when the id was used for another content.
+        Durable no later than the first answer that is given for it: a claim that is lost together with its process never
+        led to a signature. Raises RequestConflict when the id was used for another content.
         """
         if len(request_id) != REQUEST_ID_BYTES:
             raise StoreConflict(f"a request id has {REQUEST_ID_BYTES} bytes, not {len(request_id)}")
         vault = self._vault
-        with vault.transaction():
+        with vault.transaction(durable=False):
             sql = "SELECT content_hash, run, state, result FROM request WHERE request_id = ?"
             found = self._db.first(sql, (request_id,))
             if found is None:

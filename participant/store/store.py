@@ -42,7 +42,9 @@ class Finding:
 
 
 class Store:
-    """Everything that a node keeps on disk. Thread-safe, synchronous; a write that returned is durable.
+    """Everything that a node keeps on disk. Thread-safe, synchronous; a write that returned is durable, but for two.
+
+    Those two are what is done in a `transaction(durable=False)`, and `requests.begin`.
 
     Use `create` once and `open` afterwards; one process at a time. Parts: `accounts` (committees, shares, aux sets),
     `sessions` (sids, pending state, certificates), `requests`, `answers`, `primes`, `quarantine`, `blocked`, `audit`.
@@ -107,9 +109,17 @@ class Store:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def transaction(self) -> contextlib.AbstractContextManager[None]:
-        """Make several writes one: all durable when the block is left, none of them when it raises."""
-        return self._vault.transaction()
+    def transaction(self, *, durable: bool = True) -> contextlib.AbstractContextManager[None]:
+        """Make several writes one: all durable when the block is left, none of them when it raises.
+
+        Without `durable` they are stored in their order and are durable no later than what is written after them, or when
+        `settle` returns.
+        """
+        return self._vault.transaction(durable=durable)
+
+    def settle(self) -> None:
+        """Make durable whatever was written before. Raises StoreUnavailable."""
+        self.probe()
 
     def probe(self) -> None:
         """Write and sync a few bytes, for readiness checks. Raises StoreUnavailable."""

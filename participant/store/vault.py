@@ -31,9 +31,9 @@ class Vault:
         """Milliseconds since 1970."""
         return int(self.clock() * 1000)
 
-    def transaction(self) -> contextlib.AbstractContextManager[None]:
+    def transaction(self, *, durable: bool = True) -> contextlib.AbstractContextManager[None]:
         """See `Database.transaction`."""
-        return self.database.transaction()
+        return self.database.transaction(durable=durable)
 
     def place(
         self,

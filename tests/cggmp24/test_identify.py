@@ -13,7 +13,8 @@ from session_testing import says
 from tss_testing import SeededRng
 
 from tss.cggmp24 import identify, presign
-from tss.cggmp24.presign import Item, Mask, Presigning
+from tss.cggmp24.presign import Presigning
+from tss.cggmp24.presign_prove import Item, Mask
 from tss.cggmp24.presignature import Presignature, State
 from tss.effects import Durable
 from tss.envelope import Kind, PartyId, holder

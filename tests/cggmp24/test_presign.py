@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import replace
 from itertools import combinations
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 from cggmp24_cheating import changed, reports
@@ -16,6 +16,8 @@ from zk_cases import RELATIONS
 from zk_naive import enc
 
 from tss.cggmp24 import presign
+from tss.cggmp24.presign import Presigning
+from tss.cggmp24.presign_prove import Item
 from tss.cggmp24.presignature import State
 from tss.cggmp24.sign import SignRequest
 from tss.effects import SessionContext
@@ -341,27 +343,40 @@ def test_silence_is_no_guilt() -> None:
     assert outcomes[1].error.silent == outcomes[3].error.silent == (2,)
 
 
-def word(value: int) -> bytes:
-    return (value % Q).to_bytes(4, "big")
+class Loaded(Presigning):
+    """Draws the k and gamma that `secrets` has for this party, and is honest otherwise."""
+
+    secrets: ClassVar[dict[int, dict[str, int]]] = {}
+
+    def draw(self, k_: int) -> Item:
+        given = {name: value % Q for name, value in self.secrets.get(self.ctx.me.index, {}).items()}
+        item = replace(super().draw(k_), **given)
+        return replace(
+            item,
+            K=self.own.enc(item.k, item.rho), A2=item.k * G + item.a * item.Y,
+            G=self.own.enc(item.gamma, item.nu), B2=item.gamma * G + item.b * item.Y,
+        )  # fmt: skip
 
 
 @pytest.mark.attack("D10")
 class TestDegenerate:
-    """Outcomes that honest dice do not have: no result, no blame. A party draws k, gamma, a, b first."""
+    """Outcomes that honest dice do not have: no result, no blame."""
 
-    def ends(self, dice: dict[int, dict[int, bytes]], what: str) -> None:
-        outcomes = Signers((1, 2), 2).presign(dice=dice, drop=reports)
+    def ends(self, monkeypatch: pytest.MonkeyPatch, name: str, one: int, two: int, what: str) -> None:
+        monkeypatch.setattr(presign, "Presigning", Loaded)
+        monkeypatch.setattr(Loaded, "secrets", {1: {name: one}, 2: {name: two}})
+        outcomes = Signers((1, 2), 2).presign(drop=reports)
         outcomes.assert_no_blame(Degenerate)
         assert all(what in str(error) for error in outcomes.errors().values())
-        del dice[1]
-        assert Signers((1, 2), 2).presign(dice=dice).results()
+        monkeypatch.setattr(Loaded, "secrets", {2: {name: two}})
+        assert Signers((1, 2), 2).presign().results()
 
-    def test_gamma_is_0(self) -> None:
-        self.ends({1: {1: word(5)}, 2: {1: word(-5)}}, "Gamma")
+    def test_gamma_is_0(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.ends(monkeypatch, "gamma", 5, -5, "Gamma")
 
-    def test_x_of_Gamma_is_0(self) -> None:
+    def test_x_of_Gamma_is_0(self, monkeypatch: pytest.MonkeyPatch) -> None:
         assert TINY.group.x(X_ZERO_LOG * G) % Q == 0
-        self.ends({1: {1: word(5)}, 2: {1: word(X_ZERO_LOG - 5)}}, "Gamma")
+        self.ends(monkeypatch, "gamma", 5, X_ZERO_LOG - 5, "Gamma")
 
-    def test_delta_is_0(self) -> None:
-        self.ends({1: {0: word(5)}, 2: {0: word(-5)}}, "delta is 0")
+    def test_delta_is_0(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.ends(monkeypatch, "k", 5, -5, "delta is 0")

@@ -51,7 +51,8 @@ from tss_testing import TINY
 from zk_cases import Case, forge
 
 from tss.cggmp24 import presign
-from tss.cggmp24.presign import Item, Presigning
+from tss.cggmp24.presign import Presigning
+from tss.cggmp24.presign_prove import Item
 from tss.effects import SessionContext
 from tss.envelope import PartyId, holder
 from tss.errors import (
@@ -87,17 +88,17 @@ def large(name: str, value: int) -> Program:
             return fields(item, K=KEY.enc(value, item.rho), A2=value * G + item.a * item.Y)
         return fields(item, G=KEY.enc(value, item.nu), B2=value * G + item.b * item.Y)
 
-    def prove(self: Any, item: Item, j: PartyId) -> list[Any]:
-        honest = Presigning.prove_round1(self, changed_back(self, item), j)
+    def prove(self: Any, item: Item, j: PartyId, of: str) -> list[Any]:
+        if of != label:
+            return Presigning.prove_round1(self, changed_back(item), j, of)
         place = self.ctx.proof(label, self.ctx.me, j, sid=item.isid)
         ring, mine = self.rings[j], name == "k"
         points = (item.Y, item.A1, item.A2) if mine else (item.Y, item.B1, item.B2)
         statement = enc_elg.Statement(KEY.public, item.K if mine else item.G, *points, ring)
         wit = {"x": value, "rho": getattr(item, opening), "b": item.a if mine else item.b}
-        honest[0 if mine else 1] = forge(Case("enc-elg", TINY, statement, wit, ctx=place))
-        return honest
+        return forge(Case("enc-elg", TINY, statement, wit, ctx=place))
 
-    def changed_back(_self: Any, item: Item) -> Item:
+    def changed_back(item: Item) -> Item:
         if name == "k":
             return fields(item, K=KEY.enc(item.k, item.rho), A2=item.k * G + item.a * item.Y)
         return fields(item, G=KEY.enc(item.gamma, item.nu), B2=item.gamma * G + item.b * item.Y)
@@ -105,12 +106,12 @@ def large(name: str, value: int) -> Program:
     return drawing(change, prove)
 
 
-def for_another_verifier(self: Any, item: Item, j: PartyId) -> list[Any]:
+def for_another_verifier(self: Any, item: Item, j: PartyId, label: str) -> list[Any]:
     """The right place, the wrong ring-Pedersen parameters."""
     rings = self.rings
     self.rings = {j: rings[holder(4 - j.index)]}
     try:
-        return Presigning.prove_round1(self, item, j)
+        return Presigning.prove_round1(self, item, j, label)
     finally:
         self.rings = rings
 
@@ -280,11 +281,11 @@ class TwoFaces(Presigning):
         super().__init__(*args)
         self.others_item: Item | None = None
 
-    def prove_round1(self, item: Item, j: PartyId) -> list[Any]:
+    def prove_round1(self, item: Item, j: PartyId, label: str) -> list[Any]:
         if j.index != 3:
-            return super().prove_round1(item, j)
-        self.others_item = self.draw(0)
-        return super().prove_round1(self.others_item, j)
+            return super().prove_round1(item, j, label)
+        self.others_item = self.others_item or self.draw(0)
+        return super().prove_round1(self.others_item, j, label)
 
 
 @pytest.mark.attack("C11")

@@ -37,7 +37,8 @@ from session_testing import Program, tells
 from tss_testing import TINY
 from zk_cases import Case, forge
 
-from tss.cggmp24.presign import Item, Mask, Presigning
+from tss.cggmp24.presign import Presigning
+from tss.cggmp24.presign_prove import Half, Item, Mask
 from tss.envelope import PartyId, holder
 from tss.errors import (
     BadDecommit,
@@ -121,18 +122,17 @@ def false_affine(label: str, lie: str) -> Program:
 def masks_for_another_verifier(label: str) -> Program:
     """The right place, the wrong ring-Pedersen parameters."""
 
-    def change(self: Any, item: Item, j: PartyId, mask: Mask) -> Mask:
-        rings = self.rings
-        self.rings = {j: rings[holder(4 - j.index)]}
-        try:
-            other = Presigning.mask(self, item, j)
-        finally:
-            self.rings = rings
-        if label == "gamma":
-            return replace(mask, D=other.D, F=other.F, psi=other.psi)
-        return replace(mask, D_hat=other.D_hat, F_hat=other.F_hat, psi_hat=other.psi_hat)
+    class Mistaken(Presigning):
+        def half_mask(self, item: Item, j: PartyId, of: str) -> Half:
+            rings = self.rings
+            if of == label:
+                self.rings = {j: rings[holder(4 - j.index)]}
+            try:
+                return super().half_mask(item, j, of)
+            finally:
+                self.rings = rings
 
-    return masking(change)
+    return cheating(Mistaken)
 
 
 class AnotherGamma(Presigning):
@@ -257,7 +257,7 @@ ROUND_2 = [
     *(
         Cheat(
             f"affine proof of {label} of {name}", ProofInvalid, f"presign.r2.item0.{label}.aff-g:{FIRST_EQUATION}",
-            ALL, program=cheating(elsewhere("mask", label, change)),
+            ALL, program=cheating(elsewhere("half_mask", label, change)),
         )
         for label in ("gamma", "x")
         for name, change in MISPLACED.items()

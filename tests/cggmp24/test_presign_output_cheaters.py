@@ -28,7 +28,8 @@ from session_testing import says
 from tss_testing import TINY
 
 from tss.cggmp24 import presign
-from tss.cggmp24.presign import Item, Presigning
+from tss.cggmp24.presign import Presigning
+from tss.cggmp24.presign_prove import Item
 from tss.effects import Transcript
 from tss.envelope import holder
 from tss.errors import (

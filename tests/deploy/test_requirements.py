@@ -33,7 +33,7 @@ def lines_of(name: str) -> list[str]:
 
 def pins(name: str) -> dict[str, str]:
     text = (ROOT / "requirements" / name).read_text()
-    found = dict(re.findall(r"^([A-Za-z0-9_.-]+)==(\S+) \\$", text, re.MULTILINE))
+    found = dict(re.findall(r"^([A-Za-z0-9_.-]+)==(\S+) (?:;.*)?\\$", text, re.MULTILINE))
     assert found
     assert text.count("--hash=sha256:") >= len(found)
     return {normal(package): version for package, version in found.items()}

@@ -18,7 +18,8 @@ from session_testing import Anything, encode_any, identity_of
 from tss_testing import TINY
 
 from tss.cggmp24 import presign
-from tss.cggmp24.presign import MAX_BATCH, Item, Presigning
+from tss.cggmp24.presign import MAX_BATCH, Presigning
+from tss.cggmp24.presign_prove import Item
 from tss.echo import echo_of
 from tss.effects import Echo, Receive
 from tss.encoding import Bytes, decode, encode

@@ -215,6 +215,51 @@ async def test_a_store_that_takes_nothing_ends_it_before_anything_is_said(tmp_pa
         assert accepted == []
 
 
+STOCK = {"kind": "sign", "round0": Round0.NONE}
+
+
+async def test_signing_from_stock_stores_its_result_and_its_end_with_its_last_words(tmp_path):
+    async with seats(tmp_path) as all_:
+        stored, synced = [], []
+        store = all_[0].store
+
+        def store_result(result: int, sid: bytes) -> None:
+            stored.append((result, sid, threading.current_thread().name))
+            synced.append(store._database.row("PRAGMA synchronous")[0])
+
+        drivers = [all_[0].open(1, adding(1), **STOCK, store_result=store_result)]
+        drivers += [seat.open(1, adding(seat.point), **STOCK) for seat in all_[1:]]
+        assert await outcome(drivers[0]) == 6
+        assert store.sessions.outcome(drivers[0].sid) == "done"
+        (found,) = stored
+        assert found[:2] == (6, drivers[0].sid)
+        assert found[2].startswith("step")
+        assert synced == [1], "a write of its own, which is synced before the outcome is told"
+        assert [await outcome(driver) for driver in drivers[1:]] == [6, 6]
+
+
+@pytest.mark.parametrize(("when", "said"), [("stored", {Kind.ABORT}), ("synced", set())])
+async def test_signing_from_stock_says_nothing_that_is_not_on_the_disk(tmp_path, monkeypatch, when, said):
+    hub = Hub()
+    async with seats(tmp_path, hub) as all_:
+        store = all_[0].store
+
+        def full(*_: object) -> None:
+            raise StoreUnavailable("the disk is full")
+
+        if when == "stored":
+            monkeypatch.setattr(store.sessions, "remember", full)
+        else:
+            monkeypatch.setattr(store, "settle", full)
+        driver = all_[0].open(1, adding(1), **STOCK)
+        with pytest.raises((NotStored, StoreUnavailable)) as caught:
+            await outcome(driver)
+        assert "disk is full" in f"{caught.value} {caught.value.__cause__}"
+        await all_[0].room.flushed()
+        # What does not reach the store declines the proposal; what may be there or not is never spoken of again.
+        assert {routing(envelope)[1] for _, envelope, sender, _ in hub.posted if sender == 0} == said
+
+
 async def test_a_bug_in_a_job_is_told_to_the_others_and_logged(tmp_path):
     async with seats(tmp_path) as all_:
 

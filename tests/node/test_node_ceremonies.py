@@ -36,6 +36,7 @@ from participant.node.errors import (
     PartiesMissing,
     PolicyRefused,
 )
+from participant.node.pools import Pools
 from participant.policy import AccountRule, CeremonyRule, PolicySettings
 from participant.sharefile import ShareEntry
 from participant.store import StoreUnavailable
@@ -311,7 +312,11 @@ async def test_a_policy_of_a_peer_refuses_a_ceremony(tmp_path, gateway):
         assert caught.value.metadata["rule"] == "CEREMONY_NOT_ALLOWED"
 
 
-async def test_new_auxiliary_information_moves_the_accounts_and_ends_old_stock(tmp_path, gateway):
+async def test_new_auxiliary_information_moves_the_accounts_and_ends_old_stock_and_pools(
+    tmp_path, gateway, monkeypatch
+):
+    renewed: list[Pools] = []
+    monkeypatch.setattr(Pools, "renew", lambda pools, _: renewed.append(pools))
     async with network(tmp_path, gateway.url) as net:
         with_primes(net)
         net.deal("alice", "bob")
@@ -325,6 +330,7 @@ async def test_new_auxiliary_information_moves_the_accounts_and_ends_old_stock(t
         await poll(lambda: all(m.node.account("alice").aux_id == view.aux_id for m in net))
         await net.ready("alice")
         assert net[0].node.stock("alice")[0].entries == ()
+        assert net[0].node._pools in renewed
         await check_pairs(net, "alice")
         await check_pairs(net, "bob")
 

@@ -21,10 +21,12 @@ from participant.node.cases import decode_run, encode_run, sender_of_opening
 from participant.node.config import StockSettings
 from participant.node.hello import Hello
 from participant.node.identification import Identifications
+from participant.node.pools import Pools
 from participant.node.stock import Stock
 from participant.node.workers import Workers
 from tss.cggmp24.identify import Begun
-from tss.cggmp24.presign import Item, Presigning
+from tss.cggmp24.presign import Presigning
+from tss.cggmp24.presign_prove import Item
 from tss.encoding import decode, encode
 from tss.envelope import Signed, decode_body, holder, pack, sign, unpack, verify_signature
 from tss.errors import SchemaViolation, Unattributable
@@ -108,7 +110,7 @@ class World:
     def serve(self) -> None:
         stock = Stock(StockSettings())
         self.cases = Identifications(
-            self.store, self.workers, Blame(self.store, stock), lambda _: TINY, lambda: self.now
+            self.store, self.workers, Blame(self.store, stock, Pools()), lambda _: TINY, lambda: self.now
         )
 
         def changed(_: Any) -> None:

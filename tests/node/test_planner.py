@@ -16,6 +16,7 @@ from participant.committee import Committee
 from participant.node.membership import Membership
 from participant.node.plan import Decline, Declined, Plan
 from participant.node.planner import Planner, signer_points
+from participant.node.pools import Pools
 from participant.node.records import Records
 from participant.payloads import Digest, EthereumTx, Message, to_value
 from participant.policy import Action, PayloadKind, PolicyRequest
@@ -27,6 +28,7 @@ from tss.encoding import encode
 from tss.envelope import holder
 from tss.hd import derive
 from tss.proposal import Proposal
+from tss.randomizers import PLAIN
 from tss.setting import Round0
 
 SUITE = SMALL_SECP
@@ -141,6 +143,15 @@ def test_presigning_has_no_content(world):
     plan, request = world.plan(world.presign())
     assert (request.action, request.payload, request.digest) == (Action.PRESIGN, None, None)
     assert plan.audit.decision == "allow"
+
+
+@pytest.mark.parametrize("propose", [World.presign, World.full_sign])
+def test_presigning_takes_from_the_pool_of_its_suite(world, propose):
+    pools = Pools()
+    planner = Planner(world.store, world.records, world.presignatures.get, lambda bits: (bits,) * 4, pools.of)
+    for proposing, expected in ((planner, pools.of(SUITE)), (world.planner, PLAIN)):
+        plan, _ = proposing.plan(world.membership, SUITE, propose(world), "who")
+        assert plan.program.keywords["randomizers"] is expected
 
 
 def test_stock_signing_holds_its_presignature(world):

@@ -14,10 +14,12 @@ from participant.node.plan import Decline, Declined
 from participant.policy import AccountRule, CeremonyRule, PolicySettings, RulePolicy
 from participant.store import NewShare, NewState, StoreUnavailable
 from tss.cggmp24 import aux_info, keygen, presign
+from tss.cggmp24 import sign as stock_sign
 from tss.cggmp24.sign import SignRequest
 from tss.encoding import encode
-from tss.envelope import Body, Kind, holder, routing, sign
+from tss.envelope import Body, Kind, Signed, holder, pack, routing, sign
 from tss.proposal import Proposal
+from tss.session import session_id
 
 
 async def test_a_good_one_becomes_a_session(stage):
@@ -60,6 +62,23 @@ async def test_one_for_others_is_none_of_our_business(stage):
     assert await stage.take(proposal) is None
     assert await stage.answer(proposal.hash(SUITE)) is None
     assert stage.audit() == []
+
+
+async def test_what_others_sign_from_stock_is_not_kept_nor_looked_at(stage):
+    tail = [bytes(32), DIGEST, [], 0, [2, 3], bytes(32)]
+    proposal = stage.propose(stock_sign.KIND, tail=tail)
+    ph = proposal.hash(SUITE)
+    sid = session_id([SUITE.proto, "sid", stock_sign.KIND, SUITE.group.name, ph])
+    sessions = stage.node._sessions
+    assert not sessions.is_over(sid)
+    assert await stage.take(proposal) is None
+    assert sessions.is_over(sid)
+    dropped = sessions.dropped["late"]
+    body = Body(SUITE.proto, sid, 0, Kind.MSG, holder(2), None, b"")
+    forged = pack(Signed(body, body.encode(), bytes(64)))
+    stage.node._receive(stage.membership, forged)
+    assert sessions.dropped["late"] == dropped + 1
+    assert stage.membership.dropped["stranger"] == 0, "its signature was not even verified"
 
 
 async def test_an_old_one_is_history(stage):

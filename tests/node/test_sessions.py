@@ -115,7 +115,9 @@ async def test_late_mail_of_a_session_that_is_over_or_was_declined_is_dropped(tm
         assert sessions.dropped == {"late": 1}
         assert sessions._early.take(scope(1)) == []
         assert sessions.is_known(scope(1))
+        assert sessions.is_over(scope(1))
         assert not sessions.is_known(scope(2))
+        assert not sessions.is_over(scope(2))
 
 
 async def test_early_mail_that_is_too_much_is_counted(tmp_path):

@@ -321,6 +321,41 @@ def test_transactions_are_all_or_nothing_and_nest(tmp_path):
     assert sorted(store.primes.take(5, 7)) == [101, 107]
 
 
+def test_a_write_may_wait_for_the_next_one_to_be_durable(tmp_path):
+    store = new_store(tmp_path)
+    pragma = "PRAGMA synchronous"
+
+    def synced() -> bool:
+        return store._database.row(pragma)[0] == 2
+
+    with store.transaction(durable=False):
+        assert not synced()
+        store.primes.add(101)
+        with store.transaction():
+            assert not synced(), "the outermost one decides"
+            store.primes.add(103)
+    assert synced()
+
+    def add_and_fail() -> None:
+        with store.transaction(durable=False):
+            store.primes.add(107)
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        add_and_fail()
+    assert synced()
+    assert store.primes.count(7) == 2
+    with store.transaction(), store.transaction(durable=False):
+        assert synced(), "an inner one makes nothing of an outer one less durable"
+        store.primes.add(109)
+    before = store._database.row("SELECT probe FROM store")[0]
+    store.settle()
+    assert store._database.row("SELECT probe FROM store")[0] == before + 1
+    store = reopen(store)
+    assert sorted(store.primes.take(5, 7)) == [101, 103, 109]
+    store.close()
+
+
 def test_many_threads_write_at_once(tmp_path):
     store = new_store(tmp_path)
     failures = []

@@ -227,7 +227,7 @@ def test_every_setting_reaches_the_node(tmp_path) -> None:
         {
             "gateway": {"url": "http://g"},
             "stock": {
-                "target": 1, "batch": 2, "sets": 3, "cap": 4, "recent_seconds": 5, "lifetime_seconds": 6, "idle_seconds": 7,
+                "target": 1, "batch": 2, "sets": 3, "cap": 4, "recent_seconds": 5, "lifetime_seconds": 6, "idle_seconds": 7, "pool": 27,
             },
             "primes": {"target": 8, "processes": 9},
             "node": {
@@ -242,7 +242,7 @@ def test_every_setting_reaches_the_node(tmp_path) -> None:
     stock, ask = node.stock, node.ask
     assert (node.gateway_url, node.version) == ("http://g", "9")
     assert (stock.target, stock.batch, stock.sets, stock.cap) == (1, 2, 3, 4)
-    assert (stock.recent, stock.lifetime, stock.idle) == (5, 6, 7)
+    assert (stock.recent, stock.lifetime, stock.idle, stock.pool) == (5, 6, 7, 27)
     assert (node.primes_target, node.prime_processes, node.workers) == (8, 9, 10)
     assert (node.max_sessions, node.max_signing, node.sign_total, node.gather) == (11, 12, 13, 14)
     assert (node.hello_interval, node.away_after) == (15, 16)

@@ -26,8 +26,10 @@ from participant.grpc_client import CallFailed
 from participant.sealing import Argon2Parameters, KeyFileWrapper, PasswordWrapper
 from participant.sharefile import ShareEntry, write_share_file
 from participant.store import Store
+from sign_service.opening import choose_powers
 from sign_service.service import serve
 from sign_service.settings import load
+from tss.modexp.backend import available
 
 NAME = "sign-service: "
 
@@ -165,6 +167,15 @@ def test_an_open_door_to_the_network_is_refused(node) -> None:
     said = refused(node, {"server": {"host": "0.0.0.0"}}, code=2)  # noqa: S104 - to be refused
     assert "server.host: refusing to listen on 0.0.0.0" in said
     assert "token file" in said
+
+
+def test_a_library_for_powers_that_is_not_there_is_refused(node) -> None:
+    said = refused_here(node, {"node": {"powers": "abacus"}}, code=2)
+    assert "node.powers: powers by abacus: there are gmpy2" in said
+    node.write_settings({"node": {"powers": "gmpy2"}})
+    assert choose_powers(load(node.config)) == "gmpy2"
+    node.write_settings({"node": {"powers": "fastest"}})
+    assert choose_powers(load(node.config)) == list(available())[-1]
 
 
 def test_beyond_this_machine_with_tokens_it_starts_and_warns_without_tls(node) -> None:

@@ -17,7 +17,7 @@ from participant.channel import committee_topic
 from participant.node.config import Deadlines, NodeConfig
 from participant.node.driver import SessionDriver
 from participant.node.membership import Membership
-from participant.node.plan import Plan
+from participant.node.plan import Plan, StoreResult
 from participant.node.room import Room
 from participant.node.sessions import Sessions
 from participant.node.tasks import Tasks
@@ -89,15 +89,30 @@ class Seat:
         if sender != self.membership.me:
             self.sessions.deliver(scope, envelope)
 
-    def plan(self, number: int, program: Program, *, round0: Round0 = Round0.BLOCKING) -> Plan:
+    def plan(
+        self,
+        number: int,
+        program: Program,
+        *,
+        round0: Round0 = Round0.BLOCKING,
+        kind: str = "toy",
+        store_result: StoreResult | None = None,
+    ) -> Plan:
         """A session of all members, the same for all of them when `number` is."""
         membership = self.membership
         proposal = Proposal(
             holder(1), membership.committee_id, "alice", "keygen", number.to_bytes(16, "big"), [3, 2], None, 0
         )
         ph = hash_commit(TINY.proto, "toy", number)
-        setup = Setup(TINY, "toy", membership.me, membership.members(), ph, [number], round0)
-        return Plan(membership, proposal, setup, program, AuditRecord("sign", "self", "signed"))
+        setup = Setup(TINY, kind, membership.me, membership.members(), ph, [number], round0)
+        return Plan(
+            membership,
+            proposal,
+            setup,
+            program,
+            AuditRecord("sign", "self", "signed"),
+            store_result=store_result,
+        )
 
     def open(self, number: int, program: Program, **options: Any) -> SessionDriver:
         return self.sessions.open(self.plan(number, program, **options), self.room)

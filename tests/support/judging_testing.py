@@ -19,7 +19,8 @@ from session_testing import Anything, Identity, Outcomes, Tamper, echoes, encode
 from tss_testing import TINY
 
 from tss.cggmp24 import identify
-from tss.cggmp24.presign import Item, Presigning
+from tss.cggmp24.presign import Presigning
+from tss.cggmp24.presign_prove import Item
 from tss.encoding import decode, encode
 from tss.envelope import Body, PartyId, decode_body
 from tss.errors import PeerFault

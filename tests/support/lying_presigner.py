@@ -7,7 +7,8 @@ from typing import Any
 
 from zk_cases import Case, forge
 
-from tss.cggmp24.presign import Item, Mask, Presigning
+from tss.cggmp24.presign import Presigning
+from tss.cggmp24.presign_prove import Item, Mask
 from tss.envelope import PartyId
 from tss.zk import aff_g, enc_elg
 
@@ -21,14 +22,14 @@ class LargeK(Presigning):
         K, A2 = self.own.enc(value, item.rho), value % self.group.q * self.group.G + item.a * item.Y
         return replace(item, K=K, A2=A2)
 
-    def prove_round1(self, item: Item, j: PartyId) -> list[Any]:
+    def prove_round1(self, item: Item, j: PartyId, label: str) -> list[Any]:
         value = 1 << self.suite.level.l + self.suite.level.eps + 2
-        honest = replace(item, K=self.own.enc(item.k, item.rho), A2=item.k * self.group.G + item.a * item.Y)
-        _, psi1 = super().prove_round1(honest, j)
+        if label == "gamma":
+            return super().prove_round1(item, j, label)
         statement = enc_elg.Statement(self.own.public, item.K, item.Y, item.A1, item.A2, self.rings[j])
         place = self.ctx.proof("k", self.ctx.me, j, sid=item.isid)
         wit = {"x": value, "rho": int(item.rho), "b": item.a}
-        return [forge(Case("enc-elg", self.suite, statement, wit, ctx=place)), psi1]
+        return forge(Case("enc-elg", self.suite, statement, wit, ctx=place))
 
 
 class AnotherGammaInD(Presigning):

@@ -44,7 +44,7 @@ WAIT = 120.0
 PATIENT = NodeConfig(
     version="test",
     deadlines=Deadlines(default=WAIT, phases={}),
-    stock=StockSettings(target=0),
+    stock=StockSettings(target=0, pool=0),
     workers=2,
     sign_total=WAIT,
     hello_interval=2.0,

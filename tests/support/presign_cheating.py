@@ -13,7 +13,8 @@ from session_testing import Program, Raw, Tamper, says, tells
 from tss_testing import TESTING_TINY, TINY
 
 from tss.cggmp24 import presign
-from tss.cggmp24.presign import Item, Presigning
+from tss.cggmp24.presign import Presigning
+from tss.cggmp24.presign_prove import Item
 from tss.cggmp24.sign import SignRequest
 from tss.effects import SessionContext
 from tss.params import SecurityLevel

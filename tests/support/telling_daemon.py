@@ -58,19 +58,29 @@ def listen_in(teller: Teller) -> None:
     """Before the daemon begins."""
     from participant.identity import NodeKeys
     from participant.sealing import KeyFileWrapper
-    from tss.cggmp24 import presign
+    from tss.cggmp24 import presign, presign_prove
     from tss.cggmp24.presignature import Presignature, Promise
     from tss.mailbox import SessionKey
     from tss.modexp import OwnModulus
+    from tss.randomizers.shelf import Shelf
     from tss.records import KeyShare
     from tss.ring_pedersen import RingPedersenSecret
     from tss.vss import Polynomial
+    from tss.zk.aff_g import Ahead
 
     def fields(*names: str, prefix: str = "") -> Callable[[Any], Told]:
         return lambda one: ((prefix + name, getattr(one, name)) for name in names)
 
-    tell_of(teller, presign.Item, fields("k", "gamma", "a", "b", "rho", "nu"))
-    tell_of(teller, presign.Mask, fields("y", "y_hat", "s", "r", "s_hat", "r_hat", prefix="mask "))
+    tell_of(teller, presign_prove.Item, fields("k", "gamma", "a", "b", "rho", "nu"))
+    tell_of(teller, presign_prove.Mask, fields("y", "y_hat", "s", "r", "s_hat", "r_hat", prefix="mask "))
+    tell_of(teller, Ahead, fields("alpha"))
+    keep = Shelf._keep
+
+    def told_keep(self: Any, pair: Any, era: int) -> None:
+        teller("pooled", pair.value)
+        keep(self, pair, era)
+
+    Shelf._keep = told_keep  # type: ignore[method-assign]
     tell_of(teller, Presignature, lambda one: zip(("k~", "chi~"), one._secrets, strict=True))
     tell_of(teller, Promise, fields("e"))
     tell_of(teller, Polynomial, lambda one: (("coefficient", value) for value in one.coefficients))
@@ -95,14 +105,14 @@ def listen_in(teller: Teller) -> None:
         return rounds(run, batch, e=e)
 
     presign._rounds = told_rounds  # type: ignore[assignment]
-    change = presign.Item.__setattr__
+    change = presign_prove.Item.__setattr__
 
     def told_change(self: Any, name: str, value: Any) -> None:
         change(self, name, value)
         if name == "chi":
             teller("chi", value)
 
-    presign.Item.__setattr__ = told_change  # type: ignore[method-assign]
+    presign_prove.Item.__setattr__ = told_change  # type: ignore[method-assign]
 
 
 def stop_at(labels: list[str]) -> None:

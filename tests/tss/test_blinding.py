@@ -8,8 +8,8 @@ import gmpy2
 import pytest
 from tss_testing import TESTING_SECP, TESTING_TINY, SeededRng, paillier_key
 
-from tss import modexp
 from tss.blinding import MULTIPLIER_BITS, USES, Blinding
+from tss.modexp import own
 from tss.paillier import PaillierSecret
 from tss.params import LEVEL_128
 from tss.rand import plus_minus, unit
@@ -70,12 +70,12 @@ def test_no_secret_power_sees_a_ciphertext_or_an_exponent_twice(monkeypatch):
     """The same ciphertext again and again: base and exponent of every power differ, and are not those of the formula."""
     seen = []
 
-    def watched(base, exponent, modulus):
-        seen.append((int(base), int(exponent), int(modulus)))
-        return original(base, exponent, modulus)
+    def watched(powers):
+        seen.extend(tuple(map(int, power)) for power in powers)
+        return original(powers)
 
-    original = modexp._power_secret
-    monkeypatch.setattr(modexp, "_power_secret", watched)
+    original = own.powers_secret_list
+    monkeypatch.setattr(own, "powers_secret_list", watched)
     key = PaillierSecret(KEY.p, KEY.q_)
     C = key.public.enc(-17, 3)
     assert [key.dec(C) for _ in range(2 * USES)] == [-17] * (2 * USES)

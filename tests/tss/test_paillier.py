@@ -6,10 +6,10 @@ from dataclasses import replace
 
 import gmpy2
 import pytest
+from constant_time import constant_time_only
 from gmpy2 import mpz
 from tss_testing import TESTING_SECP, TESTING_TINY, SeededRng, paillier_key, safe_primes
 
-from tss import modexp
 from tss.errors import BadModulusSize, OutOfDomain, ShareCorrupt
 from tss.paillier import PaillierPublic, PaillierSecret, check_modulus
 from tss.params import LEVEL_128
@@ -74,6 +74,18 @@ def test_plaintexts_count_mod_n_and_come_back_centred():
         assert SECRET.dec(PUBLIC.enc(m, r)) == centred
 
 
+def test_decryption_modulo_one_prime():
+    """The plaintext mod p, centred: up to p/2 it is the plaintext."""
+    rng, p = SeededRng("one prime"), SECRET.p
+    half = (p - 1) // 2
+    edges = [0, 1, -1, half, -half, half + 1, -half - 1, p, -p, p + 1, PUBLIC.half, -PUBLIC.half]
+    plaintexts = edges + [plus_minus(rng, 1 << 8 * (1 + n % 39)) for n in range(10_000)]
+    centred = [(m + half) % p - half for m in plaintexts]
+    assert SECRET.dec_mod_p(PUBLIC.enc(m, 2) for m in plaintexts) == (centred, []), rng
+    assert all((c == m) == (abs(m) <= half) for c, m in zip(centred, plaintexts, strict=True))
+    assert SECRET.dec_mod_p([]) == ([], [])
+
+
 def test_homomorphism():
     rng = SeededRng("homomorphism")
     for _ in range(20):
@@ -88,6 +100,8 @@ def test_homomorphism():
             rng
         )
     assert SECRET.dec(PUBLIC.otimes(0, A)) == 0
+    assert SECRET.dec_list([A, B, A]) == [SECRET.dec(A), SECRET.dec(B), SECRET.dec(A)]
+    assert SECRET.dec_list([]) == []
     assert PUBLIC.otimes(0, A) == PUBLIC.otimes_secret(0, A) == 1
     assert PUBLIC.ominus(A, A) == 1
 
@@ -131,7 +145,12 @@ NOT_CIPHERTEXTS = {
 @pytest.mark.attack("B9")
 @pytest.mark.parametrize("name", NOT_CIPHERTEXTS)
 def test_not_a_ciphertext(name):
-    for use in (lambda C: PUBLIC.check_ciphertext(C, "K"), SECRET.dec, SECRET.extract_nonce):
+    for use in (
+        lambda C: PUBLIC.check_ciphertext(C, "K"),
+        SECRET.dec,
+        lambda C: SECRET.dec_mod_p([5, C]),
+        SECRET.extract_nonce,
+    ):
         with pytest.raises(OutOfDomain) as refusal:
             use(NOT_CIPHERTEXTS[name])
         assert refusal.value.peer is None
@@ -163,6 +182,8 @@ def test_ten_thousand_numbers_are_ciphertexts_or_out_of_domain():
         except OutOfDomain:
             with pytest.raises(OutOfDomain):
                 SECRET.dec(C)
+            with pytest.raises(OutOfDomain):
+                SECRET.dec_list([1, C])
             continue
         taken += 1
         assert 0 < C < N * N
@@ -283,6 +304,7 @@ def test_smallest_key_exhaustively():
             C = key.public.enc(m, r)
             assert key.enc(m, r) == C
             assert (key.dec(C), key.extract_nonce(C)) == (m, r)
+            assert key.dec_mod_p([C], [C]) == ([(m + 2) % 5 - 2], [m])
             seen.add(C)
     assert seen == {C for C in range(1, 35 * 35) if gmpy2.gcd(C, 35) == 1}
 
@@ -304,13 +326,9 @@ def test_public_keys_are_values():
 
 @pytest.mark.attack("E2")
 def test_the_owner_uses_constant_time_powers_alone(monkeypatch):
-    class OnlyConstantTime:
-        def __getattr__(self, name):
-            assert name != "powmod", "a secret met the variable-time power"
-            return getattr(gmpy2, name)
-
     C, r = PUBLIC.enc(5, 3), unit(SeededRng("ct"), N)
-    monkeypatch.setattr(modexp, "gmpy2", OnlyConstantTime())
+    constant_time_only(monkeypatch)
+    assert SECRET.dec_mod_p([C], [C]) == ([5], [5])
     assert SECRET.dec(C) == 5
     assert SECRET.extract_nonce(C) == 3
     SECRET.enc(7, r)

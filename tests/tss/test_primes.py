@@ -20,19 +20,28 @@ from tss.primes import check_own_primes, expected_tests, is_safe_prime, safe_pri
 
 def test_sieving_primes():
     for bound in (8, 100, 1 << 12):
-        found, inverses = sieve.sieving_primes(bound)
-        assert found.tolist() == [r for r in range(5, bound) if gmpy2.is_prime(r)]
-        assert all(6 * i % r == 1 for r, i in zip(found.tolist(), inverses.tolist(), strict=True))
+        found = sieve.sieving_primes(bound)
+        assert found.r.tolist() == [r for r in range(5, bound) if gmpy2.is_prime(r)]
+        for r, inverse, between in zip(*(column.tolist() for column in found), strict=True):
+            assert 6 * inverse % r == 1
+            assert 6 * between % r == (r - 1) // 2 % r
+            assert max(inverse, between) < r
 
 
 @pytest.mark.parametrize("bits", [64, 80, 160, 1536])
 def test_residues(bits):
     rng = SeededRng(bits)
-    for bound in (1 << 12, 1 << 17, 1 << 22):
-        start = primes._random_start(bits, rng)
-        found, _ = sieve.sieving_primes(bound)
+    for bound in (1 << 12, 1 << 17, 1 << 24):
+        found = sieve.sieving_primes(bound).r
         some = found[:: max(1, len(found) // 500)]
-        assert sieve.residues_of(start, some, bound).tolist() == [int(start % r) for r in some.tolist()], rng
+        for start in (
+            primes._random_start(bits, rng),
+            mpz(1) << (bits - 1),
+            (mpz(1) << bits) - 1,
+            mpz(int(some[-1])) ** (bits // 25),
+        ):
+            residues = sieve.residues_of(start, some.astype(np.float64), bound)
+            assert residues.tolist() == [int(start % r) for r in some.tolist()], rng
 
 
 @pytest.mark.parametrize("bound", [1 << 8, 1 << 12])
@@ -57,9 +66,10 @@ def test_sieve_of_the_full_size_loses_no_safe_prime():
         assert start % 6 == 5
         assert distance in sieve.survivors(start, *size)
     # And one candidate beside it that the largest sieving prime divides is struck.
-    r = int(sieve.sieving_primes(size.bound)[0][-1])
+    r = int(sieve.sieving_primes(size.bound).r[-1])
     start = (mpz(1) << 1400) * 6 + 5
-    k = next(k for k in range(r) if (start + 6 * k) % r == 0)
+    k = int(-start * gmpy2.invert(6, r) % r)
+    assert (start + 6 * k) % r == 0
     shifted = start + 6 * (k - 100)
     assert 100 not in sieve.survivors(shifted, *size)
 
@@ -141,8 +151,8 @@ def test_too_small():
 
 def test_progress_counts_every_test(monkeypatch):
     tested, reported = [], []
-    fermat = primes._fermat
-    monkeypatch.setattr(primes, "_fermat", lambda n: tested.append(n) or fermat(n))
+    fermat = primes.pass_fermat
+    monkeypatch.setattr(primes, "pass_fermat", lambda ns: tested.extend(ns) or fermat(ns))
     for seed in range(5):
         search_safe_prime(256, SeededRng(("progress", seed)), progress=reported.append)
     halves = [n for n in tested if n.bit_length() == 255]
@@ -152,7 +162,7 @@ def test_progress_counts_every_test(monkeypatch):
 
 
 def test_progress_reports_windows_without_a_prime(monkeypatch):
-    monkeypatch.setattr(primes, "_fermat", lambda _: False)
+    monkeypatch.setattr(primes, "pass_fermat", lambda ns: [False] * len(ns))
     reported = []
     windows = []
 
@@ -206,7 +216,9 @@ def test_search_runs_in_a_spawned_process():
 
 @pytest.mark.attack("B10")
 def test_rounds_of_miller_rabin(monkeypatch):
-    """GMP's is_prime(n, k) makes Baillie-PSW and k - 24 Miller-Rabin rounds: own primes get 64, loading a few."""
+    """GMP's is_prime(n, k) makes Baillie-PSW and k - 24 Miller-Rabin rounds: own primes get 64, loading a few.
+
+    They are made on (p-1)/2: with it p is proven prime, by one power."""
     asked = []
 
     class Recorded:
@@ -219,10 +231,10 @@ def test_rounds_of_miller_rabin(monkeypatch):
 
     monkeypatch.setattr(primes, "gmpy2", Recorded())
     p = safe_prime(160, SeededRng("rounds"))
-    assert asked == [88, 88]
+    assert asked == [88]
     asked.clear()
     is_safe_prime(p)
-    assert asked == [28, 28]
+    assert asked == [28]
 
 
 @pytest.mark.parametrize(
@@ -233,6 +245,8 @@ def test_not_safe_primes(n):
 
 
 def test_small_safe_primes():
+    slow = [n for n in range(4000) if gmpy2.is_prime(n) and gmpy2.is_prime(n // 2) and n > 5]
+    assert [n for n in range(4000) if is_safe_prime(n)] == slow
     assert [n for n in range(200) if is_safe_prime(n)] == [7, 11, 23, 47, 59, 83, 107, 167, 179]
 
 
@@ -313,4 +327,8 @@ def test_sieve_parameters_are_constants():
     for bits in (64, 255, 256, 767, 768, 1536):
         assert primes._sieve_for(bits).bound < 1 << (bits - 2)
         assert primes._sieve_for(bits).bound.bit_length() <= 32
-    assert np.iinfo(np.uint64).max > (1 << 22) ** 2
+    # Sieving primes fit their columns, and products of two a float64.
+    for bits in (64, 256, 768):
+        bound = primes._sieve_for(bits).bound
+        assert bound <= np.iinfo(np.uint32).max
+        assert bound**2 <= 1 << np.finfo(np.float64).nmant

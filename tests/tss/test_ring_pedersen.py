@@ -6,10 +6,10 @@ from dataclasses import replace
 
 import gmpy2
 import pytest
+from constant_time import constant_time_only
 from gmpy2 import mpz
 from tss_testing import TESTING_SECP, TESTING_TINY, SeededRng, paillier_key, pedersen_key, safe_primes
 
-from tss import modexp
 from tss.errors import BadModulusSize, BadPedersen, OutOfDomain, ShareCorrupt
 from tss.params import LEVEL_128
 from tss.rand import plus_minus, randbelow
@@ -190,9 +190,37 @@ def test_check_finds_damage():
             RingPedersenSecret(p, q_, lam, t)
 
 
+def test_squares_are_what_both_primes_see_as_squares():
+    rng = SeededRng("squares")
+    blind = mpz(3)
+    for _ in range(10_000):
+        value = 1 + randbelow(rng, N - 1)
+        expected = gmpy2.legendre(value, SECRET.p) == gmpy2.legendre(value, SECRET.q_) == 1
+        assert SECRET.are_squares([value], blind) is expected, rng
+        assert SECRET.are_squares([value * value % N], value), rng
+    some = square_modulo(SECRET.p, SECRET.q_), square_modulo(SECRET.q_, SECRET.p), non_square()
+    for odd in (*some, N - 1, 0, SECRET.p, SECRET.q_):
+        for values in ([odd], [S, odd], [odd, T], [S, T, odd, 4]):
+            assert not SECRET.are_squares(values, blind)
+    assert SECRET.are_squares([S, T, 4, 1], blind)
+    assert SECRET.are_squares([], blind)
+
+
+@pytest.mark.attack("E2")
+def test_legendre_symbols_are_of_blinded_values(monkeypatch):
+    seen = []
+    legendre = gmpy2.legendre
+    monkeypatch.setattr(gmpy2, "legendre", lambda a, p: seen.append(a) or legendre(a, p))
+    assert SECRET.are_squares([mpz(4), mpz(4)], S)
+    assert SECRET.are_squares([mpz(4), mpz(4)], T)
+    assert len(seen) == len(set(seen)) == 8
+    assert 4 not in seen
+
+
 def test_powers_of_t():
-    for a in (0, 1, -1, SECRET.order_bound, SECRET.phi - 1, mpz(1) << 700):
-        assert SECRET.power_of_t(a) == pow(T, a, N)
+    exponents = (0, 1, -1, SECRET.order_bound, SECRET.phi - 1, mpz(1) << 700)
+    assert SECRET.powers_of_t(exponents) == [pow(T, a, N) for a in exponents]
+    assert SECRET.powers_of_t([]) == []
 
 
 def test_repr_hides_the_secret():
@@ -203,15 +231,9 @@ def test_repr_hides_the_secret():
 
 
 def test_secret_openings_meet_the_constant_time_power_alone(monkeypatch):
-    class OnlyConstantTime:
-        def __getattr__(self, name):
-            assert name != "powmod", "a secret met the variable-time power"
-            return getattr(gmpy2, name)
-
-    monkeypatch.setattr(modexp, "gmpy2", OnlyConstantTime())
+    constant_time_only(monkeypatch)
     PUBLIC.commit(-5, 7)
     SECRET.commit(-5, 7)
     SECRET.commit_public(-5, 7)
-    SECRET.power_of_t(9)
     with pytest.raises(AssertionError, match="variable-time"):
         PUBLIC.commit_public(-5, 7)

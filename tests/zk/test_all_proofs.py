@@ -26,6 +26,7 @@ from zk_cases import (
 from tss.errors import InternalError, PeerFault, ProofInvalid, WrongLength
 from tss.groups import Point
 from tss.params import CGGMP24_SECP256K1, SecurityLevel, Suite
+from tss.randomizers import plain
 
 every_proof = pytest.mark.parametrize("name", NAMES)
 
@@ -251,8 +252,9 @@ class TestProver:
             "unit": lambda _, n: n - 1,
         }
         for function, largest in draws.items():
-            if hasattr(one.module, function):
-                monkeypatch.setattr(one.module, function, largest)
+            for module in (one.module, plain):
+                if hasattr(module, function):
+                    monkeypatch.setattr(module, function, largest)
         nonce, _ = commit(one)
         nonces = nonce if isinstance(nonce, tuple) else (nonce,)
         assert len(nonces) == (TESTING_TINY.m if name in ("dec", "aff-g*") else 1)

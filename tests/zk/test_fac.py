@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from functools import partial
 from math import isqrt
 
 import gmpy2
 import pytest
-from tss_testing import TESTING_TINY, TINY
+from tss_testing import TESTING_TINY, TINY, SeededRng
 from zk_cases import (
     Case,
     assert_accepted,
@@ -20,6 +22,7 @@ from zk_cases import (
 )
 
 from tss.errors import ProofInvalid
+from tss.zk import fac
 
 KEY, _, RING, OTHER_RING = keys(TINY)
 N0, N_hat = int(KEY.public.N), int(RING.public.N_hat)
@@ -132,3 +135,16 @@ def test_a_proof_made_for_another_verifier(one: Case) -> None:
     verify(elsewhere, value)
     with pytest.raises(ProofInvalid):
         verify(one, value)
+
+
+def test_first_messages_are_their_formulas(one: Case) -> None:
+    """P = s^p t^mu, Q = s^q_ t^nu, A = s^alpha t^x, B = s^beta t^y, T = Q^alpha t^r, with whoever's parameters."""
+    for seed in range(200):
+        statement = replace(one.statement, ring=RING) if seed % 2 else one.statement
+        n, com = fac.commit(TINY, statement, one.witness, SeededRng(("first", seed)))
+        power = partial(pow, mod=N_hat)
+        assert power(S_BASE, P) * power(T_BASE, int(n.mu)) % N_hat == com.P, seed
+        assert power(S_BASE, Q_) * power(T_BASE, int(n.nu)) % N_hat == com.Q, seed
+        assert power(S_BASE, int(n.alpha)) * power(T_BASE, int(n.x)) % N_hat == com.A, seed
+        assert power(S_BASE, int(n.beta)) * power(T_BASE, int(n.y)) % N_hat == com.B, seed
+        assert power(int(com.Q), int(n.alpha)) * power(T_BASE, int(n.r)) % N_hat == com.T, seed

@@ -8,6 +8,7 @@ from random import Random
 
 import gmpy2
 import pytest
+from odd_moduli import prime, separating_unit
 from tss_testing import TESTING_TINY, TINY
 from zk_cases import (
     CTX,
@@ -37,16 +38,6 @@ FOURTH_ROOT = "x^4 = (-1)^a w^b y"
 
 FEW = Suite(TINY.proto, TINY.group, replace(TESTING_TINY, m=8))
 """8 repetitions: a cheater who can answer half of the challenges gets through once in 256 tries."""
-
-
-def prime(bits: int, residue: int, modulus: int, seed: object = 0) -> int:
-    """A prime of exactly `bits` bits, top two set, in a residue class."""
-    rnd = Random(repr((bits, residue, modulus, seed)))
-    while True:
-        p = rnd.getrandbits(bits) | 3 << bits - 2
-        p += (residue - p) % modulus
-        if p.bit_length() == bits and gmpy2.is_prime(p):
-            return p
 
 
 @pytest.fixture
@@ -131,17 +122,6 @@ class TestModulus:
             assert_accepted(small, forge(small))
         else:
             assert_only(small, forge(small), "N size")
-
-
-def separating_unit(one: Case) -> int:
-    """w with Jacobi symbol -1 that is a square modulo the first prime: with -1 it reaches all four classes."""
-    N_odd = int(one.statement.N)
-    first = one.wit["factors"][0][0]
-    rnd = Random("separating")
-    while True:
-        w = unit(rnd, N_odd)
-        if jacobi(w, N_odd) == -1 and jacobi(w, first) == 1:
-            return w
 
 
 @pytest.mark.attack("B2")

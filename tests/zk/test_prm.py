@@ -217,3 +217,12 @@ def test_two_first_messages_joined_into_one(one: Case) -> None:
     joined = [A[0] << 8 * width | A[1], *A[2:]]
     assert_rejected(one, [joined, z], "A length")
     assert_rejected(one, [[*joined, A[0]], z], "A unit")
+
+
+def test_one_bad_item_at_each_position(one: Case) -> None:
+    A, z = forge(one)
+    for at in range(TESTING_TINY.m):
+        other = [*z[:at], (z[at] + 1) % N_hat, *z[at + 1 :]]
+        assert_only(one, [A, other], EQUATION)
+        assert_rejected(one, [[*A[:at], 3 * P, *A[at + 1 :]], z], "A unit")
+        assert_rejected(one, [[*A[:at], A[at] + N_hat, *A[at + 1 :]], z], "A unit")

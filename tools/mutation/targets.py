@@ -27,7 +27,9 @@ class Target:
         return re.fullmatch(self.functions, function) is not None
 
 
-_ZK: Final = r"verify|\w*_bound|(Statement|Commitment)\.items|Proof\.\w+|schema|challenge|PRIME_ROUNDS"
+_ZK: Final = (
+    r"verify|_hold_together|\w*_bound|(Statement|Commitment)\.items|Proof\.\w+|schema|challenge|PRIME_ROUNDS"
+)
 
 
 def _tests(directory: str, names: str) -> tuple[str, ...]:
@@ -59,6 +61,8 @@ TARGETS: Final = (
         for name in ("sch", "elog", "enc_elg", "aff_g", "fac", "mod", "prm", "dec", "aff_g_star")
     ),
     Target("tss/zk/common.py", EVERYTHING, ("tests/zk",)),
+    Target("tss/zk/equations.py", r"_AtOnce.*", ("tests/zk",)),
+    Target("tss/zk/batch.py", EVERYTHING, ("tests/zk/test_batch.py",)),
     _of_tss("encoding"),
     _of_tss("transcript"),
     _of_tss("params"),
@@ -68,8 +72,30 @@ TARGETS: Final = (
     _of_tss("ecdsa"),
     _of_tss("hd"),
     _of_tss("records", more="records_limits"),
-    _of_tss("modexp", r"check_unit|inverse|powmod.*|OwnModulus.*"),
-    _of_tss("primes", r"is_safe_prime|check_own_primes|_fermat", "paillier"),
+    # Without what decides of speed alone.
+    *(
+        Target(f"tss/modexp/{name}.py", functions, _tests("tss", tests))
+        for name, functions, tests in (
+            ("plain", EVERYTHING, "modexp"),
+            ("secret", EVERYTHING, "modexp modexp_backends"),
+            ("own", EVERYTHING, "modexp_own"),
+            ("nonces", EVERYTHING, "modexp_nonces"),
+            ("fermat", EVERYTHING, "modexp_fermat"),
+            ("products", "power_product|positive|straus", "modexp_products"),
+            ("chains", "powers_of|yao|_join", "modexp_products"),
+            ("windows", "digits", "modexp_products"),
+            ("rings", r"_numbers.*|_pairs.*", "modexp_products"),
+            ("tables", EVERYTHING, "modexp_tables"),
+            ("backend", "current|choose|using|_named", "modexp_backends"),
+            (
+                "openssl",
+                r"load|_need|OpenSSL\.(power|_power|_prepare|_numbers)|_Numbers\.take",
+                "modexp_backends",
+            ),
+            ("crypto_mb", r"load|_located|CryptoMb\._eight|_Row.*|_fit|need_success", "modexp_backends"),
+        )
+    ),
+    _of_tss("primes", r"is_safe_prime|check_own_primes", "paillier"),
     *(
         Target(f"tss/groups/{name}.py", EVERYTHING, _tests("tss", "groups ecdsa"))
         for name in ("abstract", "secp256k1", "ed25519")
@@ -81,8 +107,9 @@ TARGETS: Final = (
     _of_engine("mailbox"),
     _of_engine("echo_rounds", "session_equivocation echo"),
     _of_cggmp24("keygen", CHECKS, "keygen_cheaters keygen_points"),
-    _of_cggmp24("aux_info", CHECKS, "aux_cheaters"),
+    _of_cggmp24("aux_info", rf"{CHECKS}|_round3_faults|_fault", "aux_cheaters aux_round3"),
     _of_cggmp24("presign_checks", EVERYTHING, _PRESIGNING),
+    _of_cggmp24("presign_verify", EVERYTHING, "presign_verify"),
     _of_cggmp24("identify_checks", EVERYTHING, "identify"),
     _of_cggmp24("identify", CHECKS, "identify"),
     _of_cggmp24(

@@ -12,18 +12,32 @@ from gmpy2 import mpz
 
 from tss.cggmp24.completion import complete, new_state
 from tss.cggmp24.keygen import xor
-from tss.effects import Compute, Echo, Progress, Protocol, PublicContext, Receive, Send, SessionContext
+from tss.effects import (
+    Compute,
+    Echo,
+    Progress,
+    Protocol,
+    PublicContext,
+    Receive,
+    Received,
+    Send,
+    SessionContext,
+)
 from tss.encoding import Bytes, Tuple, Value
 from tss.envelope import PartyId
-from tss.errors import BadDecommit, BadPedersen, SharedPrime, blaming
+from tss.errors import BadDecommit, BadPedersen, PeerFault, SharedPrime, blaming
 from tss.paillier import PaillierSecret, check_modulus
 from tss.params import Suite
+from tss.rand import Rng
 from tss.records import AuxPublic, AuxSet
 from tss.ring_pedersen import RingPedersen, RingPedersenSecret
 from tss.zk import fac, mod, prm
 from tss.zk.common import PedersenKey, natural
 
 KIND: Final = "aux"
+
+_MOD_SHARES: Final = 4
+"""Jobs that Π^mod is proved in, so that every core has some."""
 
 TakePrimes = Callable[[], tuple[int, int, int, int]]
 """Hands out four safe primes of pb bits that were never used before: p, q_ of N and p, q_ of N^. May block."""
@@ -57,7 +71,12 @@ def aux_info(ctx: SessionContext, take_primes: TakePrimes) -> Protocol[AuxSet]:
     yield Progress("aux: safe primes")
     (primes,) = yield Compute([take_primes])
     yield Progress("aux: own parameters")
-    ((paillier, pedersen, psi_prm),) = yield Compute([partial(_own_parameters, ctx, primes)])
+    paillier, (pedersen, psi_prm) = yield Compute(
+        [
+            partial(PaillierSecret.generate, suite.level, ctx.rng, primes[:2]),
+            partial(_own_pedersen, ctx, primes[2:]),
+        ]
+    )
     own = AuxPublic(paillier.public.N, pedersen.public.N_hat, pedersen.public.s, pedersen.public.t)
     rho_i, u_i = ctx.rng(32), ctx.rng(32)
     reveal_i = [*own.as_list(), psi_prm.to_value(), rho_i, u_i]
@@ -76,20 +95,17 @@ def aux_info(ctx: SessionContext, take_primes: TakePrimes) -> Protocol[AuxSet]:
 
     # Round 3
     rid = xor([rho_i, *(revealed[j].broadcast[5] for j in ctx.others)])
-    witness_mod = paillier.own
-    psi_mod, *psi_fac = yield Compute(
+    place = ctx.proof("mod", ctx.me, rid=rid)
+    ((w, ys),) = yield Compute([partial(mod.begin, suite, place, mod.Statement(own.N), ctx.rng)])
+    shares = [ys[first::_MOD_SHARES] for first in range(_MOD_SHARES)]
+    proved = yield Compute(
         [
-            partial(
-                mod.prove,
-                suite,
-                ctx.proof("mod", ctx.me, rid=rid),
-                mod.Statement(own.N),
-                witness_mod,
-                ctx.rng,
-            ),
+            *(partial(mod.roots, paillier.own, w, share) for share in shares),
             *(partial(_prove_fac, ctx, j, rid, paillier, parties[j.index]) for j in ctx.others),
         ]
     )
+    roots, psi_fac = proved[:_MOD_SHARES], proved[_MOD_SHARES:]
+    psi_mod = mod.Proof(w, tuple(roots[k % _MOD_SHARES][k // _MOD_SHARES] for k in range(len(ys))))
     yield Send(
         3,
         broadcast=psi_mod.to_value(),
@@ -97,13 +113,12 @@ def aux_info(ctx: SessionContext, take_primes: TakePrimes) -> Protocol[AuxSet]:
     )
     proofs = yield round3
     yield Progress("aux: checking the others' moduli")
-    yield Compute(
-        [partial(check_mod, ctx, j, rid, parties[j.index].N, proofs[j].broadcast) for j in ctx.others]
-        + [
-            partial(check_fac, ctx, j, ctx.me, rid, parties[j.index].N, pedersen, proofs[j].p2p)
-            for j in ctx.others
-        ]
+    faults = yield Compute(
+        [partial(_round3_faults, ctx, j, rid, parties[j.index].N, pedersen, proofs[j]) for j in ctx.others]
     )
+    for fault in (*(mod_fault for mod_fault, _ in faults), *(fac_fault for _, fac_fault in faults)):
+        if fault is not None:
+            raise fault
 
     listed = [parties[index].as_list() for index in sorted(parties)]
     aux_id = ctx.hc("aux", ctx.sid, rid, listed)
@@ -112,14 +127,10 @@ def aux_info(ctx: SessionContext, take_primes: TakePrimes) -> Protocol[AuxSet]:
     return aux
 
 
-def _own_parameters(
-    ctx: SessionContext, primes: tuple[int, int, int, int]
-) -> tuple[PaillierSecret, RingPedersenSecret, prm.Proof]:
-    level = ctx.suite.level
-    paillier = PaillierSecret.generate(level, ctx.rng, (primes[0], primes[1]))
-    pedersen = RingPedersenSecret.generate(level, ctx.rng, (primes[2], primes[3]))
+def _own_pedersen(ctx: SessionContext, primes: tuple[int, int]) -> tuple[RingPedersenSecret, prm.Proof]:
+    pedersen = RingPedersenSecret.generate(ctx.suite.level, ctx.rng, primes)
     psi = prm.prove(ctx.suite, ctx.proof("prm", ctx.me), prm.Statement(pedersen.public), pedersen, ctx.rng)
-    return paillier, pedersen, psi
+    return pedersen, psi
 
 
 def _commitment(ctx: PublicContext, i: int, reveal: Sequence[Value]) -> bytes:
@@ -167,10 +178,30 @@ def _prove_fac(
     return fac.prove(ctx.suite, ctx.proof("fac", ctx.me, j, rid), statement, witness, ctx.rng)
 
 
-def check_mod(ctx: PublicContext, j: PartyId, rid: bytes, N: mpz, value: list[Value]) -> None:
-    """Check 6."""
+def _round3_faults(
+    ctx: SessionContext, j: PartyId, rid: bytes, N: mpz, own: RingPedersenSecret, proofs: Received
+) -> tuple[PeerFault | None, PeerFault | None]:
+    """What checks 6 and 7 find. 7 comes first: an N without small factors lets 6 test its N-th powers together."""
+    fac_fault = _fault(partial(check_fac, ctx, j, ctx.me, rid, N, own, proofs.p2p))
+    rng = ctx.rng if fac_fault is None else None
+    return _fault(partial(check_mod, ctx, j, rid, N, proofs.broadcast, rng)), fac_fault
+
+
+def _fault(check: Callable[[], None]) -> PeerFault | None:
+    try:
+        check()
+    except PeerFault as fault:
+        return fault
+    return None
+
+
+def check_mod(
+    ctx: PublicContext, j: PartyId, rid: bytes, N: mpz, value: list[Value], rng: Rng | None = None
+) -> None:
+    """Check 6. With `rng`, for a party that found check 7 to hold, the N-th powers are tested together."""
     with blaming(j.index, "aux.r3"):
-        mod.verify(ctx.suite, ctx.proof("mod", j, rid=rid), mod.Statement(N), mod.Proof.from_value(value))
+        place, proof = ctx.proof("mod", j, rid=rid), mod.Proof.from_value(value)
+        mod.verify(ctx.suite, place, mod.Statement(N), proof, rng)
 
 
 def check_fac(

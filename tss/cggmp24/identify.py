@@ -32,7 +32,8 @@ from tss.errors import PeerFault, Unattributable
 from tss.zk import aff_g_star, dec
 
 if TYPE_CHECKING:
-    from tss.cggmp24.presign import Item, Mask, Presigning
+    from tss.cggmp24.presign import Presigning
+    from tss.cggmp24.presign_prove import Item, Mask
 
 DELTA: Final = presign_checks.DELTA
 CHI: Final = presign_checks.CHI
@@ -109,10 +110,11 @@ def identify(
 
 def _prove_mask(run: Presigning, item: Item, case: Case, j: PartyId) -> list[Value]:
     ctx, mask = run.ctx, item.masks[j]
+    statement = case.affine(ctx.me, j, mask.ciphertexts())
     return aff_g_star.prove(
-        run.suite, ctx.proof(f"abort-{case.name}", ctx.me, j, sid=item.isid),
-        case.affine(ctx.me, j, mask.ciphertexts()),
-        aff_g_star.Witness(_secret(run, item, case), *_mask_witness(mask, case)), ctx.rng,
+        run.suite, ctx.proof(f"abort-{case.name}", ctx.me, j, sid=item.isid), statement,
+        aff_g_star.Witness(_secret(run, item, case), *_mask_witness(mask, case)),
+        run.dice(item.isid, f"aff-g* {case.name}", j.as_list(), statement.items()),
     ).to_value()  # fmt: skip
 
 
@@ -133,7 +135,7 @@ def _prove_dec(run: Presigning, item: Item, case: Case, statement: dec.Statement
     rho = own.extract_nonce(combined)
     return dec.prove(
         run.suite, ctx.proof(f"abort-{case.name}", ctx.me, sid=item.isid), statement,
-        dec.Witness(secret, y, rho), ctx.rng,
+        dec.Witness(secret, y, rho), run.dice(item.isid, f"dec {case.name}", statement.items()),
     ).to_value()  # fmt: skip
 
 

@@ -7,7 +7,6 @@ Sign convention, everywhere: `y[j]` is the mask that *this* party draws for reci
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from functools import partial
 from typing import Final
 
@@ -16,7 +15,6 @@ from gmpy2 import mpz
 from tss.cggmp24 import identify, presign_checks
 from tss.cggmp24.identify_checks import Case
 from tss.cggmp24.presign_checks import (
-    Presigned,
     Round1,
     check_said1,
     check_said2,
@@ -25,42 +23,34 @@ from tss.cggmp24.presign_checks import (
     check_told2,
     rounds,
 )
+from tss.cggmp24.presign_prove import (
+    Item,
+    Making,
+    effective_shares,
+    make_round1,
+    make_round2,
+)
+from tss.cggmp24.presign_verify import Opened, OwnK, verify_round1, verify_round2
 from tss.cggmp24.presignature import ENTROPY_BYTES, Batch, Presignature, public_record
 from tss.cggmp24.sign import Signature, SignRequest, exchange_sigmas, terms
 from tss.effects import Compute, Progress, Protocol, Recall, Received, Send, SessionContext, Transcript
 from tss.encoding import Value
 from tss.envelope import PartyId
 from tss.errors import (
-    BadSignerSet,
     CallerError,
     Degenerate,
     InternalError,
 )
 from tss.groups import Point
 from tss.hd import derive
-from tss.paillier import PaillierPublic
-from tss.rand import plus_minus, scalar, unit
+from tss.randomizers import PLAIN, Randomizers
 from tss.records import AuxSet, KeyShare
-from tss.ring_pedersen import RingPedersen, RingPedersenSecret
-from tss.vss import lagrange
-from tss.zk import aff_g, elog, enc_elg
+from tss.zk import elog
 
 KIND: Final = "presign"
 FULL_KIND: Final = "full-sign"
 MAX_BATCH: Final = 64
 """Items of one session: what keeps a round's message below the rooms' body limit at 16 signers."""
-
-
-def effective_shares(share: KeyShare, signers: Sequence[int]) -> dict[int, Point]:
-    """X_j^eff = lam_j(S)*X_j for j in S (protocol.md 3.1). Raises BadSignerSet."""
-    S = sorted(signers)
-    if len(S) != share.t or len(set(S)) != len(S) or not set(S) <= set(share.public_shares):
-        raise BadSignerSet(f"a signer set has {share.t} different parties of the key, this is {S}")
-    q = share.suite.group.q
-    effective = {j: lagrange(S, j, 0, q) * share.public_shares[j] for j in S}
-    if share.suite.group.sum(list(effective.values())) != share.X:
-        raise InternalError("the effective public shares do not sum to X")
-    return effective
 
 
 def tail(share: KeyShare, aux: AuxSet, signers: Sequence[int], owner: int, batch: int) -> list[Value]:
@@ -80,122 +70,10 @@ def full_tail(
     return [*tail(share, aux, signers, owner, 1), request.digest, list(request.path)]
 
 
-@dataclass(frozen=True)
-class Mask:
-    """What this party drew for one recipient, and the four ciphertexts that it made (protocol.md 3.2 round 2)."""
-
-    y: mpz = field(repr=False)
-    y_hat: mpz = field(repr=False)
-    s: mpz = field(repr=False)
-    r: mpz = field(repr=False)
-    s_hat: mpz = field(repr=False)
-    r_hat: mpz = field(repr=False)
-    D: mpz
-    F: mpz
-    D_hat: mpz
-    F_hat: mpz
-    psi: list[Value] = field(repr=False)
-    psi_hat: list[Value] = field(repr=False)
-
-    def ciphertexts(self) -> list[Value]:
-        """[D, F, D^, F^]."""
-        return [self.D, self.F, self.D_hat, self.F_hat]
-
-
-@dataclass
-class Item:
-    """Everything of one presignature of the batch: the paper's values of this party and what the others sent."""
-
-    isid: bytes
-    k: int = field(repr=False)
-    gamma: int = field(repr=False)
-    a: int = field(repr=False)
-    b: int = field(repr=False)
-    rho: mpz = field(repr=False)
-    nu: mpz = field(repr=False)
-    Y: Point
-    K: mpz
-    G: mpz
-    A1: Point
-    A2: Point
-    B1: Point
-    B2: Point
-    masks: dict[PartyId, Mask] = field(default_factory=dict, repr=False)
-    round1: dict[PartyId, Round1] = field(default_factory=dict)
-    Gamma_j: dict[PartyId, Point] = field(default_factory=dict)
-    Gamma: Point | None = None
-    delta: mpz = field(default_factory=mpz, repr=False)
-    chi: mpz = field(default_factory=mpz, repr=False)
-    Delta_j: dict[PartyId, Point] = field(default_factory=dict)
-    S_j: dict[PartyId, Point] = field(default_factory=dict)
-
-    def round1_value(self) -> list[Value]:
-        """[K, G, Y, A1, A2, B1, B2]."""
-        return [self.K, self.G, self.Y, self.A1, self.A2, self.B1, self.B2]
-
-
-class Presigning:
+class Presigning(Making):
     """One run: the keys, and the steps that the generators below put in order."""
 
-    def __init__(self, ctx: SessionContext, share: KeyShare, aux: AuxSet, owner: PartyId) -> None:
-        S = [party.index for party in ctx.parties]
-        if ctx.me.index != share.me or aux.me != share.me or owner not in ctx.parties:
-            raise BadSignerSet("this party, its share and its aux set are not of one place")
-        if not set(S) <= set(aux.parties):
-            raise BadSignerSet("the aux set lacks a signer")
-        self.ctx, self.suite, self.group = ctx, ctx.suite, ctx.suite.group
-        self.share, self.aux, self.owner, self.S = share, aux, owner, S
-        q = self.group.q
-        self.x = lagrange(S, share.me, 0, q) * share.x % q
-        self.X_eff = effective_shares(share, S)
-        self.own = aux.paillier
-        self.keys = {j: PaillierPublic(aux.parties[j.index].N) for j in ctx.others}
-        self.rings = {
-            j: RingPedersen(aux.parties[j.index].N_hat, aux.parties[j.index].s, aux.parties[j.index].t)
-            for j in ctx.others
-        }
-        own_public = aux.parties[share.me]
-        self.own_ring: RingPedersen | RingPedersenSecret = aux.pedersen or RingPedersen(
-            own_public.N_hat, own_public.s, own_public.t
-        )
-        self.public = Presigned(
-            ctx,
-            share.X,
-            {j: self.X_eff[j.index] for j in ctx.parties},
-            {**self.keys, ctx.me: self.own},
-            {**self.rings, ctx.me: self.own_ring},
-        )
-
     # -- round 1 -------------------------------------------------------------------------------------------------
-
-    def draw(self, k_: int) -> Item:
-        """Secrets and broadcast values of item `k_`."""
-        ctx, group, q = self.ctx, self.group, self.group.q
-        k, gamma, a, b = (scalar(ctx.rng, q) for _ in range(4))
-        Y = group.mul_base(1 + scalar(ctx.rng, q - 1))
-        rho, nu = unit(ctx.rng, self.own.public.N), unit(ctx.rng, self.own.public.N)
-        return Item(
-            isid=self.public.isid(k_),
-            k=k, gamma=gamma, a=a, b=b, rho=rho, nu=nu, Y=Y,
-            K=self.own.enc(k, rho), G=self.own.enc(gamma, nu),
-            A1=group.mul_base(a), A2=group.mul_base(k) + group.mul_secret(a, Y),
-            B1=group.mul_base(b), B2=group.mul_base(gamma) + group.mul_secret(b, Y),
-        )  # fmt: skip
-
-    def prove_round1(self, item: Item, j: PartyId) -> list[Value]:
-        """psi0 about K, psi1 about G, for j."""
-        ctx, suite = self.ctx, self.suite
-        psi0 = enc_elg.prove(
-            suite, ctx.proof("k", ctx.me, j, sid=item.isid),
-            enc_elg.Statement(self.own, item.K, item.Y, item.A1, item.A2, self.rings[j]),
-            enc_elg.Witness(item.k, item.rho, item.a), ctx.rng,
-        )  # fmt: skip
-        psi1 = enc_elg.prove(
-            suite, ctx.proof("gamma", ctx.me, j, sid=item.isid),
-            enc_elg.Statement(self.own, item.G, item.Y, item.B1, item.B2, self.rings[j]),
-            enc_elg.Witness(item.gamma, item.nu, item.b), ctx.rng,
-        )  # fmt: skip
-        return [psi0.to_value(), psi1.to_value()]
 
     def check_round1(self, k_: int, j: PartyId, broadcast: list[Value], p2p: list[Value]) -> Round1:
         """Checks 1-3 of round 1."""
@@ -204,44 +82,6 @@ class Presigning:
         return said
 
     # -- round 2 -------------------------------------------------------------------------------------------------
-
-    def gamma_proof(self, item: Item) -> tuple[Point, list[Value]]:
-        """Gamma_i and its elog proof."""
-        ctx = self.ctx
-        Gamma = self.group.mul_base(item.gamma)
-        psi = elog.prove(
-            self.suite, ctx.proof("gamma", ctx.me, sid=item.isid),
-            elog.Statement(L=item.B1, M=item.B2, X=item.Y, Y=Gamma, h=self.group.G),
-            elog.Witness(y=item.gamma, lam=item.b), ctx.rng,
-        )  # fmt: skip
-        return Gamma, psi.to_value()
-
-    def mask(self, item: Item, j: PartyId) -> Mask:
-        """D, F, D^, F^ for recipient j with their two affine proofs."""
-        ctx, level, key, K_j = self.ctx, self.suite.level, self.keys[j], item.round1[j].K
-        bound = mpz(1) << level.l_prime
-        y, y_hat = plus_minus(ctx.rng, bound), plus_minus(ctx.rng, bound)
-        s, s_hat = unit(ctx.rng, key.N), unit(ctx.rng, key.N)
-        r, r_hat = unit(ctx.rng, self.own.public.N), unit(ctx.rng, self.own.public.N)
-        D = key.oplus(key.otimes_secret(item.gamma, K_j), key.enc(y, s))
-        F = self.own.enc(y, r)
-        D_hat = key.oplus(key.otimes_secret(self.x, K_j), key.enc(y_hat, s_hat))
-        F_hat = self.own.enc(y_hat, r_hat)
-        psi = aff_g.prove(
-            self.suite, ctx.proof("gamma", ctx.me, j, sid=item.isid),
-            aff_g.Statement(key, self.own, K_j, D, F, item.Gamma_j[ctx.me], self.rings[j]),
-            aff_g.Witness(item.gamma, y, s, r), ctx.rng,
-        )  # fmt: skip
-        psi_hat = aff_g.prove(
-            self.suite, ctx.proof("x", ctx.me, j, sid=item.isid),
-            aff_g.Statement(key, self.own, K_j, D_hat, F_hat, self.X_eff[ctx.me.index], self.rings[j]),
-            aff_g.Witness(self.x, y_hat, s_hat, r_hat), ctx.rng,
-        )  # fmt: skip
-        return Mask(y, y_hat, s, r, s_hat, r_hat, D, F, D_hat, F_hat, psi.to_value(), psi_hat.to_value())
-
-    def commit_mask(self, item: Item, sender: PartyId, recipient: PartyId, ciphertexts: list[Value]) -> bytes:
-        """h_{recipient,sender}: makes the later opening of D, F binding."""
-        return self.public.mask_hash(item.isid, sender, recipient, ciphertexts)
 
     def check_round2(
         self, item: Item, k_: int, j: PartyId, broadcast: list[Value], p2p: list[Value]
@@ -253,7 +93,7 @@ class Presigning:
 
     # -- round 3 -------------------------------------------------------------------------------------------------
 
-    def open_masks(self, item: Item, received: dict[PartyId, list[Value]]) -> list[Value]:
+    def open_masks(self, item: Item, received: Mapping[PartyId, Opened]) -> list[Value]:
         """delta_i, chi_i (kept as integers), Delta_i, S_i and the elog proof about k_i: the round-3 broadcast."""
         ctx, group = self.ctx, self.group
         Gamma = group.sum(list(item.Gamma_j.values()))
@@ -261,18 +101,17 @@ class Presigning:
             raise Degenerate("Gamma is the identity or its x is 0 mod q")
         item.Gamma = Gamma
         delta, chi = mpz(item.gamma) * item.k, mpz(self.x) * item.k
-        for j in ctx.others:
-            D, _, D_hat, _, _, _ = received[j]
-            delta += self.own.dec(D) - item.masks[j].y
-            chi += self.own.dec(D_hat) - item.masks[j].y_hat
+        for j, masks in received.items():
+            delta += masks.alpha - item.masks[j].y
+            chi += masks.alpha_hat - item.masks[j].y_hat
         item.delta, item.chi = delta, chi
         Delta = group.mul_secret(item.k, Gamma)
         S = group.mul_secret(int(chi % group.q), Gamma)
         item.Delta_j[ctx.me], item.S_j[ctx.me] = Delta, S
+        statement = elog.Statement(L=item.A1, M=item.A2, X=item.Y, Y=Delta, h=Gamma)
         psi = elog.prove(
-            self.suite, ctx.proof("delta", ctx.me, sid=item.isid),
-            elog.Statement(L=item.A1, M=item.A2, X=item.Y, Y=Delta, h=Gamma),
-            elog.Witness(y=item.k, lam=item.a), ctx.rng,
+            self.suite, ctx.proof("delta", ctx.me, sid=item.isid), statement,
+            elog.Witness(y=item.k, lam=item.a), self.dice(item.isid, "elog delta", statement.items()),
         )  # fmt: skip
         return [int(delta % group.q), Delta, S, psi.to_value()]
 
@@ -305,25 +144,35 @@ class Presigning:
 
 
 def presign(
-    ctx: SessionContext, share: KeyShare, aux: AuxSet, owner: PartyId, batch: int
+    ctx: SessionContext,
+    share: KeyShare,
+    aux: AuxSet,
+    owner: PartyId,
+    batch: int,
+    randomizers: Randomizers = PLAIN,
 ) -> Protocol[list[Presignature]]:
-    """Make `batch` presignatures for the session's signer set.
+    """Make `batch` presignatures for the session's signer set, with what `randomizers` has of nonces and masks.
 
     Raises BadSignerSet, CallerError for a batch that is not 1 to MAX_BATCH, PeerFault (with the peer), Degenerate,
     Unattributable.
     """
     if not 1 <= batch <= MAX_BATCH:
         raise CallerError(f"a batch of {batch}, 1 to {MAX_BATCH} are made at a time")
-    run = Presigning(ctx, share, aux, owner)
+    run = Presigning(ctx, share, aux, owner, randomizers)
     presignatures, _ = yield from _rounds(run, batch, e=None)
     return presignatures
 
 
 def full_sign(
-    ctx: SessionContext, share: KeyShare, aux: AuxSet, owner: PartyId, request: SignRequest
+    ctx: SessionContext,
+    share: KeyShare,
+    aux: AuxSet,
+    owner: PartyId,
+    request: SignRequest,
+    randomizers: Randomizers = PLAIN,
 ) -> Protocol[Signature]:
     """Presign for one request and sign it: digest and path are in the sid, so Gamma was unknown when they were fixed."""
-    run = Presigning(ctx, share, aux, owner)
+    run = Presigning(ctx, share, aux, owner, randomizers)
     child = derive(share.X, share.chain_code, request.path)
     e_me = ctx.rng(ENTROPY_BYTES)
     (presignature,), e = yield from _rounds(run, 1, e=e_me)
@@ -346,33 +195,23 @@ def _rounds(
     # Round 1
     yield Progress("presign: round 1")
     items: list[Item] = yield Compute([partial(run.draw, k) for k in range(batch)])
-    proofs = yield Compute([partial(run.prove_round1, items[k], j) for k, j in pairs])
-    psi1 = dict(zip(pairs, proofs, strict=True))
-    yield Send(
-        1,
-        broadcast=[item.round1_value() for item in items],
-        p2p={j: [psi1[k, j] for k in range(batch)] for j in others},
-    )
+    psi1 = yield from make_round1(run, items)
+    yield Send(1, broadcast=[item.round1_value() for item in items], p2p=psi1)
     r1 = yield round1
-    said = yield Compute(
-        [partial(run.check_round1, k, j, r1[j].broadcast[k], r1[j].p2p[k]) for k, j in pairs]
+    said = yield from verify_round1(
+        run.public, ctx.me, ctx.rng, r1, lambda k, j: run.check_round1(k, j, r1[j].broadcast[k], r1[j].p2p[k])
     )
-    for (k, j), value in zip(pairs, said, strict=True):
+    for (k, j), value in said.items():
         items[k].round1[j] = value
 
     # Round 2
     yield Progress("presign: round 2")
-    gammas = yield Compute([partial(run.gamma_proof, item) for item in items])
-    for item, (Gamma_i, _) in zip(items, gammas, strict=True):
-        item.Gamma_j[ctx.me] = Gamma_i
-    masks = yield Compute([partial(run.mask, items[k], j) for k, j in pairs])
-    for (k, j), mask in zip(pairs, masks, strict=True):
-        items[k].masks[j] = mask
+    gammas = yield from make_round2(run, items)
     yield Send(
         2,
         broadcast=[
-            [Gamma_i, psi, [run.commit_mask(item, ctx.me, j, item.masks[j].ciphertexts()) for j in others]]
-            for item, (Gamma_i, psi) in zip(items, gammas, strict=True)
+            [*gamma, [run.commit_mask(item, ctx.me, j, item.masks[j].ciphertexts()) for j in others]]
+            for item, gamma in zip(items, gammas, strict=True)
         ],
         p2p={
             j: [[*item.masks[j].ciphertexts(), item.masks[j].psi, item.masks[j].psi_hat] for item in items]
@@ -380,16 +219,17 @@ def _rounds(
         },
     )
     r2 = yield round2
-    points = yield Compute(
-        [partial(run.check_round2, items[k], k, j, r2[j].broadcast[k], r2[j].p2p[k]) for k, j in pairs]
-    )
-    for (k, j), Gamma_j in zip(pairs, points, strict=True):
-        items[k].Gamma_j[j] = Gamma_j
+    masks2 = yield from verify_round2(
+        run.public, ctx.me, ctx.rng, run.own, [OwnK(item.K, item.k) for item in items], said, r2,
+        lambda k, j: run.check_round2(items[k], k, j, r2[j].broadcast[k], r2[j].p2p[k]),
+    )  # fmt: skip
+    for (k, j), opened_mask in masks2.items():
+        items[k].Gamma_j[j] = opened_mask.Gamma
 
     # Round 3
     yield Progress("presign: round 3")
     opened = yield Compute(
-        [partial(run.open_masks, item, {j: r2[j].p2p[k] for j in others}) for k, item in enumerate(items)]
+        [partial(run.open_masks, item, {j: masks2[k, j] for j in others}) for k, item in enumerate(items)]
     )
     yield Send(3, broadcast=[opened, e])
     r3 = yield round3

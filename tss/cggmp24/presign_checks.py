@@ -21,6 +21,7 @@ from tss.paillier import PaillierPublic, PaillierSecret
 from tss.params import Suite
 from tss.zk import aff_g, elog, enc_elg
 from tss.zk.common import PaillierKey, PedersenKey, natural
+from tss.zk.equations import AT_ONCE, Equations
 
 DELTA: Final = "delta"
 CHI: Final = "chi"
@@ -110,23 +111,29 @@ def check_said1(case: Presigned, k: int, j: PartyId, value: Sequence[Value]) -> 
 
 
 def check_told1(
-    case: Presigned, k: int, j: PartyId, i: PartyId, said: Round1, proofs: Sequence[list[Value]]
+    case: Presigned,
+    k: int,
+    j: PartyId,
+    i: PartyId,
+    said: Round1,
+    proofs: Sequence[list[Value]],
+    equations: Equations = AT_ONCE,
 ) -> None:
-    """Checks 2 and 3: the proofs of j to i that K and G are well made."""
+    """Checks 2 and 3: the proofs of j to i that K and G are well made; they hold when `equations` do."""
     ctx, suite, key, ring, place = case.ctx, case.ctx.suite, case.key(j), case.rings[i], f"presign.r1.item{k}"
     # 2
     with blaming(j.index, f"{place}.k"):
         enc_elg.verify(
             suite, ctx.proof("k", j, i, sid=case.isid(k)),
             enc_elg.Statement(key, said.K, said.Y, said.A1, said.A2, ring),
-            enc_elg.Proof.from_value(proofs[0]),
+            enc_elg.Proof.from_value(proofs[0]), equations,
         )  # fmt: skip
     # 3
     with blaming(j.index, f"{place}.gamma"):
         enc_elg.verify(
             suite, ctx.proof("gamma", j, i, sid=case.isid(k)),
             enc_elg.Statement(key, said.G, said.Y, said.B1, said.B2, ring),
-            enc_elg.Proof.from_value(proofs[1]),
+            enc_elg.Proof.from_value(proofs[1]), equations,
         )  # fmt: skip
 
 
@@ -150,9 +157,16 @@ def check_said2(case: Presigned, k: int, j: PartyId, said: Round1, value: Sequen
 
 
 def check_told2(
-    case: Presigned, k: int, j: PartyId, i: PartyId, K_i: mpz, said: Sequence[Value], told: Sequence[Value]
+    case: Presigned,
+    k: int,
+    j: PartyId,
+    i: PartyId,
+    K_i: mpz,
+    said: Sequence[Value],
+    told: Sequence[Value],
+    equations: Equations = AT_ONCE,
 ) -> None:
-    """Checks 3 to 6: the masks of j for i, against h and Gamma_j, which j said to all."""
+    """Checks 3 to 6: the masks of j for i, against h and Gamma_j, which j said to all; they hold when `equations` do."""
     ctx, suite, place = case.ctx, case.ctx.suite, f"presign.r2.item{k}"
     Gamma_j, _, hashes = said
     D, F, D_hat, F_hat, psi, psi_hat = told
@@ -170,13 +184,14 @@ def check_told2(
     with blaming(j.index, f"{place}.gamma"):
         aff_g.verify(
             suite, ctx.proof("gamma", j, i, sid=case.isid(k)),
-            aff_g.Statement(N_i, N_j, K_i, D, F, Gamma_j, ring), aff_g.Proof.from_value(psi),
+            aff_g.Statement(N_i, N_j, K_i, D, F, Gamma_j, ring), aff_g.Proof.from_value(psi), equations,
         )  # fmt: skip
     # 6
     with blaming(j.index, f"{place}.x"):
         aff_g.verify(
             suite, ctx.proof("x", j, i, sid=case.isid(k)),
-            aff_g.Statement(N_i, N_j, K_i, D_hat, F_hat, case.X_eff[j], ring), aff_g.Proof.from_value(psi_hat),
+            aff_g.Statement(N_i, N_j, K_i, D_hat, F_hat, case.X_eff[j], ring),
+            aff_g.Proof.from_value(psi_hat), equations,
         )  # fmt: skip
 
 

@@ -13,13 +13,13 @@ from gmpy2 import mpz
 from tss.encoding import PointOf, Schema, Tuple, Value
 from tss.groups import Point
 from tss.params import Suite
-from tss.rand import Rng, plus_minus, unit
+from tss.rand import Rng, plus_minus
+from tss.randomizers import PLAIN, Randomizers, encrypt, lasting_power_of_s
 from tss.transcript import Challenger, Context
 from tss.zk.common import (
     Checks,
     PaillierKey,
     PedersenKey,
-    cipher_power,
     cipher_power_secret,
     cipher_product,
     in_range,
@@ -29,10 +29,10 @@ from tss.zk.common import (
     pow2,
     ring_items,
     ring_modulus,
-    ring_power,
     signed,
     until_in_range,
 )
+from tss.zk.equations import AT_ONCE, Equations
 
 NAME: Final = "aff-g"
 
@@ -56,12 +56,13 @@ class Statement:
 
 @dataclass(frozen=True)
 class Witness:
-    """x in +-2^l, y in +-2^l', rho in Z_N0*, rho_y in Z_N1*."""
+    """x in +-2^l, y in +-2^l', rho in Z_N0*, rho_y in Z_N1*; s^x mod N^ where it is known already."""
 
     x: int | mpz = field(repr=False)
     y: mpz = field(repr=False)
     rho: mpz = field(repr=False)
     rho_y: mpz = field(repr=False)
+    s_x: mpz | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True)
@@ -129,30 +130,50 @@ def schema(suite: Suite) -> Schema:
     return Tuple(*first, integer, integer, integer, integer, whole, whole)
 
 
-def commit(suite: Suite, statement: Statement, witness: Witness, rng: Rng) -> tuple[Nonce, Commitment]:
-    """Draw the nonces."""
+@dataclass(frozen=True)
+class Ahead:
+    """What was made for one commitment before it: alpha and C^alpha mod N0^2."""
+
+    alpha: mpz = field(repr=False)
+    C_alpha: mpz = field(repr=False)
+
+
+def draw_alpha(suite: Suite, rng: Rng) -> mpz:
+    """For `Ahead`."""
+    return plus_minus(rng, z1_bound(suite))
+
+
+def commit(
+    suite: Suite,
+    statement: Statement,
+    witness: Witness,
+    rng: Rng,
+    randomizers: Randomizers = PLAIN,
+    ahead: Ahead | None = None,
+) -> tuple[Nonce, Commitment]:
+    """Draw the nonces. y is of one proof: its power of s may be made by a table; x may last."""
     level, st = suite.level, statement
     N_hat = ring_modulus(st.ring)
-    nonce = Nonce(
-        alpha=plus_minus(rng, pow2(level.l + level.eps)),
-        beta=plus_minus(rng, pow2(level.l_prime + level.eps)),
-        r=unit(rng, modulus(st.N0)),
-        r_y=unit(rng, modulus(st.N1)),
-        gam=plus_minus(rng, pow2(level.l + level.eps) * N_hat),
-        delta=plus_minus(rng, pow2(level.l + level.eps) * N_hat),
-        m=plus_minus(rng, pow2(level.l) * N_hat),
-        mu=plus_minus(rng, pow2(level.l) * N_hat),
-    )
+    wide, narrow = pow2(level.l + level.eps) * N_hat, pow2(level.l) * N_hat
+    if ahead is None:
+        alpha = draw_alpha(suite, rng)
+        C_alpha = cipher_power_secret(st.N0, st.C, alpha)
+    else:
+        alpha, C_alpha = ahead.alpha, ahead.C_alpha
+    beta = plus_minus(rng, z2_bound(suite))
+    r, r_y = randomizers.nonce(st.N0, rng), randomizers.nonce(st.N1, rng)
+    gam, delta = randomizers.mask(st.ring, wide, rng), randomizers.mask(st.ring, wide, rng)
+    m, mu = randomizers.mask(st.ring, narrow, rng), randomizers.mask(st.ring, narrow, rng)
+    s_x = lasting_power_of_s(st.ring, witness.x) if witness.s_x is None else witness.s_x
+    nonce = Nonce(alpha, beta, r.value, r_y.value, gam.value, delta.value, m.value, mu.value)
     return nonce, Commitment(
-        A=cipher_product(
-            st.N0, cipher_power_secret(st.N0, st.C, nonce.alpha), st.N0.enc(nonce.beta, nonce.r)
-        ),
-        Bx=suite.group.mul_base(nonce.alpha),
-        By=st.N1.enc(nonce.beta, nonce.r_y),
-        E=st.ring.commit(nonce.alpha, nonce.gam),
-        S=st.ring.commit(witness.x, nonce.m),
-        F=st.ring.commit(nonce.beta, nonce.delta),
-        T=st.ring.commit(witness.y, nonce.mu),
+        A=cipher_product(st.N0, C_alpha, encrypt(st.N0, beta, r)),
+        Bx=suite.group.mul_base(alpha),
+        By=encrypt(st.N1, beta, r_y),
+        E=randomizers.power_of_s(st.ring, alpha) * gam.power % N_hat,
+        S=s_x * m.power % N_hat,
+        F=randomizers.power_of_s(st.ring, beta) * delta.power % N_hat,
+        T=randomizers.power_of_s(st.ring, witness.y) * mu.power % N_hat,
     )
 
 
@@ -178,24 +199,38 @@ def respond(
         z2=z2,
         z3=nonce.gam + e * nonce.m,
         z4=nonce.delta + e * nonce.mu,
-        w=masked_unit(nonce.r, witness.rho, e, modulus(statement.N0)),
-        w_y=masked_unit(nonce.r_y, witness.rho_y, e, modulus(statement.N1)),
+        w=masked_unit(nonce.r, witness.rho, e, statement.N0),
+        w_y=masked_unit(nonce.r_y, witness.rho_y, e, statement.N1),
     )
 
 
-def prove(suite: Suite, ctx: Context, statement: Statement, witness: Witness, rng: Rng) -> Proof:
-    """A proof with fresh nonces. Raises InternalError for a witness outside its range."""
+def prove(
+    suite: Suite,
+    ctx: Context,
+    statement: Statement,
+    witness: Witness,
+    rng: Rng,
+    randomizers: Randomizers = PLAIN,
+    ahead: Ahead | None = None,
+) -> Proof:
+    """A proof with fresh nonces, the first attempt's alpha that of `ahead`, which serves no other proof.
+
+    Raises InternalError for a witness outside its range.
+    """
+    made = iter((ahead,))
 
     def attempt() -> Proof | None:
-        nonce, commitment = commit(suite, statement, witness, rng)
+        nonce, commitment = commit(suite, statement, witness, rng, randomizers, next(made, None))
         e = challenge(suite, ctx, statement, commitment)
         return respond(suite, statement, witness, nonce, commitment, e)
 
     return until_in_range(NAME, attempt)
 
 
-def verify(suite: Suite, ctx: Context, statement: Statement, proof: Proof) -> None:
-    """Raises OutOfDomain or ProofInvalid."""
+def verify(
+    suite: Suite, ctx: Context, statement: Statement, proof: Proof, equations: Equations = AT_ONCE
+) -> None:
+    """Raises OutOfDomain or ProofInvalid. Who gathers `equations` has to test them before the proof is accepted."""
     check, group, level, st, com = Checks(NAME), suite.group, suite.level, statement, proof.commitment
     N0, N1, N_hat = modulus(st.N0), modulus(st.N1), ring_modulus(st.ring)
     z1, z2, z3, z4, w, w_y = proof.z1, proof.z2, proof.z3, proof.z4, proof.w, proof.w_y
@@ -216,24 +251,12 @@ def verify(suite: Suite, ctx: Context, statement: Statement, proof: Proof) -> No
     check.within("z3", z3, dos_bound)
     check.within("z4", z4, dos_bound)
     e = challenge(suite, ctx, st, com)
-    check.holds(
-        "C^z1*enc0(z2; w) = A*D^e",
-        cipher_product(st.N0, cipher_power(st.N0, st.C, z1), st.N0.enc(z2, w))
-        == cipher_product(st.N0, com.A, cipher_power(st.N0, st.D, e)),
-    )
+    # C^z1 stands on the right, as C^-z1.
+    equations.paillier(check, "C^z1*enc0(z2; w) = A*D^e", st.N0, z2, w, [(com.A, 1), (st.D, e), (st.C, -z1)])
     check.holds("z1*G = Bx + e*X", z1 * group.G == com.Bx + e * st.X)
-    check.holds(
-        "enc1(z2; w_y) = By*Y^e",
-        st.N1.enc(z2, w_y) == cipher_product(st.N1, com.By, cipher_power(st.N1, st.Y, e)),
-    )
-    check.holds(
-        "s^z1 t^z3 = E*S^e",
-        st.ring.commit_public(z1, z3) == com.E * ring_power(st.ring, com.S, e) % N_hat,
-    )
-    check.holds(
-        "s^z2 t^z4 = F*T^e",
-        st.ring.commit_public(z2, z4) == com.F * ring_power(st.ring, com.T, e) % N_hat,
-    )
+    equations.paillier(check, "enc1(z2; w_y) = By*Y^e", st.N1, z2, w_y, [(com.By, 1), (st.Y, e)])
+    equations.ring(check, "s^z1 t^z3 = E*S^e", st.ring, z1, z3, [(com.E, 1), (com.S, e)])
+    equations.ring(check, "s^z2 t^z4 = F*T^e", st.ring, z2, z4, [(com.F, 1), (com.T, e)])
 
 
 def z1_bound(suite: Suite) -> mpz:

@@ -164,7 +164,6 @@ def respond(
 
     z = alpha + e*x, z' = beta + e*y, w = r*rho^e mod N0, v = s*rho_y^e mod N1, m times.
     """
-    N0, N1 = modulus(statement.N0), modulus(statement.N1)
     responses = []
     for nonce, e in zip(nonces, bits, strict=True):
         z = nonce.alpha + e * witness.x
@@ -175,8 +174,8 @@ def respond(
             Response(
                 z,
                 z_prime,
-                w=masked_unit(nonce.r, witness.rho, e, N0),
-                v=masked_unit(nonce.s, witness.rho_y, e, N1),
+                w=masked_unit(nonce.r, witness.rho, e, statement.N0),
+                v=masked_unit(nonce.s, witness.rho_y, e, statement.N1),
             )
         )
     return Proof(commitment, tuple(responses))

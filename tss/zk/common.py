@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final, TypeVar
 
@@ -52,12 +52,16 @@ class Checks:
 
     def unit(self, name: str, a: mpz, N: mpz) -> None:
         """(P2) 0 < a < N and gcd(a, N) = 1."""
-        if not is_unit(a, N):
+        self.units(name, [a], N)
+
+    def units(self, name: str, values: Iterable[mpz], N: mpz) -> None:
+        """(P2) for all of a list, under one name."""
+        if not are_units(values, N):
             raise OutOfDomain(f"proof {self.proof}: {name} is not a unit", check=self._id(f"{name} unit"))
 
     def ciphertext(self, name: str, C: mpz, N: mpz) -> None:
         """(P2) 0 < C < N^2 and gcd(C, N) = 1."""
-        if not 0 < C < N * N or gmpy2.gcd(C, N) != 1:
+        if not is_ciphertext(C, N):
             raise OutOfDomain(
                 f"proof {self.proof}: {name} is not a ciphertext", check=self._id(f"{name} ciphertext")
             )
@@ -86,6 +90,21 @@ class Checks:
 def is_unit(a: mpz, N: mpz) -> bool:
     """(P2) 0 < a < N and gcd(a, N) = 1."""
     return bool(0 < a < N and gmpy2.gcd(a, N) == 1)
+
+
+def are_units(values: Iterable[mpz], N: mpz) -> bool:
+    """Whether is_unit(a, N) holds for all: a product is coprime to N when all its factors are, so one gcd is enough."""
+    product = mpz(1)
+    for a in values:
+        if not 0 < a < N:
+            return False
+        product = product * a % N
+    return bool(gmpy2.gcd(product, N) == 1)
+
+
+def is_ciphertext(C: mpz, N: mpz) -> bool:
+    """(P2) 0 < C < N^2 and gcd(C, N) = 1."""
+    return bool(0 < C < N * N and gmpy2.gcd(C, N) == 1)
 
 
 def in_range(z: mpz, bound: mpz) -> bool:
@@ -158,6 +177,9 @@ def ring_power(ring: PedersenKey, base: mpz, exponent: int | mpz) -> mpz:
     return powmod(base, exponent, ring.N_hat)
 
 
-def masked_unit(r: mpz, rho: mpz, e: int, N: mpz) -> mpz:
+def masked_unit(r: mpz, rho: mpz, e: int, key: PaillierKey) -> mpz:
     """The response r * rho^e mod N for a nonce of encryption; e is public."""
+    N = modulus(key)
+    if isinstance(key, PaillierSecret):
+        return r * key.own.pow_mod_n(rho, e) % N
     return r * powmod(rho, e, N) % N

@@ -165,7 +165,7 @@ def respond(
         w = nonce.beta + e * witness.y
         if not in_range(z, z_bound(suite)) or not in_range(w, w_bound(suite, statement.n)):
             return None
-        responses.append(Response(z, w, masked_unit(nonce.r, witness.rho, e, modulus(statement.N0))))
+        responses.append(Response(z, w, masked_unit(nonce.r, witness.rho, e, statement.N0)))
     return Proof(commitment, tuple(responses))
 
 

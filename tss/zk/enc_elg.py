@@ -10,14 +10,13 @@ from gmpy2 import mpz
 from tss.encoding import PointOf, Schema, Tuple, Value
 from tss.groups import Point
 from tss.params import Suite
-from tss.rand import Rng, plus_minus, scalar, unit
+from tss.rand import Rng, plus_minus, scalar
+from tss.randomizers import PLAIN, Randomizers, encrypt
 from tss.transcript import Challenger, Context
 from tss.zk.common import (
     Checks,
     PaillierKey,
     PedersenKey,
-    cipher_power,
-    cipher_product,
     in_range,
     masked_unit,
     modulus,
@@ -25,10 +24,10 @@ from tss.zk.common import (
     pow2,
     ring_items,
     ring_modulus,
-    ring_power,
     signed,
     until_in_range,
 )
+from tss.zk.equations import AT_ONCE, Equations
 
 NAME: Final = "enc-elg"
 
@@ -111,23 +110,23 @@ def schema(suite: Suite) -> Schema:
     return Tuple(whole, whole, point, point, whole, integer, whole, whole, integer)
 
 
-def commit(suite: Suite, statement: Statement, witness: Witness, rng: Rng) -> tuple[Nonce, Commitment]:
-    """Draw the nonces."""
+def commit(
+    suite: Suite, statement: Statement, witness: Witness, rng: Rng, randomizers: Randomizers = PLAIN
+) -> tuple[Nonce, Commitment]:
+    """Draw the nonces. x is of one presignature: its power of s may be made by a table."""
     group, level, st = suite.group, suite.level, statement
     N_hat = ring_modulus(st.ring)
-    nonce = Nonce(
-        alpha=plus_minus(rng, pow2(level.l + level.eps)),
-        mu=plus_minus(rng, pow2(level.l) * N_hat),
-        r=unit(rng, modulus(st.N0)),
-        beta=scalar(rng, group.q),
-        gam=plus_minus(rng, pow2(level.l + level.eps) * N_hat),
-    )
-    return nonce, Commitment(
-        S=st.ring.commit(witness.x, nonce.mu),
-        D=st.N0.enc(nonce.alpha, nonce.r),
-        Y=group.mul_secret(nonce.beta, st.A) + group.mul_base(nonce.alpha),
-        Z=group.mul_base(nonce.beta),
-        T=st.ring.commit(nonce.alpha, nonce.gam),
+    alpha = plus_minus(rng, pow2(level.l + level.eps))
+    mu = randomizers.mask(st.ring, pow2(level.l) * N_hat, rng)
+    r = randomizers.nonce(st.N0, rng)
+    beta = scalar(rng, group.q)
+    gam = randomizers.mask(st.ring, pow2(level.l + level.eps) * N_hat, rng)
+    return Nonce(alpha, mu.value, r.value, beta, gam.value), Commitment(
+        S=randomizers.power_of_s(st.ring, witness.x) * mu.power % N_hat,
+        D=encrypt(st.N0, alpha, r),
+        Y=group.mul_secret(beta, st.A) + group.mul_base(alpha),
+        Z=group.mul_base(beta),
+        T=randomizers.power_of_s(st.ring, alpha) * gam.power % N_hat,
     )
 
 
@@ -147,24 +146,33 @@ def respond(
         commitment,
         z1=z1,
         w=(nonce.beta + e * witness.b) % suite.group.q,
-        z2=masked_unit(nonce.r, witness.rho, e, modulus(statement.N0)),
+        z2=masked_unit(nonce.r, witness.rho, e, statement.N0),
         z3=nonce.gam + e * nonce.mu,
     )
 
 
-def prove(suite: Suite, ctx: Context, statement: Statement, witness: Witness, rng: Rng) -> Proof:
+def prove(
+    suite: Suite,
+    ctx: Context,
+    statement: Statement,
+    witness: Witness,
+    rng: Rng,
+    randomizers: Randomizers = PLAIN,
+) -> Proof:
     """A proof with fresh nonces. Raises InternalError for a witness outside its range."""
 
     def attempt() -> Proof | None:
-        nonce, commitment = commit(suite, statement, witness, rng)
+        nonce, commitment = commit(suite, statement, witness, rng, randomizers)
         e = challenge(suite, ctx, statement, commitment)
         return respond(suite, statement, witness, nonce, commitment, e)
 
     return until_in_range(NAME, attempt)
 
 
-def verify(suite: Suite, ctx: Context, statement: Statement, proof: Proof) -> None:
-    """Raises OutOfDomain or ProofInvalid."""
+def verify(
+    suite: Suite, ctx: Context, statement: Statement, proof: Proof, equations: Equations = AT_ONCE
+) -> None:
+    """Raises OutOfDomain or ProofInvalid. Who gathers `equations` has to test them before the proof is accepted."""
     check, group, level, st, com = Checks(NAME), suite.group, suite.level, statement, proof.commitment
     N0, N_hat = modulus(st.N0), ring_modulus(st.ring)
     z1, w, z2, z3 = proof.z1, proof.w, proof.z2, proof.z3
@@ -177,16 +185,10 @@ def verify(suite: Suite, ctx: Context, statement: Statement, proof: Proof) -> No
     check.within("z1", z1, z1_bound(suite))
     check.within("z3", z3, pow2(level.l + level.eps + 1) * N_hat)
     e = challenge(suite, ctx, st, com)
-    check.holds(
-        "enc(z1; z2) = D*C^e",
-        st.N0.enc(z1, z2) == cipher_product(st.N0, com.D, cipher_power(st.N0, st.C, e)),
-    )
+    equations.paillier(check, "enc(z1; z2) = D*C^e", st.N0, z1, z2, [(com.D, 1), (st.C, e)])
     check.holds("w*A + z1*G = Y + e*X", w * st.A + z1 * group.G == com.Y + e * st.X)
     check.holds("w*G = Z + e*B", w * group.G == com.Z + e * st.B)
-    check.holds(
-        "s^z1 t^z3 = T*S^e",
-        st.ring.commit_public(z1, z3) == com.T * ring_power(st.ring, com.S, e) % N_hat,
-    )
+    equations.ring(check, "s^z1 t^z3 = T*S^e", st.ring, z1, z3, [(com.T, 1), (com.S, e)])
 
 
 def z1_bound(suite: Suite) -> mpz:

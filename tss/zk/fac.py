@@ -9,7 +9,7 @@ import gmpy2
 from gmpy2 import mpz
 
 from tss.encoding import Schema, Tuple, Value
-from tss.modexp import powmod_secret
+from tss.modexp import powers_of, powmod_secret
 from tss.params import Suite
 from tss.rand import Rng, plus_minus
 from tss.transcript import Challenger, Context
@@ -108,7 +108,7 @@ def schema(suite: Suite) -> Schema:
 def commit(suite: Suite, statement: Statement, witness: Witness, rng: Rng) -> tuple[Nonce, Commitment]:
     """Draw the nonces."""
     level, ring = suite.level, statement.ring
-    N_hat = ring_modulus(ring)
+    N_hat, s, t = ring_items(ring)
     slack = pow2(level.l + level.eps)
     W = gmpy2.isqrt(statement.N0)
     nonce = Nonce(
@@ -120,13 +120,18 @@ def commit(suite: Suite, statement: Statement, witness: Witness, rng: Rng) -> tu
         x=plus_minus(rng, slack * N_hat),
         y=plus_minus(rng, slack * N_hat),
     )
-    Q = ring.commit(witness.q_, nonce.nu)
+    # The factors live as long as the key: constant time, alone. The nonces share a squaring chain a base.
+    s_p, s_q = (powmod_secret(s, factor, N_hat) for factor in (witness.p, witness.q_))
+    s_alpha, s_beta = powers_of(s, [nonce.alpha, nonce.beta], N_hat)
+    t_mu, t_nu, t_x, t_y, t_r = powers_of(t, [nonce.mu, nonce.nu, nonce.x, nonce.y, nonce.r], N_hat)
+    Q = s_q * t_nu % N_hat
+    (Q_alpha,) = powers_of(Q, [nonce.alpha], N_hat)
     return nonce, Commitment(
-        P=ring.commit(witness.p, nonce.mu),
+        P=s_p * t_mu % N_hat,
         Q=Q,
-        A=ring.commit(nonce.alpha, nonce.x),
-        B=ring.commit(nonce.beta, nonce.y),
-        T=powmod_secret(Q, nonce.alpha, N_hat) * ring.commit(0, nonce.r) % N_hat,
+        A=s_alpha * t_x % N_hat,
+        B=s_beta * t_y % N_hat,
+        T=Q_alpha * t_r % N_hat,
     )
 
 
@@ -186,8 +191,8 @@ def verify(suite: Suite, ctx: Context, statement: Statement, proof: Proof) -> No
     check.holds("s^z2 t^w2 = B*Q^e", ring.commit_public(z2, w2) == com.B * ring_power(ring, com.Q, e) % N_hat)
     check.holds(
         "Q^z1 t^v = T*s^(N0*e)",
-        ring_power(ring, com.Q, z1) * ring.commit_public(0, v) % N_hat
-        == com.T * ring.commit_public(N0 * e, 0) % N_hat,
+        # s^(N0*e) on the other side: whoever owns the parameters makes one power of t of both.
+        ring_power(ring, com.Q, z1) * ring.commit_public(-N0 * e, v) % N_hat == com.T,
     )
 
 

@@ -13,7 +13,7 @@ from gmpy2 import mpz
 
 from tss.encoding import ListOf, Schema, Tuple, Value
 from tss.errors import BadPedersen
-from tss.modexp import powmod
+from tss.modexp import FixedBase
 from tss.params import Suite
 from tss.rand import Rng, randbelow
 from tss.ring_pedersen import RingPedersen, RingPedersenSecret
@@ -21,6 +21,9 @@ from tss.transcript import Challenger, Context
 from tss.zk.common import Checks, natural
 
 NAME: Final = "prm"
+
+TABLE: Final = 4096
+"""Values in the verifier's table of powers of t: for 128 powers, making it included, the best size (found by measurement)."""
 
 
 @dataclass(frozen=True)
@@ -83,7 +86,7 @@ def schema(suite: Suite) -> Schema:
 def commit(suite: Suite, witness: Witness, rng: Rng) -> tuple[Nonce, Commitment]:
     """Draw a_1..a_m."""
     nonce = Nonce(a=tuple(randbelow(rng, witness.phi) for _ in range(suite.level.m)))
-    return nonce, Commitment(A=tuple(witness.power_of_t(a) for a in nonce.a))
+    return nonce, Commitment(A=tuple(witness.powers_of_t(nonce.a)))
 
 
 def challenge(suite: Suite, ctx: Context, statement: Statement, commitment: Commitment) -> list[int]:
@@ -116,10 +119,10 @@ def verify(suite: Suite, ctx: Context, statement: Statement, proof: Proof) -> No
         check.unit(name, value, N_hat)
         if value in (1, N_hat - 1):
             raise BadPedersen(f"proof prm: {name} is 1 or -1", check=f"{NAME}:{name} trivial")
-    for A_i in A:
-        check.unit("A", A_i, N_hat)
+    check.units("A", A, N_hat)
     for z_i in z:
         check.below("z", z_i, N_hat)
     bits = challenge(suite, ctx, statement, proof.commitment)
+    powers = FixedBase(t, N_hat, int(N_hat.bit_length()), TABLE)
     for A_i, z_i, e in zip(A, z, bits, strict=True):
-        check.holds("t^z = A*s^e", powmod(t, z_i, N_hat) == (A_i * s % N_hat if e else A_i))
+        check.holds("t^z = A*s^e", powers.power(z_i) == (A_i * s % N_hat if e else A_i))

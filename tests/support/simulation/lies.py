@@ -10,7 +10,8 @@ from typing import Any
 from session_testing import Anything, Raw, encode_any
 
 from tss.cggmp24 import presign
-from tss.cggmp24.presign import Item, Presigning
+from tss.cggmp24.presign import Presigning
+from tss.cggmp24.presign_prove import Item
 from tss.cggmp24.presignature import Presignature
 from tss.effects import Protocol, SessionContext
 from tss.encoding import decode

@@ -1,0 +1,1 @@
+"""What everything costs: `python -m bench [NAME...] [--json]`; the other scripts here are run by their files."""
