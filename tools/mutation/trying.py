@@ -72,12 +72,13 @@ class Baseline:
         return {test for line in range(place.last + 1, place.end + 1) for test in of_file.get(line, ())}
 
     def files_of(self, path: str) -> list[str]:
-        """The files of tests that run anything of a source file, the cheapest first."""
+        """The files of tests, those first that run anything of a source file, the cheapest before others."""
         tests = {test for line in self.lines.get(path, {}).values() for test in line}
         cost: dict[str, float] = defaultdict(float)
-        for test in tests:
-            cost[self.names[test].split("::")[0]] += self.seconds[test]
-        return sorted(cost, key=lambda file: (not _belongs(file, path), cost[file], file))
+        for test, name in enumerate(self.names):
+            cost[name.split("::")[0]] += self.seconds[test]
+        running = {self.names[test].split("::")[0] for test in tests}
+        return sorted(cost, key=lambda file: (file not in running, not _belongs(file, path), cost[file], file))
 
 
 def _words(text: str) -> set[str]:
