@@ -123,8 +123,10 @@ async def test_nothing_that_is_for_memory_is_on_a_disk(told):
     second.resume()
     assert not (await signing).from_stock
 
-    # After answers from stock; what was sent (e_i within the answer) is on the disk, and so the search sees it.
+    # After answers from stock; what was sent (e_i within the answer) is on the disk, and so the search sees it. Of an account
+    # that signs the idle nodes fill their pools.
     assert (await sign(first, "from stock")).from_stock
+    await listener.heard("pooled", 4)
     search(committee, listener, "e")
     entropies = listener.secrets(*(set(listener.told) - {"e"}))
     assert found_in(files_of(second.directory), entropies)

@@ -332,8 +332,8 @@ def make_committee(
             "operator": {"socket": str(sockets / str(index))},
             "metrics": {"port": 0},
             "mpc": {"committee": "../committee.yaml", "threshold": t, "total_participants": n},
-            # Tests say themselves when there is to be a stock; searches would take the tests' processors.
-            "stock": {"target": 0},
+            # Tests say themselves when there is to be a stock; searches and pools would take the tests' processors.
+            "stock": {"target": 0, "pool": 0},
             "primes": {"target": 0},
             "policy": permissive_development_policy().model_dump(mode="json"),
         }

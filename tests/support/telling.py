@@ -128,7 +128,12 @@ def telling_committee(directory: Path) -> Iterator[tuple[CommitteeProcesses, Lis
     """Two nodes and whoever hears them."""
     listener = Listener()
     threading.Thread(target=listener.serve_forever, daemon=True).start()
-    settings = merged(UNHURRIED, {"logging": {"level": "debug"}, "node": {"gather_seconds": 20}})
+    own = {
+        "logging": {"level": "debug"},
+        "node": {"gather_seconds": 20},
+        "stock": {"pool": 1, "idle_seconds": 0.2},
+    }
+    settings = merged(UNHURRIED, own)
     committee = make_committee(directory, 2, 2, settings=settings)
     try:
         gateway = committee.start_gateway()
