@@ -54,13 +54,16 @@ def lying(committee: CommitteeProcesses, name: str) -> Iterator[None]:
 
 
 def state_of(node: NodeProcess) -> dict[str, list[tuple[Any, ...]]]:
-    """Every row of every table that is no book, as it stands on the disk, but for when an account signed last."""
+    """Every row of every table that is no book, as it stands on the disk.
+
+    But for when an account signed last, and what is written so that what was written before is on the disk.
+    """
     with contextlib.closing(sqlite3.connect(f"file:{node.directory / 'store.db'}?mode=ro", uri=True)) as db:
         tables = {name for (name,) in db.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
         state = {}
         for table in tables - BOOKS:
             columns = [row[1] for row in db.execute(f"PRAGMA table_info({table})")]
-            kept = ", ".join(column for column in columns if column != "last_signed_at")
+            kept = ", ".join(column for column in columns if column not in ("last_signed_at", "probe"))
             state[table] = sorted(db.execute(f"SELECT {kept} FROM {table}").fetchall(), key=repr)  # noqa: S608 - names from the schema
         return state
 
