@@ -78,7 +78,9 @@ class Baseline:
         for test, name in enumerate(self.names):
             cost[name.split("::")[0]] += self.seconds[test]
         running = {self.names[test].split("::")[0] for test in tests}
-        return sorted(cost, key=lambda file: (file not in running, not _belongs(file, path), cost[file], file))
+        return sorted(
+            cost, key=lambda file: (file not in running, not _belongs(file, path), cost[file], file)
+        )
 
 
 def _words(text: str) -> set[str]:
