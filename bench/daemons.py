@@ -47,6 +47,7 @@ async def _times_of_calls(reference: Reference) -> Figures:
         empty = [await running.sign(node, (0, 2)) for _ in range(EMPTY_CALLS)]
         reference.sample()
         await running.fill_stock((0, 1), WARM_UP + CALLS)
+        await _settled(running)
         times = [await running.sign(node, (0, 1)) for _ in range(WARM_UP + CALLS)][WARM_UP:]
         reference.sample()
     return {
@@ -102,10 +103,15 @@ async def _memory_of_accounts(_reference: Reference) -> Figures:
 
 
 async def _warm(running: Cluster, node: ServiceClient) -> None:
-    """Let node 0 sign with both others, and wait until everybody has made what it makes in idle time."""
+    """Let node 0 sign with both others, and everybody make what that is a reason to make."""
     await asyncio.sleep(PRESENCE_SECONDS)
     for other in (1, 2):
         await running.sign(node, (0, other))
+    await _settled(running)
+
+
+async def _settled(running: Cluster) -> None:
+    """Wait until the nodes have made what they make in idle time."""
     await asyncio.sleep(IDLE_SECONDS)
     async with asyncio.timeout(SETTLING_SECONDS):
         for daemon in running.nodes:

@@ -11,7 +11,7 @@ from gateway.meters import Meters
 from gateway.proxy import GrpcListener, Proxy
 from gateway.rooms import Broker
 from gateway.settings import NAME, GatewaySettings
-from kit.daemon import StopSignal, announce
+from kit.daemon import StopSignal, announce, keep_what_is_there
 from kit.health import Health, health_app, health_routes
 from kit.http import HttpLimits, HttpServer
 from kit.logs import get_logger
@@ -88,6 +88,7 @@ class Gateway:
         announce(f"gRPC server on {grpc}")
         if self.metrics is not None:
             announce(f"Metrics on http://{bracketed(self.settings.metrics.host)}:{self.metrics.port}")
+        keep_what_is_there()
         self._log.info("started", http=http, grpc=grpc, version=version())
         stopping = asyncio.create_task(stop.wait(), name="stop")
         await asyncio.wait({stopping, self.http.ended}, return_when=asyncio.FIRST_COMPLETED)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import signal
 import sys
 from collections.abc import Callable, Coroutine
@@ -21,6 +22,8 @@ EXIT_FAILED = 1
 EXIT_SETTINGS = 2
 
 SWITCH_SECONDS = 0.0005
+
+GARBAGE_THRESHOLDS = (5_000, 20, 50)
 
 _log = get_logger(__name__)
 
@@ -76,6 +79,8 @@ def run_daemon(name: str, main: Callable[[StopSignal], Coroutine[Any, Any, None]
 
     # Threads that compute hand the interpreter over after so long: the event loop does not wait for the default's 5 ms.
     sys.setswitchinterval(SWITCH_SECONDS)
+    # A collection stops everything, and little here is garbage in circles: seldom.
+    gc.set_threshold(*GARBAGE_THRESHOLDS)
 
     async def body() -> None:
         stop = StopSignal()
@@ -100,6 +105,12 @@ def run_daemon(name: str, main: Callable[[StopSignal], Coroutine[Any, Any, None]
         _log.exception("the daemon failed")
         return EXIT_FAILED
     return EXIT_OK
+
+
+def keep_what_is_there() -> None:
+    """Call it once the daemon has started: no later collection looks at what was imported and opened until then."""
+    gc.collect()
+    gc.freeze()
 
 
 def complain(name: str, error: Exception) -> None:

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Mapping
 from contextlib import AsyncExitStack
 
-from kit.daemon import CannotStart, StopSignal, announce
+from kit.daemon import CannotStart, StopSignal, announce, keep_what_is_there
 from kit.health import Health, health_app
 from kit.http import HttpLimits, HttpServer
 from kit.logs import get_logger
@@ -203,6 +203,7 @@ class Service:
             announce(f"Operator on {bracketed(settings.operator.host)}:{self._operators[-1].port}")
         if self._metrics is not None:
             announce(f"Listening on http://{bracketed(settings.metrics.host)}:{self._metrics.port}")
+        keep_what_is_there()
         _log.info("started", grpc=grpc, identity=self._store.identity().identity, version=version())
 
     def _warn(self) -> None:
