@@ -14,7 +14,7 @@ from session_testing import Outcomes, identity_of, run_committee, says, silent
 from tss_testing import TINY
 from zk_naive import enc
 
-from tss.cggmp24.completion import Certificate, NewState, check_certificate, complete, new_state
+from tss.cggmp24.completion import STEPS, Certificate, NewState, check_certificate, complete, new_state
 from tss.effects import Durable, Protocol, SessionContext
 from tss.encoding import encode
 from tss.envelope import Body, Kind, PartyId, decode_body, holder, pack, seal, sign, unpack
@@ -326,3 +326,7 @@ def test_two_versions_of_done_prove_an_equivocation():
     solo.hear(solo.said(2, 15, bytes(32), kind=Kind.DONE))
     assert isinstance(solo.session.error, Equivocation)
     assert solo.session.error.peer == 2
+
+
+def test_the_phases_of_a_run_are_what_progress_counts():
+    assert STEPS == ("r0", "r1", "r2", "r3", "done", "ended")

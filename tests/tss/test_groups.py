@@ -500,3 +500,33 @@ def test_toy_curve_parameters():
 def test_toy_curve_refuses(raw):
     with pytest.raises(BadPoint):
         TOY.decode_point(bytes.fromhex(raw))
+
+
+@pytest.mark.parametrize(
+    ("group", "name", "tag", "point", "number"),
+    [(SECP256K1, "secp256k1", 4, 33, 32), (ED25519, "ed25519", 5, 32, 32)],
+)
+def test_names_tags_and_lengths_are_those_of_the_encoding(group, name, tag, point, number):
+    """protocol.md 0.5 and 0.6: hashes of every session hold them."""
+    assert (group.name, group.point_tag, group.point_bytes, group.scalar_bytes) == (name, tag, point, number)
+
+
+@pytest.mark.parametrize(("bits", "size"), [(8, 1), (9, 2), (16, 2), (17, 3)])
+def test_a_scalar_has_as_many_bytes_as_its_order(bits, size):
+    class Other(type(TOY)):
+        q = (1 << bits) - 1
+
+    assert Other.scalar_bytes.fget(Other) == size
+
+
+def test_the_identity_of_secp256k1_is_one_zero_byte():
+    assert SECP256K1.identity.to_bytes() == b"\0"
+
+
+def test_points_with_a_name_in_common_hash_by_it_and_their_bytes():
+    assert hash(SECP256K1.G) == hash(("secp256k1", SECP256K1.G.to_bytes()))
+    assert SECP256K1.G.__eq__(5) is NotImplemented
+
+
+def test_an_uncompressed_point_has_65_bytes():
+    assert len(SECP256K1.G.to_bytes_uncompressed()) == 65

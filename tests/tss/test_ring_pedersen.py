@@ -237,3 +237,15 @@ def test_secret_openings_meet_the_constant_time_power_alone(monkeypatch):
     SECRET.commit_public(-5, 7)
     with pytest.raises(AssertionError, match="variable-time"):
         PUBLIC.commit_public(-5, 7)
+
+
+@pytest.mark.parametrize("name", ["s", "t"])
+def test_a_trivial_base_is_named(name):
+    with pytest.raises(BadPedersen, match=f"{name} is 1 or -1"):
+        replace(PUBLIC, **{name: mpz(1)}).check(TESTING_TINY)
+
+
+def test_primes_keep_their_places():
+    p, q_ = safe_primes(TESTING_TINY, 2)
+    made = RingPedersenSecret.generate(TESTING_TINY, SeededRng("places"), (p, q_))
+    assert (made.p, made.q_) == (p, q_)

@@ -180,3 +180,24 @@ def test_before_the_session_has_an_id_there_is_no_preimage():
     case = read_evidence(solo.session.error, solo.identities)
     assert case.sid is None
     assert case.equivocates()
+
+
+@pytest.mark.parametrize(("size", "found"), [(16, True), (17, False)])
+def test_a_tag_has_at_most_16_bytes(size, found):
+    """What is longer is no tag at all, so the list is a session's."""
+    request = encode(["p", "req" if found else "r" * size, 1])
+    assert (session_preimages([request]) == ()) is found
+    long = encode(["p" * 64, "req"])
+    assert session_preimages([long]) == ()
+    assert session_preimages([encode(["p" * 65, "req"])]) != ()
+
+
+def test_names_of_suites_have_at_most_64_bytes():
+    def written(size: int) -> bytes:
+        return Evidence.collect(
+            proto="p" * size, sid_preimages=[], accused=holder(2), check="x", messages=[message(2)]
+        ).encode()
+
+    assert read_claim(written(64)).accused == holder(2)
+    with pytest.raises(SchemaViolation):
+        read_claim(written(65))
