@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 from typing import Any
 
 import pytest
 from cggmp24_cheating import changed
 from session_testing import identity_of
 from tss_testing import TINY
+from zk_naive import enc
 
 from tss.cggmp24.presign_checks import CHI, DELTA, Presigned, failed, rounds
 from tss.cggmp24.presignature import ENTROPY_BYTES, item_of, presignature_id
@@ -72,3 +74,22 @@ def test_only_full_signing_has_an_entropy_in_its_third_round() -> None:
     for wrong, entropy in ((None, True), (e[1:], True), (e, False)):
         with pytest.raises(SchemaViolation):
             decode(said(wrong), third(entropy=entropy))
+
+
+def test_items_and_masks_are_bound_by_what_the_specification_lists() -> None:
+    """isid_k in every proof, h_{j,i} for every mask (protocol.md 3.2), written down a second time."""
+    sid = b"s" * 32
+    case = Presigned(Bystander(TINY, sid, {}), G, {}, {}, {})
+
+    def hc(*values: object) -> bytes:
+        return hashlib.sha256(enc([TINY.proto, *values])).digest()
+
+    isid = hc("item", sid, 2)
+    assert case.isid(2) == isid
+    assert case.mask_hash(isid, holder(1), holder(3), [5, 6, 7, 8]) == hc(
+        "mta-commit", isid, 1, 3, 5, 6, 7, 8
+    )
+
+
+def test_the_output_conditions_have_the_names_that_evidence_has() -> None:
+    assert (DELTA, CHI) == ("delta", "chi")

@@ -335,3 +335,9 @@ def test_the_owner_uses_constant_time_powers_alone(monkeypatch):
     PUBLIC.otimes_secret(-5, C)
     with pytest.raises(AssertionError, match="variable-time"):
         PUBLIC.otimes(5, C)
+
+
+@pytest.mark.parametrize("call", ["dec", "extract_nonce"])
+def test_what_is_no_ciphertext_is_named(call):
+    with pytest.raises(OutOfDomain, match="ciphertext is outside"):
+        getattr(SECRET, call)(0)
