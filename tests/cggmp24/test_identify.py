@@ -10,13 +10,13 @@ import pytest
 from cggmp24_cheating import changed, durable, reports
 from presign_cheating import ALL, CHEATER, KEY, REQUEST, SIGNERS, G, Q, cheating, run
 from session_testing import says
-from tss_testing import SeededRng
+from tss_testing import TINY, SeededRng
 
-from tss.cggmp24 import identify, presign
+from tss.cggmp24 import identify, identify_checks, presign
 from tss.cggmp24.presign import Presigning
 from tss.cggmp24.presign_prove import Item, Mask
 from tss.cggmp24.presignature import Presignature, State
-from tss.effects import Durable
+from tss.effects import Durable, Echo
 from tss.envelope import Kind, PartyId, holder
 from tss.errors import (
     BadDecommit,
@@ -266,3 +266,8 @@ def test_nothing_secret_is_in_the_evidence() -> None:
     assert isinstance(outcomes[1].error, PeerFault)
     for secret in (int(KEY.p), int(KEY.q_)):
         assert secret.to_bytes((secret.bit_length() + 7) // 8, "big") not in evidence
+
+
+def test_what_is_opened_is_echoed_before_anybody_is_blamed():
+    received = identify_checks.receive(TINY, 3)
+    assert (received.round, received.echo) == (identify_checks.ROUND, Echo.BLOCKING)
