@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import partial
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -270,4 +271,13 @@ def test_nothing_secret_is_in_the_evidence() -> None:
 
 def test_what_is_opened_is_echoed_before_anybody_is_blamed():
     received = identify_checks.receive(TINY, 3)
-    assert (received.round, received.echo) == (identify_checks.ROUND, Echo.BLOCKING)
+    assert (received.round, received.echo) == (5, Echo.BLOCKING)
+
+
+def test_openings_are_refused_under_the_names_of_their_checks():
+    signing = SimpleNamespace(
+        recipients=lambda _: [holder(2)], isid=lambda _: b"i", mask_hash=lambda *_: b"another", ctx=None
+    )
+    with pytest.raises(BadDecommit) as caught:
+        identify_checks.check_opening(signing, "at", holder(1), [b"h"], [0, [[1, 2, 3, 4]], [], None])
+    assert caught.value.check == "at.open"
