@@ -1,9 +1,10 @@
 """Signed and sealed messages (protocol.md 0.8).
 
 A message body is `ENC([PROTO, sid, round, kind, from, to or none, payload])`; the payload is itself ENC bytes. A
-broadcast travels as `ENC([body, signature])`. A peer-to-peer message is signed in the same way and then sealed by HPKE
-to the recipient's key of this session; it travels as `ENC([PROTO, sid, round, kind, from, to, ciphertext])`.
-The sender is who signed, never what a header claims.
+broadcast travels as `ENC([body, signature])`. A peer-to-peer message is signed in the same way; it travels as
+`ENC([PROTO, sid, round, kind, from, to, ciphertext])`, where signature || payload is sealed by HPKE to the recipient's
+key of this session, and the recipient makes the body from the header. The sender is who signed, never what a header
+claims.
 """
 
 from __future__ import annotations
@@ -131,7 +132,7 @@ class Signed:
 
 @dataclass(frozen=True)
 class Sealed:
-    """A peer-to-peer envelope as the relay sees it. The header is only a hint until the inside is open."""
+    """A peer-to-peer envelope as the relay sees it. The header is only a hint until the signature is checked."""
 
     proto: str
     sid: bytes
@@ -197,7 +198,7 @@ def seal(signed: Signed, epk: bytes) -> bytes:
     if body.to is None:
         raise ValueError("a broadcast is not sealed")
     public = X25519PublicKey.from_public_bytes(epk)
-    ciphertext = _HPKE.encrypt(pack(signed), public, info=_hpke_info(body, body.to))
+    ciphertext = _HPKE.encrypt(signed.signature + body.payload, public, info=_hpke_info(body, body.to))
     return encode(
         [
             body.proto,
@@ -211,14 +212,16 @@ def seal(signed: Signed, epk: bytes) -> bytes:
     )
 
 
-def unseal(sealed: Sealed, epk_secret: X25519PrivateKey) -> tuple[bytes, bytes]:
-    """Open a sealed envelope: (encoded body, signature), the signature not yet checked. Raises SchemaViolation."""
+def unseal(sealed: Sealed, epk_secret: X25519PrivateKey) -> tuple[Body, bytes]:
+    """Open a sealed envelope: (body, its signature), the signature not yet checked. Raises SchemaViolation."""
     try:
         inner = _HPKE.decrypt(sealed.ciphertext, epk_secret, info=_hpke_info(sealed, sealed.to))
     except (InvalidTag, ValueError) as error:
         raise SchemaViolation("sealed payload does not open with this session's key") from error
-    encoded, signature = decode(inner, SIGNED_SCHEMA)
-    return encoded, signature
+    if len(inner) < SIGNATURE_BYTES:
+        raise SchemaViolation("sealed payload without a signature")
+    place = (sealed.proto, sealed.sid, sealed.round, sealed.kind, sealed.sender, sealed.to)
+    return Body(*place, inner[SIGNATURE_BYTES:]), inner[:SIGNATURE_BYTES]
 
 
 def _hpke_info(header: Body | Sealed, to: PartyId) -> bytes:

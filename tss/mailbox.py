@@ -51,8 +51,8 @@ class SessionKey:
         """epk, 32 bytes."""
         return self._secret.public_key().public_bytes_raw()
 
-    def open(self, sealed: Sealed) -> tuple[bytes, bytes]:
-        """(encoded body, signature) inside a sealed envelope. Raises SchemaViolation."""
+    def open(self, sealed: Sealed) -> tuple[Body, bytes]:
+        """(body, signature) of a sealed envelope, the signature not yet checked. Raises SchemaViolation."""
         return unseal(sealed, self._secret)
 
 
@@ -122,26 +122,26 @@ class Mailbox:
     def _open(self, envelope: bytes) -> Signed | str:
         """The authenticated message in an envelope, or why it is dropped."""
         parts = unpack(envelope)
-        header = parts if isinstance(parts, Sealed) else decode_body(parts[0])
-        reason = self._misplaced(header)
-        if reason is not None:
-            return reason
         if isinstance(parts, Sealed):
-            if self.key is None:
-                return "recipient"
-            encoded, signature = self.key.open(parts)
-            body = decode_body(encoded)
-            header_slot = (parts.proto, parts.sid, parts.round, parts.kind, parts.sender, parts.to)
-            if (body.proto, body.sid, body.round, body.kind, body.sender, body.to) != header_slot:
-                return "header"
-        else:
-            encoded, signature = parts
-            body = decode_body(encoded)
-            if body.kind in SAID_ONCE and len(encoded) > MAX_BROADCAST_BYTES:
-                return "size"
-        if not verify_signature(self._identities[body.sender], encoded, signature):
-            return "signature"
-        return Signed(body, encoded, signature)
+            return self._misplaced(parts) or self._unsealed(parts)
+        encoded, signature = parts
+        body = decode_body(encoded)
+        too_large = body.kind in SAID_ONCE and len(encoded) > MAX_BROADCAST_BYTES
+        return (
+            self._misplaced(body)
+            or ("size" if too_large else None)
+            or self._authentic(Signed(body, encoded, signature))
+        )
+
+    def _unsealed(self, sealed: Sealed) -> Signed | str:
+        if self.key is None:
+            return "recipient"
+        body, signature = self.key.open(sealed)
+        return self._authentic(Signed(body, body.encode(), signature))
+
+    def _authentic(self, claimed: Signed) -> Signed | str:
+        identity = self._identities[claimed.body.sender]
+        return claimed if verify_signature(identity, claimed.encoded, claimed.signature) else "signature"
 
     def _misplaced(self, header: Body | Sealed) -> str | None:
         """Why a message with this header is not for this session; None when it is, or may turn out to be."""

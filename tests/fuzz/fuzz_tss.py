@@ -189,7 +189,7 @@ def _unseal_seeds() -> Iterator[bytes]:
     sealed = envelope.unpack(envelope.seal(signed, SECRET.public_key().public_bytes_raw()))
     assert isinstance(sealed, Sealed)
     yield b"\0" + sealed.ciphertext
-    yield b"\xff" + envelope.pack(signed)
+    yield b"\xff" + signed.signature + signed.body.payload
 
 
 # -- echoes, evidence, proposals ---------------------------------------------------------------------------------

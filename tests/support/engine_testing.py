@@ -156,9 +156,9 @@ class Solo:
         )
         assert isinstance(sealed, Sealed)
         assert sealed.round == round_
-        encoded, signature = unseal(sealed, self.keys[holder(party)])
-        assert verify_signature(self.identities[self.me], encoded, signature)
-        return decode_body(encoded)
+        body, signature = unseal(sealed, self.keys[holder(party)])
+        assert verify_signature(self.identities[self.me], body.encode(), signature)
+        return body
 
     @property
     def records(self) -> list[Any]:

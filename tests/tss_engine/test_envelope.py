@@ -222,7 +222,7 @@ def test_a_sealed_envelope_byte_for_byte():
     envelope = seal(signed, EPK.public_key().public_bytes_raw())
     ciphertext = unpack(envelope).ciphertext
     assert envelope == listed(*PLACE, HOLDER_1, item(1, ciphertext))
-    assert len(ciphertext) == 32 + len(pack(signed)) + 16
+    assert len(ciphertext) == 32 + 64 + len(PRIVATE.payload) + 16
 
 
 def test_the_seal_is_rfc_9180_under_the_info_of_the_specification():
@@ -232,12 +232,12 @@ def test_the_seal_is_rfc_9180_under_the_info_of_the_specification():
         item(2, b"suite/v1"), item(2, b"p2p"), item(1, SID), item(2, b"msg"), item(3, b"\x00\x03"), HOLDER_2, HOLDER_1
     )  # fmt: skip
     hpke = Suite(KEM.X25519, KDF.HKDF_SHA256, AEAD.AES_256_GCM)
-    assert hpke.decrypt(sealed.ciphertext, EPK, info=info) == pack(signed)
+    assert hpke.decrypt(sealed.ciphertext, EPK, info=info) == signed.signature + PRIVATE.payload
 
 
 def test_a_sealed_message_opens():
     signed, sealed = sealed_message()
-    assert unseal(sealed, EPK) == (signed.encoded, signed.signature)
+    assert unseal(sealed, EPK) == (signed.body, signed.signature)
 
 
 @pytest.mark.attack("C10")
@@ -278,14 +278,21 @@ def test_it_does_not_open_when_damaged_or_cut():
             unseal(replace(sealed, ciphertext=ciphertext), EPK)
 
 
-@pytest.mark.parametrize("inner", [b"", b"\x00", encode([b"body"]), encode([b"body", bytes(63)])], ids=repr)
-def test_what_a_seal_holds_is_a_signed_message(inner):
+def sealed_by_hand(inner: bytes) -> Sealed:
     _, sealed = sealed_message()
     info = encode(["suite/v1", "p2p", SID, "msg", 3, ["holder", 2], ["holder", 1]])
     hpke = Suite(KEM.X25519, KDF.HKDF_SHA256, AEAD.AES_256_GCM)
-    ciphertext = hpke.encrypt(inner, EPK.public_key(), info=info)
-    with pytest.raises(SchemaViolation):
-        unseal(replace(sealed, ciphertext=ciphertext), EPK)
+    return replace(sealed, ciphertext=hpke.encrypt(inner, EPK.public_key(), info=info))
+
+
+@pytest.mark.parametrize("inner", [b"", bytes(63)], ids=repr)
+def test_what_a_seal_holds_begins_with_a_signature(inner):
+    with pytest.raises(SchemaViolation, match="without a signature"):
+        unseal(sealed_by_hand(inner), EPK)
+
+
+def test_the_least_that_a_seal_holds_is_a_signature():
+    assert unseal(sealed_by_hand(bytes(64)), EPK) == (replace(PRIVATE, payload=b""), bytes(64))
 
 
 def test_a_broadcast_is_not_sealed():

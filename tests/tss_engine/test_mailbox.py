@@ -168,7 +168,8 @@ def sealed_under(header: Body, inner: Signed) -> bytes:
     place = [str(header.kind), header.round, header.sender.as_list(), header.to.as_list()]
     info = encode([header.proto, "p2p", header.sid, *place])
     key = SessionKey(SeededRng("mailbox"))._secret.public_key()
-    ciphertext = Suite(KEM.X25519, KDF.HKDF_SHA256, AEAD.AES_256_GCM).encrypt(pack(inner), key, info=info)
+    opened = inner.signature + inner.body.payload
+    ciphertext = Suite(KEM.X25519, KDF.HKDF_SHA256, AEAD.AES_256_GCM).encrypt(opened, key, info=info)
     fields: list[Any] = [header.proto, header.sid, header.round, str(header.kind)]
     return encode([*fields, header.sender.as_list(), header.to.as_list(), ciphertext])
 
@@ -182,10 +183,10 @@ def sealed_under(header: Body, inner: Signed) -> bytes:
     ],
     ids=repr,
 )  # fmt: skip
-def test_inside_and_outside_of_a_seal_agree(change):
+def test_the_header_outside_of_a_seal_is_what_was_signed(change):
     header = message(to=ME)
     assert box().open(sealed_under(header, signed(header))) == signed(header)
-    assert_dropped(box(), sealed_under(header, signed(replace(header, **change))), "header")
+    assert_dropped(box(), sealed_under(header, signed(replace(header, **change))), "signature")
 
 
 @pytest.mark.parametrize("kind", ["msg", "echo", "done"])
