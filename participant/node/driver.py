@@ -8,6 +8,7 @@ rooms gets it again, byte for byte.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -39,6 +40,9 @@ FLUSH_SECONDS: Final = 120.0
 
 
 _PRESIGNING: Final = frozenset({presign.KIND, presign.FULL_KIND})
+
+_ONE_WRITE: Final = frozenset({presign.FULL_KIND, sign.KIND})
+"""Kinds whose turns are each one write: a caller waits, and no turn computes for long."""
 
 
 class Identifying(NoBlame):
@@ -85,6 +89,8 @@ class SessionDriver:
         self._is_end_stored = False
         self.openings: dict[PartyId, bytes] = {}
         """What came of the others' abort messages, in presigning and full signing; who signed them is not checked here."""
+        me = plan.setup.me
+        self._peers = frozenset(member.party for member in plan.setup.members if member.party != me)
         self._tasks = Tasks()
         self._loop = asyncio.get_running_loop()
         runtime = Runtime(rng, plan.membership.sign_function, persistence, self._progressed)
@@ -155,7 +161,7 @@ class SessionDriver:
     def _sender_of(self, envelope: bytes) -> PartyId | None:
         """The claimed sender; None for what is certainly not for this session, or comes after its end."""
         if self.finished:
-            self._outbox.answer(self._loop.time())
+            self._answer(envelope)
             return None
         try:
             scope, _, sender = routing(envelope)
@@ -164,13 +170,19 @@ class SessionDriver:
             return None
         if sender == self.plan.setup.me:
             return None
-        if all(sender != member.party for member in self.plan.setup.members):
+        if sender not in self._peers:
             self.dropped["stranger"] += 1
             return None
         if scope not in (self.plan.ph, self._session.sid) and self._session.sid is not None:
             self.dropped["sid"] += 1
             return None
         return sender
+
+    def _answer(self, envelope: bytes) -> None:
+        """A peer that still speaks after the end may lack what was said last."""
+        with contextlib.suppress(SchemaViolation):
+            if routing(envelope)[2] in self._peers:
+                self._outbox.answer(self._loop.time())
 
     def abort(self, error: ProtocolError) -> None:
         """End the session and tell the others."""
@@ -268,7 +280,7 @@ class SessionDriver:
         envelopes: Sequence[bytes],
         expired: bool,  # noqa: FBT001 - positional for the pool
     ) -> list[Outgoing]:
-        if self.plan.kind != sign.KIND:
+        if self.plan.kind not in _ONE_WRITE:
             out = self._run_engine(started, results, envelopes, expired)
             self._keep(out)
         else:
@@ -316,8 +328,12 @@ class SessionDriver:
             return
         if session.error is None and self.plan.store_result is not None:
             self.plan.store_result(session.result, session.sid)
-        self._store.sessions.end(session.sid, self._outcome_text())
+        self._end_in_store(session.sid)
         self._is_end_stored = True
+
+    def _end_in_store(self, sid: bytes) -> None:
+        for scope in (self.plan.ph, sid):
+            self._store.sessions.end(scope, self._outcome_text())
 
     def _keep(self, out: Sequence[Outgoing]) -> None:
         """Complaints and aborts are sent again after a restart (protocol.md 0.7)."""
@@ -384,12 +400,11 @@ class SessionDriver:
         self.changes.notify()
 
     async def _note_end(self) -> None:
-        sid, outcome = self._session.sid, self._outcome_text()
+        sid = self._session.sid
         if sid is None or self._is_end_stored:
             return
         try:
-            for scope in (self.plan.ph, sid):
-                await self._workers.step(self._store.sessions.end, scope, outcome)
+            await self._workers.step(self._end_in_store, sid)
         except (NodeError, RuntimeError):
             # The store ends what it finds open at its next start.
             log.debug("session %s: its end could not be noted", self._name())

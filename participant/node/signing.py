@@ -330,7 +330,7 @@ class Signing:
     ) -> SignedDigest:
         """One proposal to sign in the room `home`, seen to its end. `message` is the encoded payload.
 
-        `stored` stores a signature from stock, in a worker thread and together with this node's answer.
+        `stored` stores the signature, in a worker thread and together with this node's last words.
 
         Raises Declined, Busy, ProtocolError, StoreError, and Identifying when the session turns to finding out who cheated.
         """

@@ -16,6 +16,7 @@ from participant.node import outbox
 from participant.node.config import Deadlines
 from participant.node.inbox import MAX_EACH, MAX_WAITING
 from participant.store import StoreUnavailable
+from tss.cggmp24 import presign
 from tss.encoding import encode
 from tss.envelope import Body, Kind, holder, pack, routing, sign
 from tss.errors import AbortedByPeer, InternalError, NoBlame, NotStored, PeerFault, Timeout
@@ -215,10 +216,33 @@ async def test_a_store_that_takes_nothing_ends_it_before_anything_is_said(tmp_pa
         assert accepted == []
 
 
-STOCK = {"kind": "sign", "round0": Round0.NONE}
+async def test_an_ended_session_speaks_again_only_to_peers_that_still_speak(tmp_path):
+    """What a node has said itself comes back from the room too, the last of it behind the end."""
+    hub = Hub()
+    async with seats(tmp_path, hub, linger=WAIT) as all_:
+        drivers = [seat.open(1, adding(seat.point)) for seat in all_]
+        assert [await outcome(driver) for driver in drivers] == [6, 6, 6]
+        driver = drivers[0]
+        assert await driver.changes.wait_for(lambda: driver.finished, WAIT)
+        stranger = Body(TINY.proto, driver.sid, 1, Kind.MSG, holder(9), None, b"")
+        own = [envelope for _, envelope, sender, _ in hub.posted if sender == 0]
+        for envelope in [*own, b"nonsense", pack(sign(stranger, node_keys()[0].sign))]:
+            driver._overhear(envelope)
+        assert driver.home.idle
+        (said, *_) = [envelope for _, envelope, sender, _ in hub.posted if sender == 1]
+        driver._overhear(said)
+        assert not driver.home.idle
 
 
-async def test_signing_from_stock_stores_its_result_and_its_end_with_its_last_words(tmp_path):
+SIGNING = pytest.mark.parametrize(
+    "signing",
+    [{"kind": "sign", "round0": Round0.NONE}, {"kind": presign.FULL_KIND, "round0": Round0.WITH_ROUND_1}],
+    ids=["from stock", "full"],
+)
+
+
+@SIGNING
+async def test_signing_stores_its_result_and_its_end_with_its_last_words(tmp_path, signing):
     async with seats(tmp_path) as all_:
         stored, synced = [], []
         store = all_[0].store
@@ -227,10 +251,11 @@ async def test_signing_from_stock_stores_its_result_and_its_end_with_its_last_wo
             stored.append((result, sid, threading.current_thread().name))
             synced.append(store._database.row("PRAGMA synchronous")[0])
 
-        drivers = [all_[0].open(1, adding(1), **STOCK, store_result=store_result)]
-        drivers += [seat.open(1, adding(seat.point), **STOCK) for seat in all_[1:]]
+        drivers = [all_[0].open(1, adding(1), **signing, store_result=store_result)]
+        drivers += [seat.open(1, adding(seat.point), **signing) for seat in all_[1:]]
         assert await outcome(drivers[0]) == 6
         assert store.sessions.outcome(drivers[0].sid) == "done"
+        assert store.sessions.outcome(drivers[0].plan.ph) in (None, "done")
         (found,) = stored
         assert found[:2] == (6, drivers[0].sid)
         assert found[2].startswith("step")
@@ -238,8 +263,9 @@ async def test_signing_from_stock_stores_its_result_and_its_end_with_its_last_wo
         assert [await outcome(driver) for driver in drivers[1:]] == [6, 6]
 
 
+@SIGNING
 @pytest.mark.parametrize(("when", "said"), [("stored", {Kind.ABORT}), ("synced", set())])
-async def test_signing_from_stock_says_nothing_that_is_not_on_the_disk(tmp_path, monkeypatch, when, said):
+async def test_signing_says_nothing_that_is_not_on_the_disk(tmp_path, monkeypatch, when, said, signing):
     hub = Hub()
     async with seats(tmp_path, hub) as all_:
         store = all_[0].store
@@ -251,7 +277,7 @@ async def test_signing_from_stock_says_nothing_that_is_not_on_the_disk(tmp_path,
             monkeypatch.setattr(store.sessions, "remember", full)
         else:
             monkeypatch.setattr(store, "settle", full)
-        driver = all_[0].open(1, adding(1), **STOCK)
+        driver = all_[0].open(1, adding(1), **signing)
         with pytest.raises((NotStored, StoreUnavailable)) as caught:
             await outcome(driver)
         assert "disk is full" in f"{caught.value} {caught.value.__cause__}"
