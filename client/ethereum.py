@@ -10,7 +10,8 @@ from urllib.parse import urlsplit
 from client.errors import RequestFailed
 from client.settings import EthereumSettings
 from kit.tls import client_context
-from participant.http import ConnectionFailed, Http
+from participant.answer import ConnectionFailed
+from participant.http import Http
 
 MAX_ANSWER: Final = 1 << 20
 _CONNECT_SECONDS: Final = 10.0

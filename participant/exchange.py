@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 
 from httptools import HttpParserError, HttpResponseParser
 
-from participant.http import SLOWEST, Answer, ConnectionFailed
+from participant.answer import SLOWEST, Answer, ConnectionFailed
 
 MAX_IDLE: Final = 20
 """Connections that are kept for the next requests."""

@@ -1,4 +1,4 @@
-"""The one place that imports the HTTP library: what the node needs of it, and its failures as two of ours."""
+"""The one place that imports the HTTP library, for servers that are asked now and then, and its failures as ours."""
 
 from __future__ import annotations
 
@@ -6,52 +6,10 @@ import asyncio
 import ssl
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager
-from dataclasses import dataclass
-from typing import Final
 
 import httpx2
 
-from participant.errors import NodeError
-
-MAX_ANSWER: Final = 4096
-"""Bytes of an error's body that are read and shown."""
-
-SLOWEST: Final = 100_000
-"""Bytes a second at which a body may still be sent."""
-
-
-class ConnectionFailed(NodeError):
-    """The network's or the server's fault: nothing was answered, or the answer broke off. Worth another try.
-
-    `refused`: nobody listens at the address. `busy`: the server did answer, but not now; `retry_after` is the number of
-    seconds that it asks for.
-    """
-
-    def __init__(
-        self, what: str, *, refused: bool = False, busy: bool = False, retry_after: float = 0.0
-    ) -> None:
-        super().__init__(what)
-        self.refused = refused
-        self.busy = busy
-        self.retry_after = retry_after
-
-
-@dataclass(frozen=True)
-class Answer:
-    """A response. `chunks` gives the body as it arrives; it raises ConnectionFailed when the stream dies."""
-
-    status: int
-    headers: Mapping[str, str]
-    chunks: AsyncIterator[bytes]
-
-    async def text(self) -> str:
-        """The first bytes of the body as text, for an error message."""
-        found = bytearray()
-        async for chunk in self.chunks:
-            found += chunk
-            if len(found) >= MAX_ANSWER:
-                break
-        return bytes(found[:MAX_ANSWER]).decode("utf-8", "replace").strip()
+from participant.answer import SLOWEST, Answer, ConnectionFailed
 
 
 class Http:

@@ -17,9 +17,9 @@ from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Final, Literal
 
+from participant.answer import Answer, ConnectionFailed
 from participant.errors import NodeError
 from participant.exchange import Exchange
-from participant.http import Answer, ConnectionFailed
 from participant.sse import RawEvent, SseDecoder
 
 log = logging.getLogger(__name__)

@@ -22,15 +22,15 @@ from participant.node.errors import Busy, GatewayUnreachable, NodeFailure, Timed
 from participant.node.outcomes import OperatorAbort, failure_of_session
 from participant.node.plan import Decline, Declined
 from participant.node.planner import SIGNING
+from participant.node.results import signed_digest
 from participant.node.room import Room
 from participant.node.signing import Request
 from participant.node.stock import Points
 from participant.node.tasks import Changes
 from tss.cggmp24 import sign
-from tss.cggmp24.sign import Signature, SignRequest
+from tss.cggmp24.sign import SignRequest
 from tss.envelope import Kind, Signed
 from tss.errors import ProtocolError, SchemaViolation
-from tss.hd import format_path
 from tss.proposal import Proposal
 
 log = logging.getLogger(__name__)
@@ -186,20 +186,9 @@ class Ask:
         if isinstance(error, OperatorAbort):
             self.fail(failure_of_session(error))
         elif error is None and not driver.outcome.cancelled():
-            signature: Signature = driver.outcome.result()
-            self._sign(
-                SignedDigest(
-                    digest=signature.digest,
-                    path=format_path(signature.path),
-                    public_key=signature.X_c.to_bytes(),
-                    r=signature.r,
-                    s=signature.s,
-                    v=signature.v,
-                    signers=tuple(point - 1 for point in driver.plan.points),
-                    from_stock=driver.plan.kind == sign.KIND,
-                    session_id=driver.sid or b"",
-                )
-            )
+            from_stock = driver.plan.kind == sign.KIND
+            sid = driver.sid or b""
+            self._sign(signed_digest(driver.outcome.result(), driver.plan.points, sid, from_stock=from_stock))
         self._moved()
 
     def _sign(self, signed: SignedDigest) -> None:

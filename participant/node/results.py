@@ -9,6 +9,7 @@ from participant.node.api import SignedDigest, SignResult
 from participant.node.errors import InternalFailure
 from participant.node.views import addresses
 from participant.payloads import Decoded, Payload, PayloadError, Signature, finish, to_value
+from tss.cggmp24.sign import Signature as EcdsaSignature
 from tss.encoding import Bytes, Integer, ListOf, Optional, Tuple, decode, encode
 from tss.errors import ProtocolError
 from tss.hd import format_path, parse_path
@@ -23,6 +24,23 @@ _SIGNED: Final = Tuple(
     ListOf(Integer(16), 1, MAX_PARTIES), Integer(1), Optional(Integer(32)), Bytes(0, 32),
 )  # fmt: skip
 _RESULT: Final = Tuple(Integer(8), ListOf(_SIGNED, 1, 1 << 16))
+
+
+def signed_digest(
+    signature: EcdsaSignature, points: Sequence[int], sid: bytes, *, from_stock: bool
+) -> SignedDigest:
+    """A protocol's result, by the evaluation points that made it in session `sid`."""
+    return SignedDigest(
+        digest=signature.digest,
+        path=format_path(signature.path),
+        public_key=signature.X_c.to_bytes(),
+        r=signature.r,
+        s=signature.s,
+        v=signature.v,
+        signers=tuple(point - 1 for point in points),
+        from_stock=from_stock,
+        session_id=sid,
+    )
 
 
 def content_hash(key_id: bytes, path: Sequence[int], payload: Payload) -> bytes:

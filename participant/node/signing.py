@@ -34,7 +34,7 @@ from participant.node.outcomes import OperatorAbort, failure_of_own, failure_of_
 from participant.node.plan import Decline, Declined
 from participant.node.proposals import Proposals, refusal
 from participant.node.records import Account, Records
-from participant.node.results import content_hash, decode_signed, encode_signed, sign_result
+from participant.node.results import content_hash, decode_signed, encode_signed, sign_result, signed_digest
 from participant.node.room import Room
 from participant.node.stock import Points, Stock
 from participant.node.workers import Workers
@@ -338,7 +338,7 @@ class Signing:
 
         def store_result(signature: Signature, sid: bytes) -> None:
             if stored is not None:
-                stored(_signed_digest(signature, points, sid, from_stock=from_stock))
+                stored(signed_digest(signature, points, sid, from_stock=from_stock))
 
         def write() -> Proposal:
             kind, tail = self._tail(account, membership.me.index, points, due, presignature)
@@ -364,7 +364,7 @@ class Signing:
             raise
         signature: Signature = await driver.result()
         self.on_signed(account.record.account_id, points)
-        return _signed_digest(signature, points, driver.sid or b"", from_stock=from_stock)
+        return signed_digest(signature, points, driver.sid or b"", from_stock=from_stock)
 
     def _tail(
         self, account: Account, me: int, points: Points, due: SignRequest, presignature: Presignature | None
@@ -464,20 +464,6 @@ class Signing:
         if failures[who] > MAX_BUSY:
             raise Busy(f"{error}; try again later") from None
         await asyncio.sleep(PAUSE_SECONDS * min(failures[who], 8))
-
-
-def _signed_digest(signature: Signature, points: Points, sid: bytes, *, from_stock: bool) -> SignedDigest:
-    return SignedDigest(
-        digest=signature.digest,
-        path=format_path(signature.path),
-        public_key=signature.X_c.to_bytes(),
-        r=signature.r,
-        s=signature.s,
-        v=signature.v,
-        signers=tuple(point - 1 for point in points),
-        from_stock=from_stock,
-        session_id=sid,
-    )
 
 
 def _of_input(signed: SignedDigest, input_index: int | None) -> SignedDigest:

@@ -8,8 +8,8 @@ from contextlib import asynccontextmanager
 
 import pytest
 
+from participant.answer import ConnectionFailed
 from participant.exchange import MAX_HEAD, MAX_UNREAD, Exchange
-from participant.http import ConnectionFailed
 
 Answering = Callable[[asyncio.StreamReader, asyncio.StreamWriter, int], Awaitable[None]]
 
