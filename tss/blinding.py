@@ -7,7 +7,6 @@ clock knows neither the base of a secret power, nor its exponent, nor the number
 
 from __future__ import annotations
 
-import itertools
 import threading
 from dataclasses import dataclass, field
 from typing import Final
@@ -16,7 +15,7 @@ from gmpy2 import mpz
 
 from tss.modexp import OwnModulus
 from tss.rand import Rng, randbelow, unit
-from tss.transcript import hash_commit, xof
+from tss.transcript import hash_commit, stream
 
 MULTIPLIER_BITS: Final = 64
 """Exactly: the blinded exponent's length must say nothing."""
@@ -71,9 +70,7 @@ class Blinding:
         self._factor = (1 + self._a * N) * self._own.nth_power(unit(rng, N)) % self._N2
 
     def _stream(self, count: int, C: mpz) -> Rng:
-        seed = hash_commit(_DOMAIN, "decryption-mask", self._seed, count, C)
-        blocks = itertools.count()
-        return lambda n: xof(seed, n, next(blocks))
+        return stream(hash_commit(_DOMAIN, "decryption-mask", self._seed, count, C))
 
     def __repr__(self) -> str:
         return "Blinding()"

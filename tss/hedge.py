@@ -7,12 +7,11 @@ the same ones it is the same, and so is all that is made of it. RFC 9591 makes i
 
 from __future__ import annotations
 
-import itertools
 from typing import Final
 
 from tss.encoding import Value
 from tss.rand import Rng
-from tss.transcript import hash_commit, xof
+from tss.transcript import hash_commit, stream
 
 FRESH_BYTES: Final = 32
 """Taken from the source for one use."""
@@ -25,6 +24,4 @@ def hedged(rng: Rng, secret: int, use: list[Value]) -> Rng:
 
     `use` lists everything that the answers to be masked may depend on; two uses that differ in it share nothing.
     """
-    seed = hash_commit(_DOMAIN, "hedge", rng(FRESH_BYTES), secret, use)
-    blocks = itertools.count()
-    return lambda n: xof(seed, n, next(blocks))
+    return stream(hash_commit(_DOMAIN, "hedge", rng(FRESH_BYTES), secret, use))

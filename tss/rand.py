@@ -7,6 +7,7 @@ tests pass a seeded stream. Nothing in `tss` reaches for randomness by itself.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Final
 
 import gmpy2
 from gmpy2 import mpz
@@ -30,6 +31,19 @@ def randbelow(rng: Rng, n: int | mpz) -> mpz:
 def plus_minus(rng: Rng, bound: int | mpz) -> mpz:
     """Uniform in {-bound, ..., bound}, both ends included (protocol.md 0.1)."""
     return randbelow(rng, 2 * bound + 1) - bound
+
+
+MULTIPLIER_BYTES: Final = 16
+"""128 bits: the error of a test of equations together is the inverse of the number of multipliers."""
+
+
+def multipliers(rng: Rng, count: int) -> list[mpz]:
+    """`count` uniform numbers of 128 bits, by which equations are multiplied to be tested together."""
+    drawn = rng(MULTIPLIER_BYTES * count)
+    return [
+        mpz(int.from_bytes(drawn[at : at + MULTIPLIER_BYTES], "big"))
+        for at in range(0, len(drawn), MULTIPLIER_BYTES)
+    ]
 
 
 def scalar(rng: Rng, q: int) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 
     from tss.groups import Group
     from tss.params import Suite
+    from tss.rand import Rng
 
 PartyRef = list[object]
 """[role, I_j] as prover, verifier, from and to are written (protocol.md 0.7)."""
@@ -47,6 +49,12 @@ def hash_commit(proto: str, tag: str, *values: Value) -> bytes:
 def xof(seed: bytes, length: int, *counters: int) -> bytes:
     """blk(seed, length, counters...): SHAKE256(seed || u32be(c1) || ...), `length` bytes."""
     return hashlib.shake_256(seed + b"".join(c.to_bytes(4, "big") for c in counters)).digest(length)
+
+
+def stream(seed: bytes, *counters: int) -> Rng:
+    """Bytes as from a source of randomness, for one thread: the k-th call gives xof(seed, n, counters..., k), k from 0."""
+    calls = itertools.count()
+    return lambda n: xof(seed, n, *counters, next(calls))
 
 
 def low_bits(data: bytes, bits: int) -> int:

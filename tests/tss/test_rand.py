@@ -6,7 +6,7 @@ import gmpy2
 import pytest
 from tss_testing import SeededRng
 
-from tss.rand import plus_minus, randbelow, scalar, unit
+from tss.rand import multipliers, plus_minus, randbelow, scalar, unit
 
 
 @pytest.mark.parametrize("n", [1, 2, 3, 5, 255, 256, 257, 1 << 16, (1 << 16) + 1])
@@ -63,6 +63,13 @@ def test_plus_minus_has_both_ends_and_no_bias_of_sign():
     assert plus_minus(rng, 0) == 0
     with pytest.raises(ValueError, match="n >= 1"):
         plus_minus(rng, -1)
+
+
+def test_multipliers_are_16_bytes_each():
+    assert multipliers(lambda n: bytes(range(n)), 2) == [
+        int.from_bytes(bytes(range(at, at + 16)), "big") for at in (0, 16)
+    ]
+    assert multipliers(SeededRng("multipliers"), 0) == []
 
 
 def test_scalar_is_an_int_below_q():

@@ -14,7 +14,7 @@ from tss_testing import SMALL_SECP, TESTING_TINY, TINY, SeededRng
 from tss.encoding import encode
 from tss.groups import ED25519, SECP256K1
 from tss.params import LEVEL_128, Suite
-from tss.transcript import Challenger, Context, hash_commit, low_bits, xof
+from tss.transcript import Challenger, Context, hash_commit, low_bits, stream, xof
 
 CTX = Context(b"\x01" * 32, ["holder", 1], ["holder", 2], b"\x02" * 32, "label")
 STATEMENT = [1, SECP256K1.G]
@@ -46,6 +46,14 @@ def test_hash_commit_takes_nothing_and_separates_tags():
 def test_xof():
     assert xof(b"seed", 5, 1, 256) == hashlib.shake_256(b"seed\x00\x00\x00\x01\x00\x00\x01\x00").digest(5)
     assert xof(b"seed", 40) == hashlib.shake_256(b"seed").digest(40)
+
+
+def test_a_stream_counts_its_calls_behind_its_own_counters():
+    drawn = stream(b"seed", 7, 9)
+    assert [drawn(n) for n in (32, 0, 5)] == [
+        hashlib.shake_256(b"seed" + bytes([0, 0, 0, 7, 0, 0, 0, 9, 0, 0, 0, call])).digest(n)
+        for call, n in enumerate((32, 0, 5))
+    ]
 
 
 def test_low_bits():

@@ -7,7 +7,6 @@ verified one by one, and that alone decides and blames.
 
 from __future__ import annotations
 
-import itertools
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -20,14 +19,11 @@ from tss.encoding import Value
 from tss.errors import InternalError
 from tss.modexp import power_product
 from tss.paillier import PaillierPublic, PaillierSecret
-from tss.rand import Rng, unit
+from tss.rand import Rng, multipliers, unit
 from tss.ring_pedersen import RingPedersenSecret
-from tss.transcript import hash_commit, xof
+from tss.transcript import hash_commit, stream
 from tss.zk.common import Checks, PaillierKey, PedersenKey, modulus, ring_items, ring_modulus
 from tss.zk.equations import Powers
-
-MULTIPLIER_BYTES: Final = 16
-"""128 bits: the error of a test is the inverse of the number of multipliers."""
 
 _DOMAIN: Final = "wallet-mpc/v1"
 
@@ -120,34 +116,19 @@ class Batch:
             under_keys.setdefault(own.key, [])
         made: list[Test] = []
         for key, equations in under_keys.items():
-            rng = _stream(seed, len(made))
+            rng = stream(seed, len(made))
             if isinstance(key, PaillierPublic):
                 made.append(partial(_test_key, key, equations, rng))
             else:
                 mine = own if own is not None and own.key is key else Own(key)
                 made.append(partial(_test_own_key, mine, equations, rng))
         for ring, equations in self._rings.items():
-            made.append(partial(_test_ring, ring, equations, _stream(seed, len(made))))
+            made.append(partial(_test_ring, ring, equations, stream(seed, len(made))))
         return made
 
     def _open(self) -> None:
         if self._seed is not None:
             raise InternalError("a proof comes after the multipliers were drawn")
-
-
-def _stream(seed: bytes, test: int) -> Rng:
-    """Randomness of one test, for any number of calls."""
-    calls = itertools.count()
-    return lambda n: xof(seed, n, test, next(calls))
-
-
-def _multipliers(rng: Rng, count: int) -> list[mpz]:
-    """`count` random numbers of 128 bits."""
-    drawn = rng(MULTIPLIER_BYTES * count)
-    return [
-        mpz(int.from_bytes(drawn[at : at + MULTIPLIER_BYTES], "big"))
-        for at in range(0, len(drawn), MULTIPLIER_BYTES)
-    ]
 
 
 def _weighted(values: Iterable[int | mpz], weights: Iterable[mpz]) -> mpz:
@@ -169,7 +150,7 @@ def _product(exponents: Mapping[mpz, mpz], N: mpz) -> mpz:
 
 def _test_key(key: PaillierPublic, equations: Sequence[_Equation], rng: Rng) -> Plaintexts | None:
     """One N-th power for all of them."""
-    weights = _multipliers(rng, len(equations))
+    weights = multipliers(rng, len(equations))
     m = _weighted((one.left for one in equations), weights)
     r = power_product([one.right for one in equations], weights, key.N)
     return {} if key.enc(m, r) == _product(_exponents(equations, weights), key.N2) else None
@@ -182,14 +163,14 @@ def _test_own_key(own: Own, equations: Sequence[_Equation], rng: Rng) -> Plainte
     to have stands for the rest of its power.
     """
     key, N = own.key, own.key.public.N
-    weights = _multipliers(rng, len(equations))
+    weights = multipliers(rng, len(equations))
     exponents = _exponents(equations, weights)
     r = power_product([one.right for one in equations], weights, N)
     if key.own.pow_mod_n(r, N) != _product(exponents, N):
         return None
     m = _weighted((one.left for one in equations), weights)
     wanted = list(dict.fromkeys(own.wanted))
-    kept = dict(zip(wanted, _multipliers(rng, len(wanted)), strict=True))
+    kept = dict(zip(wanted, multipliers(rng, len(wanted)), strict=True))
     rest = {C: exponents.pop(C, mpz(0)) - f for C, f in kept.items()}
     for C in own.known.keys() & exponents.keys():
         m -= exponents.pop(C) * own.known[C]
@@ -205,7 +186,7 @@ def _test_ring(ring: PedersenKey, equations: Sequence[_Equation], rng: Rng) -> P
     owner sees by its primes; without them -1 can pass.
     """
     N_hat = ring_modulus(ring)
-    weights = _multipliers(rng, len(equations))
+    weights = multipliers(rng, len(equations))
     if isinstance(ring, RingPedersenSecret):
         parities = [_product({C: mpz(x % 2) for C, x in one.powers}, N_hat) for one in equations]
         if not ring.are_squares(parities, unit(rng, N_hat)):

@@ -16,17 +16,14 @@ from gmpy2 import mpz
 from tss.encoding import ListOf, Schema, Tuple, Value
 from tss.modexp import OwnModulus, inverse, power_product, powers_secret_list, powmod
 from tss.params import Suite
-from tss.rand import Rng, unit
-from tss.transcript import Challenger, Context, hash_commit, xof
+from tss.rand import Rng, multipliers, unit
+from tss.transcript import Challenger, Context, hash_commit, stream
 from tss.zk.common import Checks, are_units, is_unit, natural
 
 NAME: Final = "mod"
 
 PRIME_ROUNDS: Final = 40
 """Rounds of the test that N is composite."""
-
-MULTIPLIER_BYTES: Final = 16
-"""Of each random multiplier of a batch: what does not hold one by one holds together with probability 2^-128 at most, but for errors of small order."""
 
 _DOMAIN: Final = "wallet-mpc/v1"
 
@@ -200,5 +197,5 @@ def _hold_together(N: mpz, zs: Sequence[mpz], ys: Sequence[mpz], rng: Rng) -> bo
     32 bytes are drawn, and give the rho together with all z and y: where `rng` is no good, they still depend on the proof.
     """
     seed = hash_commit(_DOMAIN, "mod-multipliers", rng(32), N, *zs, *ys)
-    rhos = [int.from_bytes(xof(seed, MULTIPLIER_BYTES, index), "big") for index in range(len(zs))]
+    rhos = multipliers(stream(seed), len(zs))
     return bool(powmod(power_product(zs, rhos, N), N, N) == power_product(ys, rhos, N))
