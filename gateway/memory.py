@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from itertools import islice
 
 from gateway.settings import RoomsSettings
-from gateway.store import Event, HistoryLost, RoomStore, StoreFull, View, Watch
+from gateway.store import Event, HistoryLost, RoomStore, StoreFull, View, Watch, first_events
 
 
 class _Room:
@@ -102,14 +102,7 @@ class MemoryStore(RoomStore):
             raise HistoryLost(oldest)
         if start == place.next_id - 1:
             return (place.events[-1],)
-        events: list[Event] = []
-        size = 0
-        for event in islice(place.events, start - oldest, None):
-            size += len(event.frame)
-            if events and size > max_bytes:
-                break
-            events.append(event)
-        return events
+        return first_events(islice(place.events, start - oldest, None), max_bytes)
 
     async def watch(self, room: str, grown: Callable[[int], None]) -> Watch:
         """See RoomStore."""

@@ -25,7 +25,16 @@ from redis.exceptions import OutOfMemoryError, RedisError, ResponseError
 
 from gateway import redis_scripts
 from gateway.settings import RedisSettings, RoomsSettings
-from gateway.store import Event, HistoryLost, RoomStore, StoreFull, StoreUnavailable, View, Watch
+from gateway.store import (
+    Event,
+    HistoryLost,
+    RoomStore,
+    StoreFull,
+    StoreUnavailable,
+    View,
+    Watch,
+    first_events,
+)
 from kit.logs import get_logger
 
 # Larger messages are told by number alone: Redis drops a listener with 32 MiB before it.
@@ -247,16 +256,7 @@ class RedisStore(RoomStore):
         if watch.lost:
             return ()
         cached = watch.room.cached(start)
-        if cached is None:
-            return None
-        events: list[Event] = []
-        size = 0
-        for event in cached:
-            size += len(event.frame)
-            if events and size > max_bytes:
-                break
-            events.append(event)
-        return events
+        return None if cached is None else first_events(cached, max_bytes)
 
     async def _fetch(self, watch: _RedisWatch, start: int, max_bytes: int) -> Sequence[Event]:
         keys = self._keys(watch.name)[:2]

@@ -8,7 +8,7 @@ may raise StoreUnavailable.
 from __future__ import annotations
 
 import abc
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 EVENT_NAME = b"new-message"
@@ -26,6 +26,18 @@ class Event:
         """The event of a body (UTF-8 without CR; wallet-mpc's SSE form). LF becomes several data lines."""
         data = body.replace(b"\n", b"\ndata: ") if b"\n" in body else body
         return cls(number, b"event: %b\nid: %d\ndata: %b\n\n" % (EVENT_NAME, number, data))
+
+
+def first_events(events: Iterable[Event], max_bytes: int) -> list[Event]:
+    """The first of them: one at least if there is one, then as many as have `max_bytes` of frames in all."""
+    taken: list[Event] = []
+    size = 0
+    for event in events:
+        size += len(event.frame)
+        if taken and size > max_bytes:
+            break
+        taken.append(event)
+    return taken
 
 
 @dataclass(frozen=True, slots=True)
