@@ -6,6 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from gateway.http_api import gateway_app
+from gateway.limits import ClientLimits
 from gateway.memory import MemoryStore
 from gateway.meters import Meters
 from gateway.proxy import GrpcListener, Proxy
@@ -47,6 +48,7 @@ class Gateway:
         self.health = Health()
         self.store = _store(settings)
         self.broker = Broker(self.store, settings.rooms, self.meters)
+        self.limits = ClientLimits(settings.clients)
         self.health.add("store", self.store.check)
         self.meters.subscribers.set_function(lambda: self.broker.subscribers)
         self.meters.rooms.set_function(lambda: self.store.rooms)
@@ -56,7 +58,7 @@ class Gateway:
         separate = settings.metrics.port is not None
         routes = health_routes(self.health, None if separate else registry)
         self.http = HttpServer(
-            gateway_app(self.broker, settings.server, self.meters, routes),
+            gateway_app(self.broker, settings.server, self.meters, self.limits, routes),
             listen(settings.server.host, settings.server.port, "server.port"),
             limits=settings.server.limits(),
             context=context,
