@@ -43,6 +43,8 @@ MAX_TOLD_BYTES = 64 * 1024
 MAX_CACHED_BYTES = 4 * 1024 * 1024
 MAX_CACHED_EVENTS = 256
 RECONNECT_SECONDS = (0.05, 2.0)
+# Of watched rooms, when they are kept alive: below redis.max_connections, so that others' requests have some.
+LOOKS_AT_A_TIME = 16
 
 _log = get_logger(__name__)
 
@@ -277,15 +279,28 @@ class RedisStore(RoomStore):
         limits = self._limits
         if self._now() - self._touched_at >= min(limits.idle_seconds, limits.min_idle_seconds) / 4:
             self._touched_at = self._now()
-            for name, place in list(self._watched.items()):
-                if place.listening.is_set():
-                    await self._look(name, place)
-        now = int(
-            time.time() * 1000
-        )  # the score of a room is a time of Redis' own clock; this is for the gauge alone
+            await self._keep_watched_alive()
+        # The gauge alone rests on this process's clock: what ends when is up to Redis'.
+        now = int(time.time() * 1000)
         self.rooms = await self._ask(self._redis.zcount(f"{self._prefix}rooms", now, "+inf"))
         self.total_bytes = int((await self._ask(self._redis.info("memory")))["used_memory"])
         return 0
+
+    async def _keep_watched_alive(self) -> None:
+        rooms = iter([(name, place) for name, place in self._watched.items() if place.listening.is_set()])
+
+        async def look_at_some() -> None:
+            for name, place in rooms:
+                # Of a room that Redis lost, and has no place for: its readers learn of it where they read.
+                with contextlib.suppress(StoreFull):
+                    await self._look(name, place)
+
+        answers = await asyncio.gather(
+            *(look_at_some() for _ in range(LOOKS_AT_A_TIME)), return_exceptions=True
+        )
+        for answer in answers:
+            if answer is not None:
+                raise answer
 
     async def check(self) -> str | None:
         """See RoomStore."""
