@@ -47,6 +47,9 @@ class _MemoryWatch(Watch):
     async def read(self, start: int, max_bytes: int) -> Sequence[Event]:
         return self._store.read(self.room, start, max_bytes)
 
+    def newest(self) -> Event | None:
+        return self._store.newest(self.room)
+
     def close(self) -> None:
         self._store.unwatch(self)
 
@@ -103,6 +106,11 @@ class MemoryStore(RoomStore):
         if start == place.next_id - 1:
             return (place.events[-1],)
         return first_events(islice(place.events, start - oldest, None), max_bytes)
+
+    def newest(self, room: str) -> Event | None:
+        """See Watch."""
+        place = self._rooms.get(room)
+        return place.events[-1] if place is not None and place.events else None
 
     async def watch(self, room: str, grown: Callable[[int], None]) -> Watch:
         """See RoomStore."""

@@ -108,6 +108,9 @@ class _RedisWatch(Watch):
     async def read(self, start: int, max_bytes: int) -> Sequence[Event]:
         return await self._store.read(self, start, max_bytes)
 
+    def newest(self) -> Event | None:
+        return self.room.cache[-1] if self.room.cache and not self.lost else None
+
     def close(self) -> None:
         self._store.unwatch(self)
 

@@ -131,10 +131,25 @@ class Subscription:
     def grown(self, next_id: int) -> None:
         """The room has events up to `next_id`."""
         self.next_id = next_id
+        if self._write_at_once():
+            return
         behind = next_id - max(self.cursor, self._live_from)
         if self.sending_since is not None and behind > self._broker.limits.max_backlog_messages:
             self._broker.cut(self, SLOW)
         self.wake()
+
+    def _write_at_once(self) -> bool:
+        """Writes the newest event if it is the next one and nothing else is on its way: most are, and no task has to wake."""
+        waiter = self._waiter
+        if waiter is None or waiter.done() or not self.connection.writable():
+            return False
+        event = self.watch.newest()
+        if event is None or event.id != self.cursor:
+            return False
+        self.connection.write_chunk(event.frame)
+        self.quiet = False
+        self.sent((event,))
+        return True
 
     def lost(self) -> None:
         """The connection is gone."""

@@ -86,6 +86,10 @@ class Watch(abc.ABC):
         Raises HistoryLost if `start` is older than the oldest that is kept.
         """
 
+    def newest(self) -> Event | None:
+        """The newest event of the room if it is in this process's memory: it may be written as soon as it is told."""
+        return None
+
     @abc.abstractmethod
     def close(self) -> None:
         """Ends it. A second call does nothing."""

@@ -53,6 +53,13 @@ class Connection(Protocol):
         """Bytes that were sent to the reader and wait for it here."""
         ...
 
+    def writable(self) -> bool:
+        """Whether what is written now goes to the reader without waiting for it."""
+        ...
+
+    def write_chunk(self, data: bytes) -> None:
+        """Writes a chunk of the chunked response that has begun; only while the connection is writable."""
+
     def finish(self, last_chunk: bytes) -> None:
         """Ends the chunked response although its reader does not read: nothing more of it is sent.
 
@@ -148,6 +155,14 @@ class BoundedHttpProtocol(HttpToolsProtocol):
     def unsent(self) -> int:
         """See `Connection`."""
         return self.transport.get_write_buffer_size()
+
+    def writable(self) -> bool:
+        """See `Connection`."""
+        return not self.flow.write_paused and not self.transport.is_closing()
+
+    def write_chunk(self, data: bytes) -> None:
+        """See `Connection`."""
+        self.transport.write(b"%x\r\n%b\r\n" % (len(data), data))
 
     def finish(self, last_chunk: bytes) -> None:
         """See `Connection`."""
