@@ -142,9 +142,7 @@ class Subscribe(RoomEndpoint):
     async def _serve(self, room: str, last: int | None, scope: Scope, send: Send) -> None:
         subscription = await self.broker.subscribe(room, connection_of(scope))
         try:
-            with self.access.while_good(
-                scope[GRANT], lambda reason: self.broker.cut(subscription, reason)
-            ):
+            with self.access.while_good(scope[GRANT], lambda reason: self.broker.cut(subscription, reason)):
                 await self._answer(subscription, last, send)
         finally:
             self.broker.unsubscribe(subscription)

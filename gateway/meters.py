@@ -40,6 +40,15 @@ class Meters:
         self.refusals = Counter(
             "gateway_refusals", "Requests and connections refused.", ["reason"], registry=registry
         )
+        self.token_keys = Gauge(
+            "gateway_token_keys", "Keys whose tokens open rooms; 0 = none is asked for.", registry=registry
+        )
+        self.key_set_stale = Gauge(
+            "gateway_key_set_stale", "1 while the key set's file cannot be used.", registry=registry
+        )
+        self.exposed = Gauge(
+            "gateway_exposed", "1 when anybody on the network may use every room.", registry=registry
+        )
         self.cuts = Counter(
             "gateway_cuts", "Subscriptions that the gateway ended.", ["reason"], registry=registry
         )

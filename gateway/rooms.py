@@ -29,11 +29,15 @@ CLOSING = "drain"
 SLOW = "slow_reader"
 OVERTAKEN = "overtaken"
 STORE = "store_unavailable"
+EXPIRED = "token_expired"
+REVOKED = "key_removed"
 
 LAST_WORDS = {
     CLOSING: b": the gateway is closing: subscribe again with Last-Event-ID\n\n",
     SLOW: b": cut off (slow_reader): you are too far behind; subscribe again with Last-Event-ID\n\n",
     STORE: b": cut off (store_unavailable): subscribe again with Last-Event-ID\n\n",
+    EXPIRED: b": cut off (token_expired): subscribe again with another token and Last-Event-ID\n\n",
+    REVOKED: b": cut off (key_removed): the key of your token is not in the gateway's key set any more\n\n",
     OVERTAKEN: b": cut off (overtaken): events you had not read are gone; subscribe again with Last-Event-ID\n\n",
 }
 
@@ -228,12 +232,14 @@ class Broker:
             self._all_gone.set()
 
     def cut(self, subscription: Subscription, reason: str) -> None:
-        """Ends one subscription whose reader does not keep up; the others do not notice."""
+        """Ends one subscription, as of a reader that does not keep up; the others do not notice."""
         if subscription.end_reason is not None:
             return
         subscription.end_reason = reason
         self.meters.cuts.labels(reason).inc()
-        _log.warning(
+        # Tokens expire all the time.
+        log = _log.debug if reason == EXPIRED else _log.warning
+        log(
             "subscriber cut off",
             reason=reason,
             room=subscription.room,

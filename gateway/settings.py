@@ -196,7 +196,8 @@ class AccessSettings(Section):
         description="client addresses that server.port answers, such as 10.0.0.0/8; [] = all",
     )
     trusted_proxies: list[Network] = Field(
-        default_factory=list, description="addresses whose X-Forwarded-For says who the client is; [] = nobody's"
+        default_factory=list,
+        description="addresses whose X-Forwarded-For says who the client is; [] = nobody's",
     )
 
 

@@ -53,6 +53,10 @@ class Connection(Protocol):
         """Bytes that were sent to the reader and wait for it here."""
         ...
 
+    def certificate(self) -> bytes | None:
+        """The client certificate (DER) that TLS has verified; None where none was asked for."""
+        ...
+
     def writable(self) -> bool:
         """Whether what is written now goes to the reader without waiting for it."""
         ...
@@ -155,6 +159,11 @@ class BoundedHttpProtocol(HttpToolsProtocol):
     def unsent(self) -> int:
         """See `Connection`."""
         return self.transport.get_write_buffer_size()
+
+    def certificate(self) -> bytes | None:
+        """See `Connection`."""
+        secure: ssl.SSLObject | None = self.transport.get_extra_info("ssl_object")
+        return None if secure is None else secure.getpeercert(binary_form=True)
 
     def writable(self) -> bool:
         """See `Connection`."""

@@ -12,12 +12,13 @@ from fuzz_target import Target, need
 from prometheus_client import CollectorRegistry
 from uvicorn.server import ServerState
 
+from gateway.access import Access
 from gateway.http_api import gateway_app
 from gateway.limits import ClientLimits
 from gateway.memory import MemoryStore
 from gateway.meters import Meters
 from gateway.rooms import Broker
-from gateway.settings import ClientsSettings, RoomsSettings, ServerSettings
+from gateway.settings import AccessSettings, ClientsSettings, RoomsSettings, ServerSettings
 from kit.http import BoundedHttpProtocol, HttpLimits, _Config
 
 MAX_BODY, MAX_HEAD = 600, 1024
@@ -83,7 +84,9 @@ class Gateway:
         meters = Quiet(CollectorRegistry())
         self.store = MemoryStore(limits)
         self.broker = Broker(self.store, limits, meters)
-        app = gateway_app(self.broker, server, meters, ClientLimits(NO_BOUNDS))
+        app = gateway_app(
+            self.broker, server, meters, ClientLimits(NO_BOUNDS), Access(AccessSettings(), meters)
+        )
 
         async def judged(scope: Any, receive: Any, send: Any) -> None:
             try:
