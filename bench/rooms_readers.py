@@ -7,6 +7,7 @@ takes one command a line from standard input, answering each with a line of JSON
 
     full SECONDS OUTSTANDING     post as soon as one of OUTSTANDING posts is answered
     rate SECONDS MESSAGES        so many messages a second, evenly
+    replace COUNT 0              end so many subscriptions and open others in their rooms
     rooms COUNT FIRST            a message of one byte in each of so many rooms that nobody reads
     quit
 
@@ -45,6 +46,7 @@ class Reader:
     """A subscription: `rest` is the end of what was received last, in which a mark may have begun."""
 
     sock: socket.socket
+    room: int
     rest: bytes = b""
 
 
@@ -76,6 +78,7 @@ class Generator:
         self._rooms = [b"load-%d" % number for number in range(max(1, subscriptions // ROOM_SIZE))]
         self._readers: dict[int, Reader] = {}
         self._members = [0] * len(self._rooms)
+        self._posted = [0] * len(self._rooms)
         for number in range(subscriptions):
             self._subscribe(number % len(self._rooms))
         self._posters = {poster.sock.fileno(): poster for poster in map(self._poster, range(POSTERS))}
@@ -91,13 +94,16 @@ class Generator:
 
     def _subscribe(self, room: int) -> None:
         sock = self._connect()
-        sock.sendall(b"GET /rooms/%b/subscribe HTTP/1.1\r\nHost: g\r\n\r\n" % self._rooms[room])
+        head = b"GET /rooms/%b/subscribe HTTP/1.1\r\nHost: g\r\n" % self._rooms[room]
+        if posted := self._posted[room]:
+            head += b"Last-Event-ID: %d\r\n" % (posted - 1)
+        sock.sendall(head + b"\r\n")
         head = sock.recv(RECEIVE_BYTES)
         if b" 200 OK\r\n" not in head:
             raise RuntimeError(f"no subscription: {head[:200]!r}")
         sock.setblocking(False)
         self._members[room] += 1
-        self._readers[sock.fileno()] = Reader(sock)
+        self._readers[sock.fileno()] = Reader(sock, room)
         self._epoll.register(sock, select.EPOLLIN)
 
     def _poster(self, _: int) -> Poster:
@@ -113,6 +119,7 @@ class Generator:
         head = b"POST /rooms/%b/broadcast HTTP/1.1\r\nHost: g\r\nContent-Length: %d\r\n\r\n"
         poster = self._idle.popleft()
         self._expected += self._members[room]
+        self._posted[room] += 1
         self._load.posted += 1
         self._load.late.append(time.monotonic_ns() - due)
         poster.sock.sendall(head % (self._rooms[room], len(body)) + body)
@@ -166,6 +173,16 @@ class Generator:
         """So many messages a second."""
         return self._run(seconds, lambda: len(self._idle), 1e9 / messages)
 
+    def replace(self, count: float, _: float) -> dict[str, float]:
+        """The longest open subscriptions are ended, and others opened."""
+        for number in list(self._readers)[: int(count)]:
+            reader = self._readers.pop(number)
+            self._epoll.unregister(number)
+            reader.sock.close()
+            self._members[reader.room] -= 1
+            self._subscribe(reader.room)
+        return {"replaced": count}
+
     def rooms(self, count: float, first: float) -> dict[str, float]:
         """Rooms that nobody reads."""
         poster = next(iter(self._posters.values()))
@@ -217,6 +234,7 @@ class Generator:
 COMMANDS: Final[dict[str, Callable[..., dict[str, float]]]] = {
     "full": Generator.full,
     "rate": Generator.rate,
+    "replace": Generator.replace,
     "rooms": Generator.rooms,
 }
 

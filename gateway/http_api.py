@@ -336,9 +336,10 @@ def gateway_app(
 
     app = Starlette(
         routes=[
+            # They are tried in this order: the call that is made most comes first.
+            endpoint(Broadcast, "/rooms/{room_id}/broadcast"),
             endpoint(Subscribe, "/rooms/{room_id}/subscribe"),
             endpoint(IssueUniqueIdx, "/rooms/{room_id}/issue_unique_idx"),
-            endpoint(Broadcast, "/rooms/{room_id}/broadcast"),
             *extra_routes,
         ],
         middleware=[
