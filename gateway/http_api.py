@@ -70,6 +70,8 @@ class RoomEndpoint:
     """What the three have in common: one method, the room's id, refusals."""
 
     method = "POST"
+    # What it asks of the store.
+    operation: str
     right = POST
 
     def __init__(
@@ -105,6 +107,7 @@ class RoomEndpoint:
         except StoreFull as error:
             refusal = Refusal(503, error.reason, str(error), _retry_after())
         except StoreUnavailable as error:
+            self.broker.store_failed(self.operation)
             refusal = Refusal(503, "store_unavailable", str(error), _retry_after(error.retry_seconds))
         except Refusal as error:
             refusal = error
@@ -131,6 +134,7 @@ class Subscribe(RoomEndpoint):
     """The stream of a room: `retry:`, its history, then what comes."""
 
     method = "GET"
+    operation = "watch"
     right = SUBSCRIBE
 
     async def serve(self, room: str, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002 - ASGI
@@ -203,6 +207,7 @@ class Subscribe(RoomEndpoint):
 class IssueUniqueIdx(RoomEndpoint):
     """The room's counter."""
 
+    operation = "next_index"
     right = ISSUE
 
     async def serve(self, room: str, scope: Scope, receive: Receive, send: Send) -> None:
@@ -215,6 +220,7 @@ class IssueUniqueIdx(RoomEndpoint):
 class Broadcast(RoomEndpoint):
     """Takes a message for everybody in the room, its sender included."""
 
+    operation = "append"
     _bodies = 0
 
     async def serve(self, room: str, scope: Scope, receive: Receive, send: Send) -> None:
@@ -228,7 +234,8 @@ class Broadcast(RoomEndpoint):
             raise Refusal(
                 400, "carriage_return", "the body holds a CR, which server-sent events cannot carry"
             )
-        await self.broker.store.append(room, body)
+        with self.meters.post_seconds.time():
+            await self.broker.store.append(room, body)
         self.meters.messages.inc()
         self.meters.message_bytes.inc(len(body))
         await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"0")]})

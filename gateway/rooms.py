@@ -41,6 +41,8 @@ LAST_WORDS = {
     OVERTAKEN: b": cut off (overtaken): events you had not read are gone; subscribe again with Last-Event-ID\n\n",
 }
 
+OPERATIONS = ("append", "watch", "next_index", "read", "expire")
+
 _log = get_logger(__name__)
 
 
@@ -111,6 +113,7 @@ class Subscription:
             self._broker.cut(self, OVERTAKEN)
             return ()
         except StoreUnavailable:
+            self._broker.store_failed("read")
             self._broker.cut(self, STORE)
             return ()
         if not events:
@@ -130,7 +133,11 @@ class Subscription:
         self.sending_since = None
         if events:
             self.cursor = events[-1].id + 1
-            self._broker.meters.deliveries.inc(len(events))
+            deliveries = self._broker.meters.deliveries
+            size = len(events[0].frame) if len(events) == 1 else sum([len(event.frame) for event in events])
+            deliveries.written(len(events), size)
+            if events[0].id >= self._live_from:
+                deliveries.took(time.monotonic() - events[0].at)
 
     def grown(self, next_id: int) -> None:
         """The room has events up to `next_id`."""
@@ -178,8 +185,14 @@ class Broker:
     ) -> None:
         """`now`: seconds of a clock that never goes back."""
         self.store = store
+        self._store_name = type(store).__name__.removesuffix("Store").lower()
         self.limits = limits
         self.meters = meters
+        # A rate sees the first failure only of what was there before it.
+        for reason in LAST_WORDS:
+            meters.cuts.labels(reason)
+        for operation in OPERATIONS:
+            meters.store_errors.labels(self._store_name, operation)
         self.now = now
         self.loop = asyncio.get_running_loop()
         self.draining = False
@@ -193,6 +206,10 @@ class Broker:
     def subscribers(self) -> int:
         """How many subscriptions are open."""
         return len(self._subscriptions)
+
+    def store_failed(self, operation: str) -> None:
+        """Counts a failure of the store; `operation` is the method of `RoomStore` or `Watch`."""
+        self.meters.store_errors.labels(self._store_name, operation).inc()
 
     def start(self) -> None:
         """Starts heartbeats and housekeeping."""
@@ -287,6 +304,7 @@ class Broker:
             try:
                 expired = await self.store.expire()
             except StoreUnavailable as error:
+                self.store_failed("expire")
                 _log.warning("rooms could not be expired", error=str(error))
                 continue
             if expired:

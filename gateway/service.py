@@ -54,8 +54,10 @@ class Gateway:
         self.access = Access(settings.access, self.meters)
         self.health.add("store", self.store.check)
         self.meters.subscribers.set_function(lambda: self.broker.subscribers)
+        self.meters.clients.set_function(lambda: self.limits.tracked)
         self.meters.rooms.set_function(lambda: self.store.rooms)
         self.meters.stored.set_function(lambda: self.store.total_bytes)
+        self._show_bounds(settings)
         context = server_context(settings.tls)
         self.scheme = "http" if context is None else "https"
         separate = settings.metrics.port is not None
@@ -84,6 +86,16 @@ class Gateway:
             )
         self.proxy = Proxy(settings.sign_service, settings.grpc, self.meters)
         self.grpc = GrpcListener(settings.grpc, settings.tls, self.proxy)
+
+    def _show_bounds(self, settings: GatewaySettings) -> None:
+        bounds = {
+            "rooms": settings.rooms.max_rooms,
+            "stored_bytes": settings.rooms.max_total_bytes,
+            "subscribers": settings.rooms.max_subscribers,
+            "connections": settings.server.max_connections,
+        }
+        for what, bound in bounds.items():
+            self.meters.limit.labels(what).set(bound or float("inf"))
 
     async def run(self, stop: StopSignal) -> None:
         """Serves until `stop`, then drains."""

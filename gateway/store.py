@@ -8,18 +8,20 @@ may raise StoreUnavailable.
 from __future__ import annotations
 
 import abc
+import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 EVENT_NAME = b"new-message"
 
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """One message of a room, encoded once for all its readers."""
+    """One message of a room, encoded once for all its readers; `at`: when, in seconds of time.monotonic."""
 
     id: int
     frame: bytes
+    at: float = field(default_factory=time.monotonic, compare=False)
 
     @classmethod
     def encode(cls, number: int, body: bytes) -> Event:

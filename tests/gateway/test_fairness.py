@@ -9,12 +9,13 @@ from typing import Any
 import pytest
 from prometheus_client import CollectorRegistry
 
+from gateway.access import Access
 from gateway.http_api import Subscribe
 from gateway.limits import ClientLimits
 from gateway.memory import MemoryStore
 from gateway.meters import Meters
 from gateway.rooms import BATCH_BYTES, Broker
-from gateway.settings import ClientsSettings, RoomsSettings, ServerSettings
+from gateway.settings import AccessSettings, ClientsSettings, RoomsSettings, ServerSettings
 from kit.http import CONNECTION
 
 NOISY_READERS = 20
@@ -32,6 +33,9 @@ class GreedyReader:
     def unsent(self) -> int:
         return 0
 
+    def writable(self) -> bool:
+        return False
+
     def finish(self, last_chunk: bytes) -> None:
         raise AssertionError(f"cut off: {last_chunk!r}")
 
@@ -43,7 +47,9 @@ class Hall:
         self.store = MemoryStore(RoomsSettings())
         meters = Meters(CollectorRegistry())
         self.broker = Broker(self.store, RoomsSettings(), meters)
-        self.endpoint = Subscribe(self.broker, ServerSettings(), meters, ClientLimits(ClientsSettings()))
+        access = Access(AccessSettings(), meters)
+        limits = ClientLimits(ClientsSettings())
+        self.endpoint = Subscribe(self.broker, ServerSettings(), meters, limits, access)
         self.writes: list[tuple[str, int]] = []
         self.on_first_noise: Callable[[], None] | None = None
         self.tasks: list[asyncio.Task[None]] = []
