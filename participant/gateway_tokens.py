@@ -41,6 +41,11 @@ def key_set(cards: Iterable[Card]) -> dict[str, Any]:
     return {"keys": [key_of(access) for access in keys]}
 
 
+def key_set_text(cards: Iterable[Card]) -> str:
+    """The same as a file."""
+    return json.dumps(key_set(cards), indent=2) + "\n"
+
+
 class RoomTokens:
     """A `TokenProvider` for the rooms' client. One token a room, until it is nearly over."""
 
