@@ -17,7 +17,7 @@ mpc-keygen init "$new" --host 0.0.0.0 --tls --gateway-name gateway --node-name '
 for index in 0 1 2; do
     cp -R "$new/node-$index/." "node-$index/"
 done
-cp -R "$new/sign-gateway.yaml" "$new/tls" gateway/
+cp -R "$new/sign-gateway.yaml" "$new/gateway-keys.json" "$new/tls" gateway/
 mkdir client/tls
 cp "$new/tls/ca.pem" client/tls/
 cp "$new/client.yaml" "$new/client.token" "$new/committee.yaml" client/

@@ -7,8 +7,9 @@ POST /rooms/{room_id}/broadcast          200, empty
 
 from __future__ import annotations
 
+import asyncio
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -17,12 +18,16 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import Receive, Scope, Send
 
+from gateway.access import Access, NotAdmitted
+from gateway.client import client_address
+from gateway.limits import ClientLimits, TooMuch
 from gateway.meters import Meters
 from gateway.rooms import CLOSING, LAST_WORDS, Broker, Subscription
 from gateway.settings import ServerSettings
 from gateway.store import StoreFull, StoreUnavailable
+from gateway.tokens import ISSUE, POST, SUBSCRIBE
 from kit.http import connection_of
 
 MAX_ROOM_ID_BYTES = 256
@@ -31,6 +36,11 @@ PING = b": ping\n\n"
 RETRY_AFTER_SECONDS = 5
 
 Headers = Mapping[str, str]
+
+# Where the endpoints find what let a request in.
+GRANT = "gateway.grant"
+# A client that asked beforehand (Expect) sends no body now, and what comes next would be taken for it.
+_NO_BODY = {"connection": "close"}
 
 
 class Refusal(Exception):
@@ -60,12 +70,19 @@ class RoomEndpoint:
     """What the three have in common: one method, the room's id, refusals."""
 
     method = "POST"
+    # What it asks of the store.
+    operation: str
+    right = POST
 
-    def __init__(self, broker: Broker, server: ServerSettings, meters: Meters) -> None:
+    def __init__(
+        self, broker: Broker, server: ServerSettings, meters: Meters, limits: ClientLimits, access: Access
+    ) -> None:
         """Serves rooms of `broker`."""
         self.broker = broker
         self.server = server
         self.meters = meters
+        self.limits = limits
+        self.access = access
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """ASGI."""
@@ -76,10 +93,21 @@ class RoomEndpoint:
             self._check_room(room)
             if self.broker.draining:
                 raise Refusal(503, "draining", "the gateway is closing", _retry_after())  # noqa: TRY301 - one way out
+            client = client_address(scope)
+            self.limits.message(client)
+            scope[GRANT] = self.access.admit(scope, room, self.right)
+            self.limits.room(client, room)
             await self.serve(room, scope, receive, send)
+        except NotAdmitted as error:
+            refusal = Refusal(error.status, error.reason, str(error), error.headers)
+            if header(scope, b"expect") is not None:
+                refusal.headers |= _NO_BODY
+        except TooMuch as error:
+            refusal = Refusal(429, error.reason, str(error), _retry_after(error.retry_seconds))
         except StoreFull as error:
             refusal = Refusal(503, error.reason, str(error), _retry_after())
         except StoreUnavailable as error:
+            self.broker.store_failed(self.operation)
             refusal = Refusal(503, "store_unavailable", str(error), _retry_after(error.retry_seconds))
         except Refusal as error:
             refusal = error
@@ -91,7 +119,7 @@ class RoomEndpoint:
         await refuse(self.meters, refusal, scope, receive, send, room=room)
 
     async def serve(self, room: str, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answers the call, or raises Refusal, StoreFull, StoreUnavailable before it began to."""
+        """Answers the call, or raises Refusal, TooMuch, StoreFull, StoreUnavailable before it began to."""
         raise NotImplementedError
 
     @staticmethod
@@ -106,38 +134,48 @@ class Subscribe(RoomEndpoint):
     """The stream of a room: `retry:`, its history, then what comes."""
 
     method = "GET"
+    operation = "watch"
+    right = SUBSCRIBE
 
     async def serve(self, room: str, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002 - ASGI
         """See RoomEndpoint."""
         last = _last_event_id(scope)
+        with self.limits.subscription(client_address(scope)):
+            await self._serve(room, last, scope, send)
+
+    async def _serve(self, room: str, last: int | None, scope: Scope, send: Send) -> None:
         subscription = await self.broker.subscribe(room, connection_of(scope))
         try:
-            view = subscription.view
-            first = RETRY
-            start = 0 if last is None or last >= view.next_id else last + 1
-            if start < view.oldest:
-                if start:
-                    self.meters.history_lost.inc()
-                    first += b"event: history-lost\ndata: %d\n\n" % view.oldest
-                start = view.oldest
-            subscription.begin(start)
-            await send(
-                {
-                    "type": "http.response.start",
-                    "status": 200,
-                    "headers": [
-                        (b"content-type", b"text/event-stream"),
-                        (b"cache-control", b"no-store"),
-                        # nginx would otherwise hold events back.
-                        (b"x-accel-buffering", b"no"),
-                        (b"room-incarnation", view.incarnation.encode("ascii")),
-                    ],
-                }
-            )
-            await send({"type": "http.response.body", "body": first, "more_body": True})
-            await self._follow(subscription, send)
+            with self.access.while_good(scope[GRANT], lambda reason: self.broker.cut(subscription, reason)):
+                await self._answer(subscription, last, send)
         finally:
             self.broker.unsubscribe(subscription)
+
+    async def _answer(self, subscription: Subscription, last: int | None, send: Send) -> None:
+        view = subscription.view
+        first = RETRY
+        start = 0 if last is None or last >= view.next_id else last + 1
+        if start < view.oldest:
+            if start:
+                self.meters.history_lost.inc()
+                first += b"event: history-lost\ndata: %d\n\n" % view.oldest
+            start = view.oldest
+        subscription.begin(start)
+        await send(
+            {
+                "type": "http.response.start",
+                "status": 200,
+                "headers": [
+                    (b"content-type", b"text/event-stream"),
+                    (b"cache-control", b"no-store"),
+                    # nginx would otherwise hold events back.
+                    (b"x-accel-buffering", b"no"),
+                    (b"room-incarnation", view.incarnation.encode("ascii")),
+                ],
+            }
+        )
+        await send({"type": "http.response.body", "body": first, "more_body": True})
+        await self._follow(subscription, send)
 
     async def _follow(self, subscription: Subscription, send: Send) -> None:
         while not subscription.gone:
@@ -154,6 +192,9 @@ class Subscribe(RoomEndpoint):
                 subscription.sending()
                 await send({"type": "http.response.body", "body": body, "more_body": True})
                 subscription.sent(events)
+                if subscription.cursor < subscription.next_id:
+                    # A write to a reader that takes everything does not wait: the others' turn comes all the same.
+                    await asyncio.sleep(0)
             elif subscription.ping_due:
                 subscription.ping_due = False
                 subscription.sending()
@@ -166,6 +207,9 @@ class Subscribe(RoomEndpoint):
 class IssueUniqueIdx(RoomEndpoint):
     """The room's counter."""
 
+    operation = "next_index"
+    right = ISSUE
+
     async def serve(self, room: str, scope: Scope, receive: Receive, send: Send) -> None:
         """See RoomEndpoint."""
         index = await self.broker.store.next_index(room)
@@ -176,6 +220,7 @@ class IssueUniqueIdx(RoomEndpoint):
 class Broadcast(RoomEndpoint):
     """Takes a message for everybody in the room, its sender included."""
 
+    operation = "append"
     _bodies = 0
 
     async def serve(self, room: str, scope: Scope, receive: Receive, send: Send) -> None:
@@ -189,7 +234,8 @@ class Broadcast(RoomEndpoint):
             raise Refusal(
                 400, "carriage_return", "the body holds a CR, which server-sent events cannot carry"
             )
-        await self.broker.store.append(room, body)
+        with self.meters.post_seconds.time():
+            await self.broker.store.append(room, body)
         self.meters.messages.inc()
         self.meters.message_bytes.inc(len(body))
         await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"0")]})
@@ -199,8 +245,8 @@ class Broadcast(RoomEndpoint):
         """The whole body, never more of it in memory than allowed."""
         announced = header(scope, b"content-length")
         if announced is not None and int(announced) > self.server.max_body_bytes:
-            # Asked beforehand, the client sends no body now, and what comes next would be taken for it.
-            raise self._too_large({"connection": "close"} if header(scope, b"expect") is not None else None)
+            raise self._too_large(_NO_BODY if header(scope, b"expect") is not None else None)
+        client = client_address(scope)
         parts: list[bytes] = []
         size = 0
         try:
@@ -212,6 +258,7 @@ class Broadcast(RoomEndpoint):
                 size += len(part)
                 self._bodies += len(part)
                 parts.append(part)
+                self.limits.received(client, len(part))
                 if size > self.server.max_body_bytes:
                     raise self._too_large()
                 if self._bodies > self.server.max_bodies_bytes:
@@ -247,13 +294,12 @@ async def refuse(
     meters: Meters, refusal: Refusal, scope: Scope, receive: Receive, send: Send, **about: object
 ) -> None:
     """Answers, logs and counts a refusal."""
-    client = scope.get("client")
     meters.refused(
         refusal.reason,
         status=refusal.status,
         method=scope["method"],
         path=scope["path"][:512],
-        client=client[0] if client else None,
+        client=client_address(scope),
         **about,
     )
     answer = {"error": refusal.reason, "message": refusal.text}
@@ -264,18 +310,23 @@ async def refuse(
 
 
 def gateway_app(
-    broker: Broker, server: ServerSettings, meters: Meters, extra_routes: Iterable[BaseRoute] = ()
+    broker: Broker,
+    server: ServerSettings,
+    meters: Meters,
+    limits: ClientLimits,
+    access: Access,
+    extra_routes: Iterable[BaseRoute] = (),
 ) -> Starlette:
     """The application: rooms, whatever `extra_routes` adds, 404 and 405 for the rest."""
 
-    def endpoint(kind: Callable[[Broker, ServerSettings, Meters], ASGIApp], path: str) -> Route:
-        return Route(path, kind(broker, server, meters))
+    def endpoint(kind: type[RoomEndpoint], path: str) -> Route:
+        return Route(path, kind(broker, server, meters, limits, access))
 
     async def not_ours(request: Request, error: Exception) -> Response:
         status = error.status_code if isinstance(error, HTTPException) else 500
         headers = dict(error.headers or {}) if isinstance(error, HTTPException) else {}
         reason = {404: "not_found", 405: "method_not_allowed"}.get(status, "http_error")
-        client = request.client.host if request.client else None
+        client = client_address(request.scope)
         path = request.url.path[:512]
         meters.refused(reason, status=status, method=request.method, path=path, client=client)
         text = {404: "there is nothing here", 405: f"use {headers.get('Allow', 'another method')}"}.get(
@@ -292,9 +343,10 @@ def gateway_app(
 
     app = Starlette(
         routes=[
+            # They are tried in this order: the call that is made most comes first.
+            endpoint(Broadcast, "/rooms/{room_id}/broadcast"),
             endpoint(Subscribe, "/rooms/{room_id}/subscribe"),
             endpoint(IssueUniqueIdx, "/rooms/{room_id}/issue_unique_idx"),
-            endpoint(Broadcast, "/rooms/{room_id}/broadcast"),
             *extra_routes,
         ],
         middleware=[
@@ -303,7 +355,7 @@ def gateway_app(
                 allow_origins=server.cors_origins,
                 allow_methods=["GET", "POST"],
                 allow_headers=["Authorization", "Content-Type", "Last-Event-ID", "Cache-Control"],
-                expose_headers=["Room-Incarnation", "Retry-After"],
+                expose_headers=["Room-Incarnation", "Retry-After", "WWW-Authenticate"],
                 max_age=3600,
             )
         ]

@@ -49,7 +49,10 @@ def main(config: Path | None, *, check: bool) -> None:
     try:
         settings = load(config)
         if check:
+            from gateway.key_set import open_key_set
+
             server_context(settings.tls)
+            open_key_set(settings.access.key_set)
     except SettingsError as error:
         complain(NAME, error)
         sys.exit(EXIT_SETTINGS)

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from itertools import islice
 
 from gateway.settings import RoomsSettings
-from gateway.store import Event, HistoryLost, RoomStore, StoreFull, View, Watch
+from gateway.store import Event, HistoryLost, RoomStore, StoreFull, View, Watch, first_events
 
 
 class _Room:
@@ -46,6 +46,9 @@ class _MemoryWatch(Watch):
 
     async def read(self, start: int, max_bytes: int) -> Sequence[Event]:
         return self._store.read(self.room, start, max_bytes)
+
+    def newest(self) -> Event | None:
+        return self._store.newest(self.room)
 
     def close(self) -> None:
         self._store.unwatch(self)
@@ -102,14 +105,12 @@ class MemoryStore(RoomStore):
             raise HistoryLost(oldest)
         if start == place.next_id - 1:
             return (place.events[-1],)
-        events: list[Event] = []
-        size = 0
-        for event in islice(place.events, start - oldest, None):
-            size += len(event.frame)
-            if events and size > max_bytes:
-                break
-            events.append(event)
-        return events
+        return first_events(islice(place.events, start - oldest, None), max_bytes)
+
+    def newest(self, room: str) -> Event | None:
+        """See Watch."""
+        place = self._rooms.get(room)
+        return place.events[-1] if place is not None and place.events else None
 
     async def watch(self, room: str, grown: Callable[[int], None]) -> Watch:
         """See RoomStore."""

@@ -12,9 +12,8 @@ import asyncio
 import contextlib
 import secrets
 import time
-from collections import Counter, deque
-from collections.abc import Awaitable, Callable, Iterator, Sequence
-from itertools import islice
+from collections import Counter
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 import redis.asyncio
@@ -25,88 +24,15 @@ from redis.exceptions import OutOfMemoryError, RedisError, ResponseError
 
 from gateway import redis_scripts
 from gateway.settings import RedisSettings, RoomsSettings
-from gateway.store import Event, HistoryLost, RoomStore, StoreFull, StoreUnavailable, View, Watch
-from kit.logs import get_logger
+from gateway.shared import SharedStore, WatchedRoom
+from gateway.store import Event, HistoryLost, StoreFull, StoreUnavailable, View
 
 # Larger messages are told by number alone: Redis drops a listener with 32 MiB before it.
 MAX_TOLD_BYTES = 64 * 1024
-# What a gateway keeps of a watched room for the readers that are nearly up to date.
-MAX_CACHED_BYTES = 4 * 1024 * 1024
-MAX_CACHED_EVENTS = 256
-RECONNECT_SECONDS = (0.05, 2.0)
-
-_log = get_logger(__name__)
 
 
-class _Room:
-    """A room that this gateway's subscribers read."""
-
-    __slots__ = (
-        "cache",
-        "cached_bytes",
-        "fetching",
-        "heard",
-        "incarnation",
-        "listening",
-        "next_id",
-        "watches",
-    )
-
-    def __init__(self) -> None:
-        self.incarnation: str | None = None
-        self.next_id = 0
-        # The events before next_id, without gaps; empty when the newest are not here.
-        self.cache: deque[Event] = deque()
-        self.cached_bytes = 0
-        self.fetching = asyncio.Lock()
-        self.watches: dict[_RedisWatch, None] = {}
-        self.listening = asyncio.Event()
-
-    def grow(self, event: Event) -> None:
-        """The next event of the room."""
-        self.cache.append(event)
-        self.cached_bytes += len(event.frame)
-        while len(self.cache) > 1 and (
-            len(self.cache) > MAX_CACHED_EVENTS or self.cached_bytes > MAX_CACHED_BYTES
-        ):
-            self.cached_bytes -= len(self.cache.popleft().frame)
-
-    def forget(self) -> None:
-        """The events that are here are not the newest."""
-        self.cache.clear()
-        self.cached_bytes = 0
-
-    def cached(self, start: int) -> Iterator[Event] | None:
-        """The events from `start` on; None when they are not here."""
-        first = self.next_id - len(self.cache)
-        return islice(self.cache, start - first, None) if first <= start < self.next_id else None
-
-
-class _RedisWatch(Watch):
-    __slots__ = ("_store", "begun", "grown", "lost", "name", "room", "view")
-
-    def __init__(self, store: RedisStore, name: str, room: _Room, grown: Callable[[int], None]) -> None:
-        self._store = store
-        self.name = name
-        self.room = room
-        self.grown = grown
-        self.begun = False
-        # Whether the room is another one now: Redis lost it.
-        self.lost = False
-
-    async def read(self, start: int, max_bytes: int) -> Sequence[Event]:
-        return await self._store.read(self, start, max_bytes)
-
-    def close(self) -> None:
-        self._store.unwatch(self)
-
-
-class RedisStore(RoomStore):
-    """See the module. Belongs to one event loop.
-
-    A request that Redis does not answer in time raises StoreUnavailable. A message may have been stored all the same:
-    its sender posts it again.
-    """
+class RedisStore(SharedStore):
+    """See the module, and SharedStore."""
 
     def __init__(
         self, settings: RedisSettings, limits: RoomsSettings, now: Callable[[], float] = time.monotonic
@@ -114,9 +40,7 @@ class RedisStore(RoomStore):
         """`now`: seconds of a clock that never goes back. Connects when it is used first."""
         if settings.url is None:
             raise ValueError("redis.url is not set")
-        self._limits = limits
-        self._now = now
-        self._seconds = settings.timeout_seconds
+        super().__init__(limits, settings.timeout_seconds, now)
         # One hash tag: all keys are in one slot, as scripts that touch several of them need.
         self._prefix = "{" + settings.prefix + "}:"
         options: dict[str, Any] = {
@@ -139,18 +63,12 @@ class RedisStore(RoomStore):
         listening = {**options, "socket_timeout": None}
         del listening["max_connections"]
         self._listening = redis.asyncio.Redis.from_url(settings.url, **listening)
-        self._view = self._redis.register_script(redis_scripts.VIEW)
-        self._index = self._redis.register_script(redis_scripts.INDEX)
-        self._append = self._redis.register_script(redis_scripts.APPEND)
-        self._read = self._redis.register_script(redis_scripts.READ)
-        self._watched: dict[str, _Room] = {}
+        self._view_script = self._redis.register_script(redis_scripts.VIEW)
+        self._index_script = self._redis.register_script(redis_scripts.INDEX)
+        self._append_script = self._redis.register_script(redis_scripts.APPEND)
+        self._read_script = self._redis.register_script(redis_scripts.READ)
         # How many answers to SUBSCRIBE are due, by room.
         self._asked: Counter[str] = Counter()
-        self._listener: asyncio.Task[None] | None = None
-        self._wanted = asyncio.Event()
-        self._touched_at = now()
-        self.rooms = 0
-        self.total_bytes = 0
 
     # -- keys ----------------------------------------------------------------------------------------------------
 
@@ -191,98 +109,34 @@ class RedisStore(RoomStore):
         args = [
             *self._opening(room), body, limits.max_messages, limits.max_bytes, self._channel(room), MAX_TOLD_BYTES,
         ]  # fmt: skip
-        answer = await self._ask(self._append(keys=self._keys(room), args=args))
+        answer = await self._ask(self._append_script(keys=self._keys(room), args=args))
         return int(answer[1])
 
     async def next_index(self, room: str) -> int:
         """See RoomStore."""
-        answer = await self._ask(self._index(keys=self._keys(room), args=self._opening(room)))
+        answer = await self._ask(self._index_script(keys=self._keys(room), args=self._opening(room)))
         return int(answer[1])
 
-    async def watch(self, room: str, grown: Callable[[int], None]) -> Watch:
-        """See RoomStore."""
-        place = self._watched.get(room)
-        if place is None:
-            place = self._watched[room] = _Room()
-            if self._listener is None:
-                loop = asyncio.get_running_loop()
-                self._listener = loop.create_task(self._listen_for_ever(), name="redis channels")
-            self._wanted.set()
-        watch = _RedisWatch(self, room, place, grown)
-        place.watches[watch] = None
-        try:
-            async with asyncio.timeout(self._seconds):
-                await place.listening.wait()
-            watch.view = await self._look(room, place)
-            watch.begun = True
-            if place.next_id > watch.view.next_id:
-                grown(place.next_id)
-        except BaseException as error:
-            self.unwatch(watch)
-            if isinstance(error, TimeoutError):
-                raise StoreUnavailable("Redis: no answer to a subscription") from None
-            raise
-        return watch
+    async def _view(self, name: str) -> View:
+        """See SharedStore."""
+        answer = await self._ask(self._view_script(keys=self._keys(name), args=self._opening(name)))
+        return View(answer[1].decode("ascii"), int(answer[2]), int(answer[3]))
 
-    def unwatch(self, watch: _RedisWatch) -> None:
-        """Ends a watch; with a room's last one nobody here listens to it any longer."""
-        watch.room.watches.pop(watch, None)
-        if not watch.room.watches and self._watched.get(watch.name) is watch.room:
-            del self._watched[watch.name]
-            self._wanted.set()
-
-    async def read(self, watch: _RedisWatch, start: int, max_bytes: int) -> Sequence[Event]:
-        """See Watch."""
-        place = watch.room
-        found = self._cached(watch, start, max_bytes)
-        if found is None:
-            # Readers of one event wait for one answer.
-            async with place.fetching:
-                found = self._cached(watch, start, max_bytes)
-                if found is None:
-                    found = await self._fetch(watch, start, max_bytes)
-        return found
-
-    def _cached(self, watch: _RedisWatch, start: int, max_bytes: int) -> Sequence[Event] | None:
-        if watch.lost:
-            return ()
-        cached = watch.room.cached(start)
-        if cached is None:
-            return None
-        events: list[Event] = []
-        size = 0
-        for event in cached:
-            size += len(event.frame)
-            if events and size > max_bytes:
-                break
-            events.append(event)
-        return events
-
-    async def _fetch(self, watch: _RedisWatch, start: int, max_bytes: int) -> Sequence[Event]:
-        keys = self._keys(watch.name)[:2]
-        said, *found = await self._ask(self._read(keys=keys, args=[watch.view.incarnation, start, max_bytes]))
+    async def _fetch(self, name: str, incarnation: str, start: int, max_bytes: int) -> Sequence[Event]:
+        """See SharedStore."""
+        args: list[str | int] = [incarnation, start, max_bytes]
+        said, *found = await self._ask(self._read_script(keys=self._keys(name)[:2], args=args))
         if said == b"lost":
             return ()
         if said == b"overtaken":
             raise HistoryLost(int(found[0]))
-        events = [Event.encode(start + number, body) for number, body in enumerate(found)]
-        place = watch.room
-        if events and events[-1].id == place.next_id - 1 and not place.cache:
-            for event in events:
-                place.grow(event)
-        return events
+        return [Event.encode(start + number, body) for number, body in enumerate(found)]
 
     async def expire(self) -> int:
         """See RoomStore. Redis drops what idles by itself; here watched rooms are kept alive, and rooms are counted."""
-        limits = self._limits
-        if self._now() - self._touched_at >= min(limits.idle_seconds, limits.min_idle_seconds) / 4:
-            self._touched_at = self._now()
-            for name, place in list(self._watched.items()):
-                if place.listening.is_set():
-                    await self._look(name, place)
-        now = int(
-            time.time() * 1000
-        )  # the score of a room is a time of Redis' own clock; this is for the gauge alone
+        await self._keep_watched_alive()
+        # The gauge alone rests on this process's clock: what ends when is up to Redis'.
+        now = int(time.time() * 1000)
         self.rooms = await self._ask(self._redis.zcount(f"{self._prefix}rooms", now, "+inf"))
         self.total_bytes = int((await self._ask(self._redis.info("memory")))["used_memory"])
         return 0
@@ -297,72 +151,35 @@ class RedisStore(RoomStore):
 
     async def close(self) -> None:
         """See RoomStore."""
-        if self._listener is not None:
-            self._listener.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._listener
+        await super().close()
         await self._listening.aclose()
         await self._redis.aclose()
 
-    # -- what happens in watched rooms ---------------------------------------------------------------------------
-
-    async def _look(self, name: str, place: _Room) -> View:
-        """The room as it is now, kept alive by that; watches that began in another incarnation are told."""
-        answer = await self._ask(self._view(keys=self._keys(name), args=self._opening(name)))
-        view = View(answer[1].decode("ascii"), int(answer[2]), int(answer[3]))
-        self._heard(place, view.incarnation, view.next_id)
-        return view
-
-    def _heard(self, place: _Room, incarnation: str, next_id: int, event: Event | None = None) -> None:
-        """The room has events up to `next_id`; `event` is the last of them, where it is known."""
-        if incarnation != place.incarnation:
-            for watch in place.watches:
-                if watch.begun:
-                    watch.lost = True
-                    # What it is told of cannot be read, which ends it.
-                    watch.grown(place.next_id + 1)
-            place.incarnation, place.next_id = incarnation, 0
-            place.forget()
-        if next_id <= place.next_id:
-            return
-        if event is not None and event.id == place.next_id:
-            place.grow(event)
-        else:
-            place.forget()
-        place.next_id = next_id
-        for watch in list(place.watches):
-            if watch.begun and not watch.lost:
-                watch.grown(next_id)
-
     # -- the connection that listens -----------------------------------------------------------------------------
 
-    async def _listen_for_ever(self) -> None:
-        shortest, longest = RECONNECT_SECONDS
-        delay = shortest
-        while True:
-            began = self._now()
-            pubsub = self._listening.pubsub()
-            try:
-                async with asyncio.TaskGroup() as tasks:
-                    await pubsub.subscribe(self._prefix)
-                    tasks.create_task(self._subscribe(pubsub))
-                    tasks.create_task(self._hear(pubsub))
-            except* (RedisError, OSError, TimeoutError) as group:
-                _log.warning("the connection to Redis is lost", error=repr(group.exceptions[0]))
-            finally:
-                for place in self._watched.values():
-                    place.listening.clear()
-                self._asked.clear()
-                with contextlib.suppress(RedisError, OSError):
-                    await pubsub.aclose()  # type: ignore[no-untyped-call]
-            delay = shortest if self._now() - began > longest else min(2 * delay, longest)
-            await asyncio.sleep(delay)
+    async def _listen(self) -> None:
+        """See SharedStore."""
+        pubsub = self._listening.pubsub()
+        lost: Exception | None = None
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                await pubsub.subscribe(self._prefix)
+                tasks.create_task(self._subscribe(pubsub))
+                tasks.create_task(self._hear(pubsub))
+        except* (RedisError, OSError, TimeoutError) as group:
+            # Raised here it would be in a group of its own.
+            lost = group.exceptions[0]
+        finally:
+            self._asked.clear()
+            with contextlib.suppress(RedisError, OSError):
+                await pubsub.aclose()  # type: ignore[no-untyped-call]
+        raise StoreUnavailable(f"Redis: {lost!r}")
 
     async def _subscribe(self, pubsub: PubSub) -> None:
         """Listen to the channels of the watched rooms and no others, and have Redis say that it is there."""
-        known: dict[str, _Room] = {}
+        known: dict[str, WatchedRoom] = {}
         while True:
-            self._wanted.clear()
+            self._changed.clear()
             wanted = dict(self._watched)
             # A room that was left and entered again since is asked for again, so that there is an answer to wait for.
             new = [name for name, place in wanted.items() if known.get(name) is not place]
@@ -375,7 +192,7 @@ class RedisStore(RoomStore):
                 await pubsub.unsubscribe(*map(self._channel, gone))
             try:
                 async with asyncio.timeout(self._seconds):
-                    await self._wanted.wait()
+                    await self._changed.wait()
             except TimeoutError:
                 await pubsub.ping()
 
@@ -399,9 +216,4 @@ class RedisStore(RoomStore):
                     incarnation, number, *body = message["data"].split(b" ", 2)
                     number = int(number)
                     event = Event.encode(number, body[0]) if body else None
-                    self._heard(place, incarnation.decode("ascii"), number + 1, event)
-
-    async def _catch_up(self, name: str, place: _Room) -> None:
-        """After a connection was lost: what was appended meanwhile was told to nobody here."""
-        with contextlib.suppress(StoreUnavailable, StoreFull):
-            await self._look(name, place)
+                    place.heard(incarnation.decode("ascii"), number + 1, event)

@@ -29,13 +29,19 @@ CLOSING = "drain"
 SLOW = "slow_reader"
 OVERTAKEN = "overtaken"
 STORE = "store_unavailable"
+EXPIRED = "token_expired"
+REVOKED = "key_removed"
 
 LAST_WORDS = {
     CLOSING: b": the gateway is closing: subscribe again with Last-Event-ID\n\n",
     SLOW: b": cut off (slow_reader): you are too far behind; subscribe again with Last-Event-ID\n\n",
     STORE: b": cut off (store_unavailable): subscribe again with Last-Event-ID\n\n",
+    EXPIRED: b": cut off (token_expired): subscribe again with another token and Last-Event-ID\n\n",
+    REVOKED: b": cut off (key_removed): the key of your token is not in the gateway's key set any more\n\n",
     OVERTAKEN: b": cut off (overtaken): events you had not read are gone; subscribe again with Last-Event-ID\n\n",
 }
+
+OPERATIONS = ("append", "watch", "next_index", "read", "expire")
 
 _log = get_logger(__name__)
 
@@ -107,6 +113,7 @@ class Subscription:
             self._broker.cut(self, OVERTAKEN)
             return ()
         except StoreUnavailable:
+            self._broker.store_failed("read")
             self._broker.cut(self, STORE)
             return ()
         if not events:
@@ -126,15 +133,34 @@ class Subscription:
         self.sending_since = None
         if events:
             self.cursor = events[-1].id + 1
-            self._broker.meters.deliveries.inc(len(events))
+            deliveries = self._broker.meters.deliveries
+            size = len(events[0].frame) if len(events) == 1 else sum([len(event.frame) for event in events])
+            deliveries.written(len(events), size)
+            if events[0].id >= self._live_from:
+                deliveries.took(time.monotonic() - events[0].at)
 
     def grown(self, next_id: int) -> None:
         """The room has events up to `next_id`."""
         self.next_id = next_id
+        if self._write_at_once():
+            return
         behind = next_id - max(self.cursor, self._live_from)
         if self.sending_since is not None and behind > self._broker.limits.max_backlog_messages:
             self._broker.cut(self, SLOW)
         self.wake()
+
+    def _write_at_once(self) -> bool:
+        """Writes the newest event if it is the next one and nothing else is on its way: most are, and no task has to wake."""
+        waiter = self._waiter
+        if waiter is None or waiter.done() or not self.connection.writable():
+            return False
+        event = self.watch.newest()
+        if event is None or event.id != self.cursor:
+            return False
+        self.connection.write_chunk(event.frame)
+        self.quiet = False
+        self.sent((event,))
+        return True
 
     def lost(self) -> None:
         """The connection is gone."""
@@ -159,8 +185,14 @@ class Broker:
     ) -> None:
         """`now`: seconds of a clock that never goes back."""
         self.store = store
+        self._store_name = type(store).__name__.removesuffix("Store").lower()
         self.limits = limits
         self.meters = meters
+        # A rate sees the first failure only of what was there before it.
+        for reason in LAST_WORDS:
+            meters.cuts.labels(reason)
+        for operation in OPERATIONS:
+            meters.store_errors.labels(self._store_name, operation)
         self.now = now
         self.loop = asyncio.get_running_loop()
         self.draining = False
@@ -174,6 +206,10 @@ class Broker:
     def subscribers(self) -> int:
         """How many subscriptions are open."""
         return len(self._subscriptions)
+
+    def store_failed(self, operation: str) -> None:
+        """Counts a failure of the store; `operation` is the method of `RoomStore` or `Watch`."""
+        self.meters.store_errors.labels(self._store_name, operation).inc()
 
     def start(self) -> None:
         """Starts heartbeats and housekeeping."""
@@ -213,12 +249,14 @@ class Broker:
             self._all_gone.set()
 
     def cut(self, subscription: Subscription, reason: str) -> None:
-        """Ends one subscription whose reader does not keep up; the others do not notice."""
+        """Ends one subscription, as of a reader that does not keep up; the others do not notice."""
         if subscription.end_reason is not None:
             return
         subscription.end_reason = reason
         self.meters.cuts.labels(reason).inc()
-        _log.warning(
+        # Tokens expire all the time.
+        log = _log.debug if reason == EXPIRED else _log.warning
+        log(
             "subscriber cut off",
             reason=reason,
             room=subscription.room,
@@ -266,6 +304,7 @@ class Broker:
             try:
                 expired = await self.store.expire()
             except StoreUnavailable as error:
+                self.store_failed("expire")
                 _log.warning("rooms could not be expired", error=str(error))
                 continue
             if expired:

@@ -5,9 +5,12 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
+from gateway.access import Access
 from gateway.http_api import gateway_app
+from gateway.limits import ClientLimits
 from gateway.memory import MemoryStore
 from gateway.meters import Meters
+from gateway.proxies import KnownClients, parse_networks
 from gateway.proxy import GrpcListener, Proxy
 from gateway.rooms import Broker
 from gateway.settings import NAME, GatewaySettings
@@ -47,16 +50,26 @@ class Gateway:
         self.health = Health()
         self.store = _store(settings)
         self.broker = Broker(self.store, settings.rooms, self.meters)
+        self.limits = ClientLimits(settings.clients)
+        self.access = Access(settings.access, self.meters)
         self.health.add("store", self.store.check)
         self.meters.subscribers.set_function(lambda: self.broker.subscribers)
+        self.meters.clients.set_function(lambda: self.limits.tracked)
         self.meters.rooms.set_function(lambda: self.store.rooms)
         self.meters.stored.set_function(lambda: self.store.total_bytes)
+        self._show_bounds(settings)
         context = server_context(settings.tls)
         self.scheme = "http" if context is None else "https"
         separate = settings.metrics.port is not None
         routes = health_routes(self.health, None if separate else registry)
+        app = gateway_app(self.broker, settings.server, self.meters, self.limits, self.access, routes)
         self.http = HttpServer(
-            gateway_app(self.broker, settings.server, self.meters, routes),
+            KnownClients(
+                app,
+                self.meters,
+                trusted=parse_networks(settings.access.trusted_proxies),
+                allowed=parse_networks(settings.access.networks),
+            ),
             listen(settings.server.host, settings.server.port, "server.port"),
             limits=settings.server.limits(),
             context=context,
@@ -74,10 +87,21 @@ class Gateway:
         self.proxy = Proxy(settings.sign_service, settings.grpc, self.meters)
         self.grpc = GrpcListener(settings.grpc, settings.tls, self.proxy)
 
+    def _show_bounds(self, settings: GatewaySettings) -> None:
+        bounds = {
+            "rooms": settings.rooms.max_rooms,
+            "stored_bytes": settings.rooms.max_total_bytes,
+            "subscribers": settings.rooms.max_subscribers,
+            "connections": settings.server.max_connections,
+        }
+        for what, bound in bounds.items():
+            self.meters.limit.labels(what).set(bound or float("inf"))
+
     async def run(self, stop: StopSignal) -> None:
         """Serves until `stop`, then drains."""
         self._warn()
         self.broker.start()
+        self.access.start()
         await self.http.start()
         if self.metrics is not None:
             await self.metrics.start()
@@ -111,6 +135,7 @@ class Gateway:
         await self.proxy.close()
         if self.metrics is not None:
             await self.metrics.stop(1)
+        await self.access.close()
         await self.broker.close()
 
     def _warn(self) -> None:
@@ -119,13 +144,22 @@ class Gateway:
             for key, host in (("server.host", settings.server.host), ("grpc.host", settings.grpc.host)):
                 if not is_loopback(host):
                     self._log.warning(
-                        "LISTENING BEYOND THIS MACHINE WITHOUT TLS: anybody on the network can read and write every "
-                        "room; set tls.certificate and tls.key, or listen on 127.0.0.1 behind a proxy with TLS",
+                        "LISTENING BEYOND THIS MACHINE WITHOUT TLS: anybody on the way can read and change what passes, "
+                        "tokens too; set tls.certificate and tls.key, or listen on 127.0.0.1 behind a proxy with TLS",
                         setting=key,
                         host=host,
                     )
-        elif settings.tls.client_ca is None and not is_loopback(settings.server.host):
-            self._log.warning("anybody who reaches this gateway may use every room: tls.client_ca is not set")
+        if (
+            not self.access.tokens
+            and settings.tls.client_ca is None
+            and not is_loopback(settings.server.host)
+        ):
+            self.meters.exposed.set(1)
+            self._log.warning(
+                "ANYBODY ON THE NETWORK MAY USE EVERY ROOM: nobody is asked for a token or a certificate; set "
+                "access.key_set (mpc-keygen gateway-keys makes it) or tls.client_ca",
+                host=settings.server.host,
+            )
         if "*" in settings.server.cors_origins:
             self._log.warning("pages of every origin may use this gateway: server.cors_origins holds *")
         connections = settings.server.max_connections or settings.rooms.max_subscribers

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 from pathlib import Path
 from typing import Annotated
 from urllib.parse import urlsplit
@@ -24,6 +25,8 @@ Port = Annotated[int, Field(ge=0, le=65535)]
 Count = Annotated[int, Field(ge=1)]
 # No bound when 0.
 Bound = Annotated[int, Field(ge=0)]
+# A second; no bound when 0.
+Rate = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
@@ -137,6 +140,67 @@ class RoomsSettings(Section):
     )
 
 
+class ClientsSettings(Section):
+    """`clients`: what one client address may do, an IPv6 address with all of its /64."""
+
+    messages_per_second: Rate = Field(
+        default=2_000,
+        description="messages, indices and new subscriptions of a client address; more get 429; 0 = no bound",
+    )
+    bytes_per_second: Rate = Field(
+        default=128 * MIB, description="message bytes of a client address; 0 = no bound"
+    )
+    rooms_per_second: Rate = Field(
+        default=100, description="rooms new to this gateway that a client address may name; 0 = no bound"
+    )
+    burst_seconds: Seconds = Field(
+        default=10, description="what these rates give in so many seconds may come at once"
+    )
+    max_subscriptions: Bound = Field(
+        default=2_048, description="open subscriptions of a client address; 0 = no bound"
+    )
+    max_tracked: Count = Field(
+        default=16_384, description="client addresses remembered; the longest quiet are forgotten first"
+    )
+
+
+def _network(text: str) -> str:
+    ipaddress.ip_network(text)
+    return text
+
+
+Network = Annotated[str, AfterValidator(_network)]
+
+
+class AccessSettings(Section):
+    """`access`: who may use the rooms. Everything off: everybody who reaches the listener."""
+
+    key_set: PathBesideFile | None = Field(
+        default=None,
+        description="JWK Set file, read again when it changes: rooms ask for tokens of its keys; null = for none",
+    )
+    max_token_seconds: Seconds = Field(default=900, description="longest life of a token, from nbf to exp")
+    leeway_seconds: Annotated[float, Field(ge=0, le=60)] = Field(
+        default=30, description="by which the clock of who mints tokens may be off"
+    )
+    token_in_query: bool = Field(
+        default=False,
+        description="subscribe takes ?access_token= too, for browsers' EventSource; addresses end up in others' logs",
+    )
+    certificates: list[str] = Field(
+        default_factory=list,
+        description="names of client certificates that may use rooms; needs tls.client_ca; [] = all of its certificates",
+    )
+    networks: list[Network] = Field(
+        default_factory=list,
+        description="client addresses that server.port answers, such as 10.0.0.0/8; [] = all",
+    )
+    trusted_proxies: list[Network] = Field(
+        default_factory=list,
+        description="addresses whose X-Forwarded-For says who the client is; [] = nobody's",
+    )
+
+
 class RedisSettings(Section):
     """`redis`: a server that any number of gateways share; without it rooms are in this process's memory."""
 
@@ -210,10 +274,20 @@ class GatewaySettings(Section):
     logging: LoggingSettings = LoggingSettings()
     tls: TlsSettings = TlsSettings()
     rooms: RoomsSettings = RoomsSettings()
+    clients: ClientsSettings = ClientsSettings()
+    access: AccessSettings = AccessSettings()
     redis: RedisSettings = RedisSettings()
     metrics: MetricsSettings = MetricsSettings()
     grpc: GrpcSettings = GrpcSettings()
     sign_service: SignServiceSettings = SignServiceSettings()
+
+    @model_validator(mode="after")
+    def _access_is_possible(self) -> GatewaySettings:
+        if self.access.certificates and self.tls.client_ca is None:
+            raise ValueError("access.certificates names client certificates, but tls.client_ca is not set")
+        if self.access.token_in_query and self.access.key_set is None:
+            raise ValueError("access.token_in_query is set, but without access.key_set there are no tokens")
+        return self
 
     @model_validator(mode="after")
     def _a_message_fits(self) -> GatewaySettings:

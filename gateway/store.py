@@ -8,24 +8,38 @@ may raise StoreUnavailable.
 from __future__ import annotations
 
 import abc
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
 
 EVENT_NAME = b"new-message"
 
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """One message of a room, encoded once for all its readers."""
+    """One message of a room, encoded once for all its readers; `at`: when, in seconds of time.monotonic."""
 
     id: int
     frame: bytes
+    at: float = field(default_factory=time.monotonic, compare=False)
 
     @classmethod
     def encode(cls, number: int, body: bytes) -> Event:
         """The event of a body (UTF-8 without CR; wallet-mpc's SSE form). LF becomes several data lines."""
         data = body.replace(b"\n", b"\ndata: ") if b"\n" in body else body
         return cls(number, b"event: %b\nid: %d\ndata: %b\n\n" % (EVENT_NAME, number, data))
+
+
+def first_events(events: Iterable[Event], max_bytes: int) -> list[Event]:
+    """The first of them: one at least if there is one, then as many as have `max_bytes` of frames in all."""
+    taken: list[Event] = []
+    size = 0
+    for event in events:
+        size += len(event.frame)
+        if taken and size > max_bytes:
+            break
+        taken.append(event)
+    return taken
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +87,10 @@ class Watch(abc.ABC):
         None are there either when the store lost the room: what a new room of that name holds is no answer.
         Raises HistoryLost if `start` is older than the oldest that is kept.
         """
+
+    def newest(self) -> Event | None:
+        """The newest event of the room if it is in this process's memory: it may be written as soon as it is told."""
+        return None
 
     @abc.abstractmethod
     def close(self) -> None:

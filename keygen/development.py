@@ -20,9 +20,11 @@ from keygen.templates import ClientFile, GatewayFile, NodeFile, Tls, client_yaml
 from participant.callers import hash_token, is_loopback, new_token
 from participant.committee import Committee, write_committee
 from participant.files import create_private, sync_directory
+from participant.gateway_tokens import key_set_text
 from participant.identity import NodeKeys
 
 GATEWAY_FILE: Final = "sign-gateway.yaml"
+GATEWAY_KEYS: Final = "gateway-keys.json"
 CLIENT_FILE: Final = "client.yaml"
 CLIENT_TOKEN: Final = "client.token"  # noqa: S105 - a file's name
 CLIENT_INDEX: Final = 1
@@ -181,7 +183,7 @@ def write_development(setting: Development, directory: Path) -> tuple[Committee,
         authority = DevelopmentAuthority()
         token = new_token()
         write_committee(partial / COMMITTEE, committee)
-        _write_gateway(setting, partial, authority)
+        _write_gateway(setting, partial, authority, committee)
         for index, keys in enumerate(members):
             node = partial / setting.directory_of(index)
             make_node(node, keys, committee)
@@ -215,7 +217,10 @@ def write_tokens(path: Path, token: str) -> None:
     create_private(path, yaml.safe_dump(entries, sort_keys=False).encode())
 
 
-def _write_gateway(setting: Development, partial: Path, authority: DevelopmentAuthority) -> None:
+def _write_gateway(
+    setting: Development, partial: Path, authority: DevelopmentAuthority, committee: Committee
+) -> None:
+    (partial / GATEWAY_KEYS).write_text(key_set_text(committee.members), encoding="utf-8")
     (partial / TLS).mkdir(mode=0o700)
     authority.write_ca(partial / TLS)
     authority.issue_server(
@@ -227,6 +232,7 @@ def _write_gateway(setting: Development, partial: Path, authority: DevelopmentAu
         grpc_port=setting.ports.gateway_grpc,
         service=setting.node_address(0),
         tls=_tls() if setting.tls else None,
+        key_set=GATEWAY_KEYS if setting.tls else None,
     )
     (partial / GATEWAY_FILE).write_text(gateway_yaml(file), encoding="utf-8")
 

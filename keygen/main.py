@@ -18,6 +18,8 @@ PLACES: Final = {
     "identity": "keygen.setup_commands",
     "committee": "keygen.setup_commands",
     "init": "keygen.setup_commands",
+    "gateway-keys": "keygen.gateway_commands",
+    "renew-access": "keygen.gateway_commands",
     "create": "keygen.ceremony_commands",
     "aux": "keygen.ceremony_commands",
     "primes": "keygen.node_commands",

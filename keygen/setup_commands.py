@@ -100,6 +100,7 @@ INIT_HELP = """Make a whole development setting in the new directory DIR.
 
 \b
 DIR/sign-gateway.yaml     the gateway: 8080 (HTTP), 50050 (gRPC)
+DIR/gateway-keys.json     the nodes' keys for the gateway, public; in use with --tls
 DIR/committee.yaml        the committee, public
 DIR/node-0 ... node-2     sign-service.yaml, identity, seal.key, store.db, tls/
                           gRPC on 50051, 50061, 50071; health and metrics on 9451, 9461, 9471
@@ -156,7 +157,9 @@ The files in tls/ are for one year, from an authority whose key is not kept; wit
     help="Name under which callers reach a node; {index} stands for its index [default: the host]",
 )
 @click.option(
-    "--tls", is_flag=True, help="TLS everywhere, and a token that callers need. Required beyond loopback."
+    "--tls",
+    is_flag=True,
+    help="TLS everywhere, a token that callers need, and rooms for these nodes alone. Required beyond loopback.",
 )
 @json_option
 def init(

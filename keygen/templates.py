@@ -35,6 +35,8 @@ class GatewayFile:
     service: str
     """host:port of the sign-service that the gRPC proxy asks."""
     tls: Tls | None = None
+    key_set: str | None = None
+    """The nodes' gateway-access keys; with it rooms ask for tokens."""
 
 
 @dataclass(frozen=True)
@@ -92,6 +94,8 @@ def gateway_yaml(file: GatewayFile) -> str:
     if file.tls is not None:
         lines.append(_section("tls", {"certificate": file.tls.certificate, "key": file.tls.key}))
         service["ca"] = file.tls.ca
+    if file.key_set is not None:
+        lines.append(_section("access", {"key_set": file.key_set}))
     return "\n".join([*lines, _section("sign_service", service)])
 
 

@@ -53,6 +53,17 @@ class Connection(Protocol):
         """Bytes that were sent to the reader and wait for it here."""
         ...
 
+    def certificate(self) -> bytes | None:
+        """The client certificate (DER) that TLS has verified; None where none was asked for."""
+        ...
+
+    def writable(self) -> bool:
+        """Whether what is written now goes to the reader without waiting for it."""
+        ...
+
+    def write_chunk(self, data: bytes) -> None:
+        """Writes a chunk of the chunked response that has begun; only while the connection is writable."""
+
     def finish(self, last_chunk: bytes) -> None:
         """Ends the chunked response although its reader does not read: nothing more of it is sent.
 
@@ -148,6 +159,19 @@ class BoundedHttpProtocol(HttpToolsProtocol):
     def unsent(self) -> int:
         """See `Connection`."""
         return self.transport.get_write_buffer_size()
+
+    def certificate(self) -> bytes | None:
+        """See `Connection`."""
+        secure: ssl.SSLObject | None = self.transport.get_extra_info("ssl_object")
+        return None if secure is None else secure.getpeercert(binary_form=True)
+
+    def writable(self) -> bool:
+        """See `Connection`."""
+        return not self.flow.write_paused and not self.transport.is_closing()
+
+    def write_chunk(self, data: bytes) -> None:
+        """See `Connection`."""
+        self.transport.write(b"%x\r\n%b\r\n" % (len(data), data))
 
     def finish(self, last_chunk: bytes) -> None:
         """See `Connection`."""

@@ -14,12 +14,11 @@ from pathlib import Path
 from typing import Any, Final, Self
 
 import yaml
-from cryptography import x509
-from cryptography.x509.oid import NameOID
 from limits import RateLimitItem, parse_many
 from limits.storage import MovingWindowSupport, Storage
 from limits.strategies import MovingWindowRateLimiter
 
+from kit.certificate_names import BadCertificate, certificate_names
 from participant import strict_yaml
 from participant.errors import NodeError
 from participant.files import SecretFileError, create_private, read_private
@@ -138,35 +137,6 @@ def write_token_file(path: Path, callers: Mapping[str, Sequence[str] | None]) ->
     return tokens
 
 
-def certificate_names(certificate_pem: bytes) -> list[str]:
-    """The names of a client certificate that TLS has verified: its DNS, URI and mail alternative names.
-
-    Only a certificate without any of those is known by its common name. Raises Unauthenticated.
-    """
-    try:
-        certificate = x509.load_pem_x509_certificate(certificate_pem)
-        try:
-            extension = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-        except x509.ExtensionNotFound:
-            extension = None
-        names: list[str] = []
-        if extension is not None:
-            for kind in (x509.DNSName, x509.UniformResourceIdentifier, x509.RFC822Name):
-                names += extension.get_values_for_type(kind)
-        if not names:
-            names = [
-                str(item.value) for item in certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
-            ]
-    except (
-        ValueError,
-        x509.InvalidVersion,
-        x509.DuplicateExtension,
-        x509.UnsupportedGeneralNameType,
-    ):
-        raise Unauthenticated("the client certificate cannot be read") from None
-    return names
-
-
 @dataclass(frozen=True)
 class CallerAuth:
     """How callers of one listener prove who they are. All empty: only the loopback caller, and only on loopback."""
@@ -195,7 +165,11 @@ class CallerAuth:
         if authorization is not None and self.tokens is not None:
             return self._by_token(authorization)
         if certificate_pem is not None and self.certificates:
-            for name in certificate_names(certificate_pem):
+            try:
+                names = certificate_names(certificate_pem)
+            except BadCertificate as error:
+                raise Unauthenticated(str(error)) from None
+            for name in names:
                 if name in self.certificates:
                     return Caller(name, self.certificates[name])
             raise Unauthenticated("the client certificate is valid, but names nobody whom this node knows")

@@ -136,6 +136,10 @@ class NodeKeys:
         """Fresh keys."""
         return cls(rng(SEED_BYTES), rng(SEED_BYTES))
 
+    def with_gateway_access(self, seed: bytes) -> Self:
+        """The same identity with another gateway-access key (32-byte seed)."""
+        return type(self)(self._seeds[0], seed)
+
     @property
     def sign(self) -> SignFunction:
         """Signs protocol bodies with the identity key: body -> 64 bytes."""

@@ -18,8 +18,8 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 from participant.answer import Answer, ConnectionFailed
-from participant.errors import NodeError
 from participant.exchange import Exchange
+from participant.room_refusals import RoomForbidden, RoomUnknown, judge
 from participant.sse import RawEvent, SseDecoder
 
 log = logging.getLogger(__name__)
@@ -31,14 +31,12 @@ MAX_EVENT: Final = MAX_BODY + MAX_BODY // 2
 ROOM_NAME: Final = re.compile(r"[A-Za-z0-9_-]{1,128}", re.ASCII)
 EVENT_ID: Final = re.compile(r"0|[1-9][0-9]{0,18}", re.ASCII)
 INCARNATION: Final = "room-incarnation"
-RETRY_STATUS: Final = frozenset({408, 425, 429, 500, 502, 503, 504})
-"""Answers that another try may change."""
 SETTLED_SECONDS: Final = 30.0
 """A stream that lived so long or brought something new ends a series of failures."""
 
 Action = Literal["subscribe", "post"]
 TokenProvider = Callable[[str, Action], str | None]
-"""(room, action) -> bearer token or None; asked for every request, so that tokens may change."""
+"""(room, action) -> bearer token or None; asked for every request. It gives the same one until that is nearly over."""
 
 
 @dataclass(frozen=True)
@@ -66,31 +64,6 @@ class HistoryLost:
 RoomItem = Event | Incarnation | HistoryLost
 
 
-class RoomError(NodeError):
-    """The gateway refused for a reason that trying again will not change. `status` is the HTTP status."""
-
-    def __init__(self, room: str, status: int, what: str) -> None:
-        super().__init__(f"room {room}: {what} (HTTP status {status})")
-        self.room = room
-        self.status = status
-
-
-class RoomForbidden(RoomError):
-    """The token is missing, expired or not good for this room (401, 403)."""
-
-
-class RoomBodyTooLarge(RoomError):
-    """The message exceeds the gateway's limit (413)."""
-
-
-class RoomBodyRefused(RoomError):
-    """The gateway cannot carry this body or understand this request (400, 422)."""
-
-
-class RoomUnknown(RoomError):
-    """There is no such address: the URL is not a gateway's (404, 405, redirections)."""
-
-
 @dataclass
 class Backoff:
     """Exponential, with full jitter: before try n a time uniform in [0, min(cap, base * 2^n)] seconds."""
@@ -115,6 +88,7 @@ class Counters:
     repeated_events: int = 0
     bad_events: int = 0
     oversized_events: int = 0
+    renewals: int = 0
     incarnations: int = 0
     histories_lost: int = 0
 
@@ -162,6 +136,8 @@ class RoomsClient:
         self._reachable: bool | None = None
         # A gateway that dies is lost first and refuses then, when it is known what to do about it.
         self._said_refused = False
+        self.refused: RoomForbidden | None = None
+        """Why the gateway does not let this node in, where that was its last answer."""
 
     async def close(self) -> None:
         """End all connections; subscriptions must have been closed before."""
@@ -182,10 +158,10 @@ class RoomsClient:
         data = body.encode()
         failures = 0
         while True:
-            headers = {**self._headers(room, "post"), "Content-Type": "text/plain;charset=utf-8"}
+            headers = {**_bearer(self._token_for(room, "post")), "Content-Type": "text/plain;charset=utf-8"}
             try:
                 async with self._http.request("POST", path, headers=headers, body=data) as answer:
-                    await _check(room, answer)
+                    await self._check(room, answer)
                     await answer.text()
                     self._came_up()
                     self.counters.posts += 1
@@ -204,35 +180,41 @@ class RoomsClient:
         _path(room, "subscribe")
         state = _Position()
         failures = 0
+        token = self._token_for(room, "subscribe")
         while True:
             started = self._clock()
             progress = state.seen
-            end = ConnectionFailed("the gateway ended the stream")
+            end, broken = ConnectionFailed("the gateway ended the stream"), False
             try:
-                async with aclosing(self._stream(room, state)) as items:
+                async with aclosing(self._stream(room, state, token)) as items:
                     async for item in items:
                         yield item
             except ConnectionFailed as error:
-                end = error
+                end, broken = error, True
             if state.restart:
                 state.restart = False
+                continue
+            former, token = token, self._token_for(room, "subscribe")
+            if former is not None and token != former and not broken:
+                # A stream ends with its token: that is no failure.
+                self.counters.renewals += 1
                 continue
             self.counters.disconnects += 1
             settled = state.seen > progress or self._clock() - started >= SETTLED_SECONDS
             failures = 1 if settled else failures + 1
             await self._sleep(self._failed(room, end, failures))
 
-    async def _stream(self, room: str, state: _Position) -> AsyncGenerator[RoomItem, None]:
+    async def _stream(self, room: str, state: _Position, token: str | None) -> AsyncGenerator[RoomItem, None]:
         """One connection's items. Ends, or raises ConnectionFailed, when the connection does."""
         headers = {
-            **self._headers(room, "subscribe"),
+            **_bearer(token),
             "Accept": "text/event-stream",
             "Cache-Control": "no-store",
         }
         if state.last_id is not None:
             headers["Last-Event-ID"] = str(state.last_id)
         async with self._http.request("GET", _path(room, "subscribe"), headers=headers) as answer:
-            await _check(room, answer)
+            await self._check(room, answer)
             if not answer.headers.get("content-type", "").startswith("text/event-stream"):
                 raise RoomUnknown(room, answer.status, f"{self.base_url} answers, but not as a gateway does")
             self._came_up()
@@ -293,11 +275,20 @@ class RoomsClient:
         log.warning("room %s: the gateway no longer has messages that this node has not seen", room)
         return HistoryLost(oldest)
 
-    def _headers(self, room: str, action: Action) -> dict[str, str]:
-        token = self._token(room, action) if self._token is not None else None
-        return {} if token is None else {"Authorization": f"Bearer {token}"}
+    def _token_for(self, room: str, action: Action) -> str | None:
+        return self._token(room, action) if self._token is not None else None
+
+    async def _check(self, room: str, answer: Answer) -> None:
+        """See `judge`."""
+        try:
+            await judge(room, answer)
+        except RoomForbidden as error:
+            self._reachable = False
+            self.refused = error
+            raise
 
     def _came_up(self) -> None:
+        self.refused = None
         if self._reachable is not True:
             self._reachable = True
             self._said_refused = False
@@ -352,23 +343,5 @@ def _path(room: str, verb: str) -> str:
     return f"/rooms/{room}/{verb}"
 
 
-async def _check(room: str, answer: Answer) -> None:
-    """Raise ConnectionFailed for an answer worth another try, RoomError for any other that is no success."""
-    status = answer.status
-    if status == 200:
-        return
-    said = "".join(c if c.isprintable() else " " for c in (await answer.text())[:200])
-    says = said.strip() or "no reason given"
-    if status in RETRY_STATUS or status >= 500:
-        asked = answer.headers.get("retry-after", "")
-        wait = float(asked) if EVENT_ID.fullmatch(asked) else 0.0
-        raise ConnectionFailed(f"the gateway answers {status}: {says}", busy=True, retry_after=wait)
-    if status in {401, 403}:
-        raise RoomForbidden(room, status, f"the gateway does not let this node in: {says}; check its token")
-    if status == 413:
-        raise RoomBodyTooLarge(
-            room, status, f"the message is too large for the gateway: {says}; raise its body limit"
-        )
-    if status in {404, 405} or 300 <= status < 400:
-        raise RoomUnknown(room, status, f"this is no gateway's address: {says}; correct gateway.url")
-    raise RoomBodyRefused(room, status, f"the gateway refuses the request: {says}")
+def _bearer(token: str | None) -> dict[str, str]:
+    return {} if token is None else {"Authorization": f"Bearer {token}"}

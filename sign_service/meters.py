@@ -57,13 +57,17 @@ class _NodeCollector(Collector):
         peers = GaugeMetricFamily(
             "sign_service_peer_online", "Whether a peer's hello is fresh.", labels=["committee", "index"]
         )
+        thresholds = GaugeMetricFamily(
+            "sign_service_committee_threshold", "Members that a signature takes.", labels=["committee"]
+        )
         for committee in status.committees:
+            name = committee.committee.committee_id.hex()[:16]
+            thresholds.add_metric([name], committee.committee.threshold)
             for peer in committee.members:
                 if not peer.own:
-                    peers.add_metric(
-                        [committee.committee.committee_id.hex()[:16], str(peer.index)], float(peer.online)
-                    )
+                    peers.add_metric([name, str(peer.index)], float(peer.online))
         yield peers
+        yield thresholds
         dropped = CounterMetricFamily(
             "sign_service_messages_ignored", "Messages in rooms that were ignored.", labels=["reason"]
         )

@@ -20,6 +20,8 @@ from kit.version import version
 from participant.callers import CallerAuth, CallerLimits
 from participant.channel import RoomChannel
 from participant.errors import NodeError
+from participant.gateway_tokens import RoomTokens
+from participant.identity import NodeKeys
 from participant.node.node import Node
 from participant.policy import Policy, RulePolicy
 from participant.rooms import RoomsClient
@@ -72,7 +74,7 @@ async def _build(settings: ServiceSettings, suites: Mapping[str, Suite], stack: 
     stack.callback(store.close)
     committee = committee_of(settings, store.identity())
     shares = await asyncio.to_thread(read_shares, settings, store, committee, suites)
-    rooms = _rooms(settings)
+    rooms = _rooms(settings, store.identity())
     stack.push_async_callback(rooms.close)
     policy = RulePolicy(settings.policy)
     node = Node(
@@ -86,7 +88,7 @@ async def _build(settings: ServiceSettings, suites: Mapping[str, Suite], stack: 
     return service
 
 
-def _rooms(settings: ServiceSettings) -> RoomsClient:
+def _rooms(settings: ServiceSettings, keys: NodeKeys) -> RoomsClient:
     gateway = settings.gateway
     context = None
     if gateway.url.startswith("https://"):
@@ -99,7 +101,7 @@ def _rooms(settings: ServiceSettings) -> RoomsClient:
             said = True
             announce(f"Connected to gateway at {gateway.url}")
 
-    return RoomsClient(gateway.url, tls=context, on_connected=connected)
+    return RoomsClient(gateway.url, tls=context, token=RoomTokens(keys), on_connected=connected)
 
 
 class Service:
@@ -234,6 +236,8 @@ class Service:
         return None
 
     async def _check_gateway(self) -> str | None:
+        if self._rooms.refused is not None:
+            return str(self._rooms.refused)
         if self._rooms.reachable:
             return None
         return f"no connection with the gateway at {self._settings.gateway.url}"

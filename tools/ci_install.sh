@@ -1,14 +1,21 @@
 #!/bin/sh
-# Installs what tests need besides Python: a Docker engine, docker-compose, debootstrap for a base image, a Redis server, and a C
-# compiler for the library that ends a process at a chosen system call. Needs root.
+# Installs what tests need besides Python: a Docker engine, docker-compose, debootstrap for a base image, a Redis server,
+# Prometheus, and a C compiler for the library that ends a process at a chosen system call. Needs root.
 set -eu
 export DEBIAN_FRONTEND=noninteractive
 packages=''
-for pair in docker-compose:docker-compose dockerd:docker.io debootstrap:debootstrap redis-server:redis-server cc:gcc; do
+for pair in docker-compose:docker-compose dockerd:docker.io debootstrap:debootstrap redis-server:redis-server prometheus:prometheus cc:gcc; do
     command -v "${pair%%:*}" >/dev/null || packages="$packages ${pair#*:}"
 done
 case "$packages" in *gcc*) packages="$packages libc6-dev" ;; esac
 [ -n "$packages" ] || exit 0
+# Tests start their own servers: no package starts one.
+policy=/usr/sbin/policy-rc.d
+if [ ! -e "$policy" ]; then
+    trap 'rm -f "$policy"' EXIT
+    printf '#!/bin/sh\nexit 101\n' >"$policy"
+    chmod 755 "$policy"
+fi
 apt-get update -qq
 # shellcheck disable=SC2086
 apt-get install -y -qq --no-install-recommends $packages

@@ -13,6 +13,7 @@ from participant.node.config import NodeConfig
 from participant.node.errors import (
     AccountAlreadyExists,
     Busy,
+    GatewayRefused,
     GatewayUnreachable,
     InvalidRequest,
     NodeFailure,
@@ -185,7 +186,7 @@ class Ceremonies:
     # Who is there, and with what
 
     async def _gather(self, membership: Membership, course: Course) -> AsyncGenerator[Progress, None]:
-        """Wait until every member is there. Raises PartiesMissing, GatewayUnreachable."""
+        """Wait until every member is there. Raises PartiesMissing, GatewayUnreachable, GatewayRefused."""
         loop = asyncio.get_running_loop()
         deadline = loop.time() + self._config.gather
         presence = membership.presence
@@ -195,6 +196,8 @@ class Ceremonies:
 
         while absent := missing():
             if loop.time() >= deadline:
+                if membership.room.refused is not None:
+                    raise GatewayRefused.because(membership.room.refused)
                 if self._reachable() is False:
                     raise GatewayUnreachable.at(self._config.gateway_url)
                 names = ", ".join(f"index {index}" for index in absent)

@@ -13,7 +13,7 @@ from participant.callers import AccountNotAllowed, RateLimited, Unauthenticated
 from participant.committee import BadCommittee, NotAMember
 from participant.errors import NodeError
 from participant.policy import Refuse
-from participant.rooms import RoomError
+from participant.room_refusals import RoomError, RoomForbidden
 from participant.store import (
     AccountExists,
     AuxSetNotFound,
@@ -188,6 +188,17 @@ class GatewayUnreachable(NodeFailure):
         )
 
 
+class GatewayRefused(GatewayUnreachable):
+    """The gateway answers, and does not let this node in: key set, certificates, addresses or clocks."""
+
+    reason = "GATEWAY_REFUSED"
+
+    @classmethod
+    def because(cls, refused: Exception) -> Self:
+        """What to say of a room's refusal."""
+        return cls(f"the gateway refuses this node: {refused}")
+
+
 class NotReady(NodeFailure):
     """The node is starting, stopping, or in a state in which it takes no work; the text says which."""
 
@@ -267,6 +278,7 @@ _BY_TYPE: tuple[tuple[type[Exception], type[NodeFailure]], ...] = (
     (AccountNotAllowed, NotAllowed),
     (BadCommittee, InvalidRequest),
     (NotAMember, InvalidRequest),
+    (RoomForbidden, GatewayRefused),
     (RoomError, GatewayUnreachable),
     (HardenedPath, HardenedPathRequested),
     (BadDigest, BadDigestGiven),

@@ -80,8 +80,11 @@ class Room:
                     group.create_task(self._listen(conversation))
                     group.create_task(self._post(conversation))
             except* NodeError as group_error:
-                self.refused = _first(group_error)
-                log.error("room %s: %s", self.topic.name, self.refused)  # noqa: TRY400 - its text is written to be read
+                refused = _first(group_error)
+                # Said once, not with every try.
+                level = logging.DEBUG if str(refused) == str(self.refused) else logging.ERROR
+                log.log(level, "room %s: %s", self.topic.name, refused)
+                self.refused = refused
             if not self._standing:
                 return
             await asyncio.sleep(RETRY_SECONDS)

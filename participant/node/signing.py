@@ -23,6 +23,7 @@ from participant.node.errors import (
     Aborted,
     Busy,
     CeremonyFailed,
+    GatewayRefused,
     InvalidRequest,
     NodeFailure,
     PolicyRefused,
@@ -288,13 +289,15 @@ class Signing:
                     await self._after(request, candidates, failures, points, error)
 
     async def _signers(self, candidates: Candidates) -> Points:
-        """The next set to try. Raises ThresholdNotMet, GatewayUnreachable, PolicyRefused."""
+        """The next set to try. Raises ThresholdNotMet, GatewayUnreachable, GatewayRefused, PolicyRefused."""
         points = candidates.choose()
         if points is None and not candidates.hopeless():
             presence = candidates.membership.presence
             await presence.changes.wait_for(lambda: candidates.choose() is not None, self._config.gather)
             points = candidates.choose()
         if points is None:
+            if (refused := candidates.membership.room.refused) is not None:
+                raise GatewayRefused.because(refused)
             raise candidates.failure(self._reachable(), self._config.gateway_url)
         return points
 

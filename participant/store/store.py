@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Final, Self
 
-from participant.identity import NodeKeys
+from participant.identity import SEED_BYTES, NodeKeys
 from participant.sealing import KEY_BYTES, EnvelopeSealer, KeyWrapper, SealBroken, wrap_place
 from participant.store.accounts import AccountRecord, Accounts
 from participant.store.audit import GENESIS, AuditLog
@@ -145,6 +145,14 @@ class Store:
                 raise StoreConflict("this store has another identity; an identity is never replaced")
             sealed = self._vault.sealer.seal(keys.to_bytes(), self._identity_place(keys.identity))
             self._database.execute("INSERT OR IGNORE INTO identity VALUES (1, ?, ?)", (keys.identity, sealed))
+
+    def renew_gateway_access(self, rng: Rng = os.urandom) -> NodeKeys:
+        """Replace the gateway-access key by a fresh one, durably; the keys now. Raises as `identity`."""
+        keys = self.identity().with_gateway_access(rng(SEED_BYTES))
+        sealed = self._vault.sealer.seal(keys.to_bytes(), self._identity_place(keys.identity))
+        with self.transaction():
+            self._database.execute("UPDATE identity SET sealed_keys = ?", (sealed,))
+        return keys
 
     def has_identity(self) -> bool:
         """Whether the node's keys were made."""

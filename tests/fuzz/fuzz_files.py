@@ -30,6 +30,7 @@ from tss_testing import TINY, SeededRng
 
 from gateway.settings import ENV_PREFIX, GatewaySettings
 from keygen import dealer
+from kit.certificate_names import BadCertificate, certificate_names
 from kit.settings import SettingsError, load_settings
 from participant import strict_yaml
 from participant.age_files import ShareFileError, Unlock, decrypt
@@ -38,7 +39,6 @@ from participant.callers import (
     CallerLimits,
     Tokens,
     Unauthenticated,
-    certificate_names,
     hash_token,
 )
 from participant.committee import BadCommittee, Committee
@@ -287,7 +287,7 @@ def _certificate(data: bytes) -> str:
         if data.startswith(b"-----")
         else b"-----BEGIN CERTIFICATE-----\n" + base64.encodebytes(data) + b"-----END CERTIFICATE-----\n"
     )
-    return judged(certificate_names, Unauthenticated)(pem)
+    return judged(certificate_names, BadCertificate)(pem)
 
 
 def _authorization(data: bytes) -> str:

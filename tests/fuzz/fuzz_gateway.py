@@ -12,14 +12,18 @@ from fuzz_target import Target, need
 from prometheus_client import CollectorRegistry
 from uvicorn.server import ServerState
 
+from gateway.access import Access
 from gateway.http_api import gateway_app
+from gateway.limits import ClientLimits
 from gateway.memory import MemoryStore
 from gateway.meters import Meters
 from gateway.rooms import Broker
-from gateway.settings import RoomsSettings, ServerSettings
+from gateway.settings import AccessSettings, ClientsSettings, RoomsSettings, ServerSettings
 from kit.http import BoundedHttpProtocol, HttpLimits, _Config
 
 MAX_BODY, MAX_HEAD = 600, 1024
+# Inputs come faster than any client's.
+NO_BOUNDS = ClientsSettings(messages_per_second=0, bytes_per_second=0, rooms_per_second=0)
 
 
 class Wire(asyncio.Transport):
@@ -80,7 +84,9 @@ class Gateway:
         meters = Quiet(CollectorRegistry())
         self.store = MemoryStore(limits)
         self.broker = Broker(self.store, limits, meters)
-        app = gateway_app(self.broker, server, meters)
+        app = gateway_app(
+            self.broker, server, meters, ClientLimits(NO_BOUNDS), Access(AccessSettings(), meters)
+        )
 
         async def judged(scope: Any, receive: Any, send: Any) -> None:
             try:

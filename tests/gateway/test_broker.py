@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 
 import pytest
@@ -11,6 +12,7 @@ from gateway.memory import MemoryStore
 from gateway.meters import Meters
 from gateway.rooms import LEAST_PROGRESS_BYTES, Broker, Subscription
 from gateway.settings import RoomsSettings
+from gateway.store import Event
 
 SLOW_SECONDS = 10.0
 
@@ -18,6 +20,8 @@ SLOW_SECONDS = 10.0
 class ScriptedConnection:
     def __init__(self) -> None:
         self.left = 0
+        self.free = True
+        self.written: list[bytes] = []
         self.finished: bytes | None = None
         self.lost: Callable[[], None] | None = None
 
@@ -26,6 +30,13 @@ class ScriptedConnection:
 
     def unsent(self) -> int:
         return self.left
+
+    def writable(self) -> bool:
+        return self.free
+
+    def write_chunk(self, data: bytes) -> None:
+        assert self.free
+        self.written.append(data)
 
     def finish(self, last_chunk: bytes) -> None:
         self.finished = last_chunk
@@ -102,6 +113,56 @@ async def test_a_gone_room_ends_the_subscription(world: World) -> None:
     subscription.grown(5)
     assert await subscription.read() == ()
     assert subscription.end_reason == "overtaken"
+
+
+async def waiting(subscription: Subscription) -> asyncio.Task[None]:
+    task = asyncio.ensure_future(subscription.wait())
+    await asyncio.sleep(0)
+    return task
+
+
+async def test_what_comes_while_a_reader_waits_is_written_without_waking_its_task(world: World) -> None:
+    subscription = await world.subscribe()
+    task = await waiting(subscription)
+    for number in range(3):
+        await world.broker.store.append("room", b"m%d" % number)
+    await asyncio.sleep(0)
+    assert not task.done()
+    assert world.connection.written == [Event.encode(number, b"m%d" % number).frame for number in range(3)]
+    assert subscription.cursor == subscription.next_id == 3
+    subscription.wake()
+    await task
+
+
+async def test_a_reader_that_does_not_take_it_is_written_by_its_task_in_order(world: World) -> None:
+    subscription = await world.subscribe()
+    world.connection.free = False
+    task = await waiting(subscription)
+    await world.broker.store.append("room", b"kept back")
+    # Its turn comes only later: what the task has to write goes first.
+    world.connection.free = True
+    await world.broker.store.append("room", b"after it")
+    await task
+    assert world.connection.written == []
+    assert [event.id for event in await subscription.read()] == [0, 1]
+
+
+@pytest.mark.parametrize("change", ["ping", "cut", "gone", "behind"])
+async def test_nothing_is_written_past_what_the_task_has_to_do(world: World, change: str) -> None:
+    subscription = await world.subscribe()
+    task = await waiting(subscription)
+    if change == "ping":
+        world.broker.look_after(ping=True)
+        world.broker.look_after(ping=True)
+    elif change == "cut":
+        world.broker.cut(subscription, "slow_reader")
+    elif change == "gone":
+        subscription.lost()
+    else:
+        subscription.cursor = 5
+    await world.broker.store.append("room", b"m")
+    assert world.connection.written == []
+    await task
 
 
 async def test_unsubscribing_lets_go_of_room_and_connection(world: World) -> None:

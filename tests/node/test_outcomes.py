@@ -9,7 +9,7 @@ from participant.node.outcomes import OperatorAbort, failure_of_own, failure_of_
 from participant.node.plan import Decline, Declined
 from participant.node.proposals import PolicyDeclined
 from participant.policy import Reason, Refuse
-from participant.rooms import RoomForbidden
+from participant.room_refusals import RoomForbidden, RoomUnknown
 from participant.store import KeyShareNotFound, RequestConflict, StoreDamaged, StoreUnavailable
 from tss.errors import (
     AbortedByPeer,
@@ -77,7 +77,8 @@ def test_a_sessions_end(error, reason):
         (KeyShareNotFound("alice"), "KEY_SHARE_NOT_FOUND"),
         (RequestConflict("used"), "REQUEST_CONFLICT"),
         (StoreDamaged("damaged"), "STORE_FAILED"),
-        (RoomForbidden("room", 403, "no"), "GATEWAY_UNREACHABLE"),
+        (RoomForbidden("room", 403, "no"), "GATEWAY_REFUSED"),
+        (RoomUnknown("room", 404, "no"), "GATEWAY_UNREACHABLE"),
         (HardenedPath("hard"), "HARDENED_PATH"),
         (BadDigest("short"), "BAD_DIGEST"),
         (RateLimited("bob", "1/s", 2.5), "RATE_LIMITED"),

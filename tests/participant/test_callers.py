@@ -8,6 +8,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
+from kit.certificate_names import BadCertificate, certificate_names
 from participant import callers as callers_module
 from participant.callers import (
     AccountNotAllowed,
@@ -18,7 +19,6 @@ from participant.callers import (
     RateLimited,
     Tokens,
     Unauthenticated,
-    certificate_names,
     check_exposure,
     hash_token,
     new_token,
@@ -132,13 +132,16 @@ def test_names_of_certificates():
     names = [
         x509.DNSName("a.example"), x509.UniformResourceIdentifier("spiffe://x/y"), x509.RFC822Name("m@example"),
     ]  # fmt: skip
-    assert certificate_names(certificate(names=names)) == ["a.example", "spiffe://x/y", "m@example"]
+    assert certificate_names(certificate(names=names)) == ("a.example", "spiffe://x/y", "m@example")
     # The common name counts only where there is nothing better: a CA that checks DNS names may not check it.
-    assert certificate_names(certificate("admin", names[:1])) == ["a.example"]
-    assert certificate_names(certificate("admin")) == ["admin"]
-    assert certificate_names(certificate("")) == []
-    with pytest.raises(Unauthenticated, match="cannot be read"):
-        certificate_names(b"junk")
+    assert certificate_names(certificate("admin", names[:1])) == ("a.example",)
+    assert certificate_names(certificate("admin")) == ("admin",)
+    assert certificate_names(certificate("")) == ()
+    for junk in (b"junk", b"-----BEGIN CERTIFICATE-----\njunk"):
+        with pytest.raises(BadCertificate, match="cannot be read"):
+            certificate_names(junk)
+        with pytest.raises(Unauthenticated, match="cannot be read"):
+            CallerAuth(certificates={"a.example": None}).identify(certificate_pem=junk)
 
 
 def test_certificates_of_allowed_names_only():

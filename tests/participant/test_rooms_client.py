@@ -30,19 +30,21 @@ from participant.channel import (
     signing_topic,
     write_body,
 )
+from participant.room_refusals import (
+    RoomBodyRefused,
+    RoomBodyTooLarge,
+    RoomError,
+    RoomForbidden,
+    RoomUnknown,
+)
 from participant.rooms import (
     MAX_BODY,
     Backoff,
     Event,
     HistoryLost,
     Incarnation,
-    RoomBodyRefused,
-    RoomBodyTooLarge,
-    RoomError,
-    RoomForbidden,
     RoomItem,
     RoomsClient,
-    RoomUnknown,
 )
 from participant.sse import RawEvent, SseDecoder
 

@@ -48,9 +48,13 @@ class GatewayProcess:
         content = body.encode() if isinstance(body, str) else body
         return httpx2.post(self.room(room, "broadcast"), content=content, timeout=PATIENCE, **kwargs)
 
+    def metrics(self) -> str:
+        """All samples."""
+        return httpx2.get(f"{self.url}/metrics", timeout=PATIENCE).text
+
     def metric(self, name: str) -> float:
         """The value of a sample, such as 'gateway_refusals_total{reason="not_utf8"}'; 0 if there is none."""
-        for line in httpx2.get(f"{self.url}/metrics", timeout=PATIENCE).text.splitlines():
+        for line in self.metrics().splitlines():
             if line.startswith(name + " "):
                 return float(line.rpartition(" ")[2])
         return 0.0
