@@ -24,18 +24,23 @@ from kit.tls import server_context
 from kit.version import version
 
 if TYPE_CHECKING:
+    from gateway.nats_store import NatsStore
     from gateway.redis_store import RedisStore
 
 # Files, logs, gRPC and its calls, on top of one descriptor a connection.
 SPARE_DESCRIPTORS = 512
 
 
-def _store(settings: GatewaySettings) -> MemoryStore | RedisStore:
-    if settings.redis.url is None:
-        return MemoryStore(settings.rooms)
-    from gateway.redis_store import RedisStore
+def _store(settings: GatewaySettings) -> MemoryStore | RedisStore | NatsStore:
+    if settings.redis.url is not None:
+        from gateway.redis_store import RedisStore
 
-    return RedisStore(settings.redis, settings.rooms)
+        return RedisStore(settings.redis, settings.rooms)
+    if settings.nats.servers:
+        from gateway.nats_store import NatsStore
+
+        return NatsStore(settings.nats, settings.rooms, settings.server.max_body_bytes)
+    return MemoryStore(settings.rooms)
 
 
 class Gateway:

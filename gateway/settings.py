@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, model_validator
@@ -63,6 +63,15 @@ def _redis_url(text: str) -> str:
         raise ValueError("expected redis://host:port/db, rediss://host:port/db or unix:///path")
     if parts.username or parts.password:
         raise ValueError("user and password belong in redis.username and redis.password_file")
+    return text
+
+
+def _nats_url(text: str) -> str:
+    parts = urlsplit(text)
+    if parts.scheme not in ("nats", "tls") or not parts.hostname or parts.path not in ("", "/"):
+        raise ValueError("expected nats://host:port or tls://host:port")
+    if parts.username or parts.password:
+        raise ValueError("credentials belong in files: nats.password_file, nats.token_file, nats.certificate")
     return text
 
 
@@ -227,6 +236,66 @@ class RedisSettings(Section):
         return read_secret(self.password_file, "redis.password_file").decode().strip()
 
 
+class NatsSettings(Section):
+    """`nats`: NATS with JetStream, in the place of Redis."""
+
+    servers: list[Annotated[str, AfterValidator(_nats_url)]] = Field(
+        default_factory=list,
+        description="nats://host:port, tls:// for TLS; any one of them is connected to; empty = no NATS",
+    )
+    username: str | None = Field(default=None, description="user, with password_file")
+    password_file: PathBesideFile | None = Field(default=None, description="file with the password")
+    token_file: PathBesideFile | None = Field(
+        default=None, description="file with a token instead of user and password"
+    )
+    ca: PathBesideFile | None = Field(
+        default=None, description="PEM file: authorities of its certificate instead of the system's"
+    )
+    certificate: PathBesideFile | None = Field(
+        default=None, description="PEM file: our own certificate, for servers that ask for one"
+    )
+    key: PathBesideFile | None = Field(default=None, description="PEM file: its private key, mode 0600")
+    prefix: str = Field(
+        default="wallet-mpc",
+        pattern=r"^[A-Za-z0-9_-]+$",
+        description="of all streams and subjects; gateways with one prefix share rooms",
+    )
+    storage: Literal["file", "memory"] = Field(default="file", description="where the server keeps rooms")
+    replicas: Literal[1, 3, 5] = Field(default=1, description="servers of a cluster that each keep all rooms")
+    max_age_seconds: Seconds = Field(
+        default=86_400, description="an older message is dropped, also of a room in use"
+    )
+    timeout_seconds: Seconds = Field(default=2, description="an answer that takes longer is a 503")
+
+    @model_validator(mode="after")
+    def _complete(self) -> NatsSettings:
+        if (self.username is None) != (self.password_file is None):
+            raise ValueError("username and password_file belong together: set both or neither")
+        if (self.certificate is None) != (self.key is None):
+            raise ValueError("certificate and key belong together: set both or neither")
+        if self.username is not None and self.token_file is not None:
+            raise ValueError("either username and password_file or token_file")
+        if len({urlsplit(url).scheme for url in self.servers}) > 1:
+            raise ValueError("servers are either all nats:// or all tls://")
+        if not self.tls and (self.ca is not None or self.certificate is not None):
+            raise ValueError("ca or certificate is set but servers are not tls://")
+        return self
+
+    @property
+    def tls(self) -> bool:
+        """Whether nothing is said to a server without TLS."""
+        return bool(self.servers) and self.servers[0].startswith("tls:")
+
+    def read_credentials(self) -> dict[str, str]:
+        """`user` and `password`, or `token`, or nothing. Raises SettingsError."""
+        if self.username is not None and self.password_file is not None:
+            password = read_secret(self.password_file, "nats.password_file").decode().strip()
+            return {"user": self.username, "password": password}
+        if self.token_file is not None:
+            return {"token": read_secret(self.token_file, "nats.token_file").decode().strip()}
+        return {}
+
+
 class MetricsSettings(Section):
     """`metrics`: where /metrics is served."""
 
@@ -277,6 +346,7 @@ class GatewaySettings(Section):
     clients: ClientsSettings = ClientsSettings()
     access: AccessSettings = AccessSettings()
     redis: RedisSettings = RedisSettings()
+    nats: NatsSettings = NatsSettings()
     metrics: MetricsSettings = MetricsSettings()
     grpc: GrpcSettings = GrpcSettings()
     sign_service: SignServiceSettings = SignServiceSettings()
@@ -287,6 +357,14 @@ class GatewaySettings(Section):
             raise ValueError("access.certificates names client certificates, but tls.client_ca is not set")
         if self.access.token_in_query and self.access.key_set is None:
             raise ValueError("access.token_in_query is set, but without access.key_set there are no tokens")
+        return self
+
+    @model_validator(mode="after")
+    def _one_store(self) -> GatewaySettings:
+        if self.redis.url is not None and self.nats.servers:
+            raise ValueError("redis.url and nats.servers are both set: rooms are in one store")
+        if self.nats.servers and self.nats.max_age_seconds < self.rooms.idle_seconds:
+            raise ValueError("nats.max_age_seconds is smaller than rooms.idle_seconds")
         return self
 
     @model_validator(mode="after")

@@ -257,9 +257,11 @@ class SharedStore(RoomStore):
     async def _keep_watched_alive(self) -> None:
         """Looks at them well before the store would drop them; nothing when that was done lately."""
         limits = self._limits
-        if self._now() - self._touched_at < min(limits.idle_seconds, limits.min_idle_seconds) / 4:
-            return
-        self._touched_at = self._now()
+        if self._now() - self._touched_at >= min(limits.idle_seconds, limits.min_idle_seconds) / 4:
+            self._touched_at = self._now()
+            await self._look_at_watched()
+
+    async def _look_at_watched(self) -> None:
         rooms = iter([(name, place) for name, place in self._watched.items() if place.listening.is_set()])
 
         async def look_at_some() -> None:

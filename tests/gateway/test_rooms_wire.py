@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 
 import httpx2
 import pytest
@@ -236,17 +235,6 @@ def test_room_ids_are_bounded_printable_text(gateway: GatewayProcess, room: str)
     response = gateway.post(room, "m")
     assert response.status_code == 400
     assert response.json()["error"] == "bad_room_id"
-
-
-async def test_zengo_flow(gateway: GatewayProcess) -> None:
-    """Subscribe first, ask for an index second, text/plain, no Last-Event-ID."""
-    room = new_room()
-    async with subscribed(gateway, room) as reader, httpx2.AsyncClient(timeout=PATIENCE) as http:
-        index = (await http.post(gateway.room(room, "issue_unique_idx"))).json()["unique_idx"]
-        body = json.dumps({"sender": index, "receiver": None, "body": {"round": 1}})
-        headers = {"content-type": "text/plain;charset=utf-8"}
-        await http.post(gateway.room(room, "broadcast"), content=body, headers=headers)
-        assert json.loads((await reader.message()).data)["sender"] == index
 
 
 def test_requests_on_one_connection_work_one_after_the_other(gateway: GatewayProcess) -> None:

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Iterator, Sequence
 
 import pytest
 from gateway_testing import PATIENCE
+from nats_testing import NatsServer, running_nats
 from redis_testing import RedisServer, running_redis
 
 from gateway.memory import MemoryStore
@@ -32,13 +33,19 @@ def redis_server() -> Iterator[RedisServer]:
         yield server
 
 
-@pytest.fixture(params=["memory", "redis"])
+@pytest.fixture(scope="module")
+def nats_server() -> Iterator[NatsServer]:
+    with running_nats() as server:
+        yield server
+
+
+@pytest.fixture(params=["memory", "redis", "nats"])
 async def store(request: pytest.FixtureRequest) -> AsyncIterator[RoomStore]:
     bounds = limits(max_messages=5)
     if request.param == "memory":
         made: RoomStore = MemoryStore(bounds)
     else:
-        made = request.getfixturevalue("redis_server").store(bounds)
+        made = request.getfixturevalue(f"{request.param}_server").store(bounds)
     yield made
     await made.close()
 

@@ -1,0 +1,391 @@
+"""Rooms in NATS JetStream: any number of gateways that use one server, or cluster, serve the same rooms.
+
+A room is a log of records (`gateway.nats_log`). An append is one publish on the condition that the log's last record is
+the one that this gateway knows; another gateway that was faster makes it read that one and try again. A room lives as
+long as its activity is in the other stream, which the server drops by itself; who finds a log without it begins the
+room anew at its end. Three orders make that safe whatever happens in between:
+
+  * whoever opens a room reads the log first and the activity second: what others write to a room that they found alive
+    is in the log, so that the condition of the new beginning fails;
+  * activity is written before the log, so that nobody finds a room dead that has just been written to;
+  * what is dropped of a log ends before a record that was its last when the room was found dead.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import secrets
+import time
+from collections import OrderedDict
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import replace
+from functools import partial
+
+from nats.aio.subscription import Subscription
+
+from gateway.nats_link import EXPECTED_LAST, ApiError, Conflict, Exhausted, NatsLink, Stored
+from gateway.nats_lives import RoomLives
+from gateway.nats_log import HEADER, Names, Record, streams, token_of
+from gateway.nats_reader import LogReader
+from gateway.settings import NatsSettings, RoomsSettings
+from gateway.shared import SharedStore, WatchedRoom
+from gateway.store import Event, HistoryLost, StoreFull, StoreUnavailable, View, first_events
+from kit.settings import SettingsError
+
+# Whose last record is remembered; that of any other room is asked for.
+MAX_KNOWN_ROOMS = 10_000
+# Of a room, for readers that are at different places.
+MAX_POSITIONS = 16
+# A record's header, its subject and what the protocol adds.
+OVERHEAD_BYTES = 2048
+# JetStream's error code of STREAM.CREATE for a stream that there is, otherwise configured.
+OTHER_CONFIGURATION = 10058
+
+
+class _Room:
+    """What this gateway knows of a room's log."""
+
+    __slots__ = ("last", "lock", "positions", "touched_at")
+
+    def __init__(self) -> None:
+        # Of those who write here; the condition on the last record is for other gateways.
+        self.lock = asyncio.Lock()
+        self.last: Record | None = None
+        self.touched_at = float("-inf")
+        # Where messages stand, by id.
+        self.positions: OrderedDict[int, int] = OrderedDict()
+
+    def stands(self, number: int, seq: int) -> None:
+        """The message with that id is the first one from `seq` on, or not there yet."""
+        self.positions[number] = seq
+        self.positions.move_to_end(number)
+        if len(self.positions) > MAX_POSITIONS:
+            self.positions.popitem(last=False)
+
+
+class NatsStore(SharedStore):
+    """See the module, and SharedStore."""
+
+    def __init__(
+        self,
+        settings: NatsSettings,
+        limits: RoomsSettings,
+        max_body_bytes: int,
+        now: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """`max_body_bytes`: of a message. Connects when it is used first. Raises SettingsError."""
+        if not settings.servers:
+            raise ValueError("nats.servers is not set")
+        super().__init__(limits, settings.timeout_seconds, now)
+        self._settings = settings
+        self._least_payload = max_body_bytes + OVERHEAD_BYTES
+        self._names = Names(settings.prefix)
+        # Files that cannot be read are known at once.
+        NatsLink(settings, self._changed.set)
+        self._link: NatsLink | None = None
+        self._trouble = "closed"
+        # Whether there was a first try to connect.
+        self._tried = asyncio.Event()
+        self._known: OrderedDict[str, _Room] = OrderedDict()
+        # How long a room counts as alive without being asked about.
+        self._fresh_seconds = min(limits.idle_seconds, limits.min_idle_seconds) / 4
+        self._looked_at = now()
+        self._lives = RoomLives(self._names, limits, now)
+
+    # -- the connection ------------------------------------------------------------------------------------------
+
+    async def _reach(self) -> NatsLink:
+        """The connection. Raises StoreUnavailable."""
+        if self._link is None:
+            self._follow()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(self._seconds):
+                    await self._tried.wait()
+        if self._link is None:
+            raise StoreUnavailable(self._trouble)
+        return self._link
+
+    async def _listen(self) -> None:
+        """See SharedStore."""
+        link = None
+        try:
+            link = await NatsLink(self._settings, self._changed.set).connect()
+            await self._provide(link)
+            # What was known may be of a server that has lost it since.
+            self._known.clear()
+            self._link = link
+            self._tried.set()
+            await self._hear(link)
+        except SettingsError as error:
+            self._trouble = f"NATS: {error}"
+            raise StoreUnavailable(self._trouble) from None
+        except StoreUnavailable as error:
+            self._trouble = str(error)
+            raise
+        finally:
+            self._link = None
+            self._tried.set()
+            if link is not None:
+                await link.close()
+
+    async def _provide(self, link: NatsLink) -> None:
+        """Makes the streams, or gives those that are there these bounds. Raises StoreUnavailable."""
+        for config in streams(self._settings, self._limits):
+            name = config["name"]
+            try:
+                try:
+                    await link.api(f"STREAM.CREATE.{name}", **config)
+                except ApiError as error:
+                    if error.code != OTHER_CONFIGURATION:
+                        raise
+                    there = (await link.api(f"STREAM.INFO.{name}"))["config"]
+                    await link.api(f"STREAM.UPDATE.{name}", **{**there, **config})
+            except ApiError as error:
+                raise StoreUnavailable(f"NATS: stream {name}: {error}") from None
+
+    async def _hear(self, link: NatsLink) -> None:
+        """Listens to watched rooms until the connection is lost."""
+        heard: dict[str, tuple[WatchedRoom, Subscription]] = {}
+        looks: set[asyncio.Task[None]] = set()
+        try:
+            while not link.lost:
+                self._changed.clear()
+                wanted = dict(self._watched)
+                for name in [name for name, (place, _) in heard.items() if wanted.get(name) is not place]:
+                    await link.unsubscribe(heard.pop(name)[1])
+                for name in wanted.keys() - heard.keys():
+                    place = wanted[name]
+                    told = self._names.told(token_of(name))
+                    heard[name] = place, await link.subscribe(told, partial(self._told, name, place))
+                    # What is asked from now on is asked after it on the same connection.
+                    place.listening.set()
+                    if place.incarnation is not None:
+                        look = asyncio.create_task(self._catch_up(name, place))
+                        looks.add(look)
+                        look.add_done_callback(looks.discard)
+                await self._changed.wait()
+        finally:
+            for look in looks:
+                look.cancel()
+        raise StoreUnavailable("NATS: the connection is lost")
+
+    async def _told(self, name: str, place: WatchedRoom, stored: Stored) -> None:
+        record = Record.read(stored)
+        if self._watched.get(name) is not place:
+            return
+        room = self._room(name)
+        if room.last is None or room.last.seq < record.seq:
+            room.last = record.without_body()
+        room.stands(record.next_id, record.seq + 1)
+        event = Event.encode(record.first_id, record.body) if record.is_message else None
+        place.heard(record.incarnation, record.next_id, event)
+
+    # -- the interface -------------------------------------------------------------------------------------------
+
+    async def append(self, room: str, body: bytes) -> int:
+        """See RoomStore."""
+        record = await self._add(room, lambda last: last.then_message(body), len(body))
+        return record.first_id
+
+    async def next_index(self, room: str) -> int:
+        """See RoomStore."""
+        record = await self._add(room, lambda last: last.then_note(last.index + 1))
+        if record.note:
+            # It says nothing any longer, and has the place of a message.
+            await self._lives.forget(await self._reach(), self._names.log_stream, record.note)
+        return record.index - 1
+
+    async def _view(self, name: str) -> View:
+        """See SharedStore."""
+        room = self._room(name)
+        link = await self._reach()
+        async with self._turn(room):
+            # Others may have gone on since.
+            room.last = None
+            last = await self._open(link, name, room)
+            if time.time() - last.time > self._settings.max_age_seconds / 2:
+                # All of the room is in its last record, which must not grow too old.
+                with contextlib.suppress(Conflict):
+                    last = room.last = await self._write(link, name, last.then_note(last.index), last.seq)
+        oldest = self._oldest(await self._reader(link, name).at(last.begin), last)
+        return View(last.incarnation, oldest, last.next_id)
+
+    async def _fetch(self, name: str, incarnation: str, start: int, max_bytes: int) -> Sequence[Event]:
+        """See SharedStore."""
+        link = await self._reach()
+        room = self._room(name)
+        reader = self._reader(link, name)
+        record = None
+        position = room.positions.get(start)
+        if position is not None and start >= self._next_id(name) - self._limits.max_messages:
+            record = await reader.at(position)
+        if record is None or (record.incarnation, record.first_id, record.is_message) != (
+            incarnation,
+            start,
+            True,
+        ):
+            last = await reader.last()
+            if last is None or last.incarnation != incarnation or start >= last.next_id:
+                return ()
+            first = await reader.at(last.begin)
+            oldest = self._oldest(first, last)
+            record = None if first is None or start < oldest else await reader.find(start, first, last)
+            if record is None:
+                raise HistoryLost(max(oldest, start + 1))
+        records = [record]
+        left = max_bytes - len(record.body)
+        if left > 0 and (more := self._next_id(name) - record.next_id) > 0:
+            for after in await reader.after(record, more, left):
+                if after.incarnation != incarnation or after.first_id != records[-1].next_id:
+                    break
+                if after.is_message:
+                    records.append(after)
+        events = first_events([Event.encode(record.first_id, record.body) for record in records], max_bytes)
+        newest = records[len(events) - 1]
+        room.stands(newest.next_id, newest.seq + 1)
+        return events
+
+    async def expire(self) -> int:
+        """See RoomStore. NATS ends what idles by itself; its messages are dropped here, or when they are too old."""
+        link = await self._reach()
+        await self._keep_watched_alive()
+        try:
+            rooms = await link.api(f"STREAM.INFO.{self._names.rooms_stream}")
+            log = await link.api(f"STREAM.INFO.{self._names.log_stream}")
+        except ApiError as error:
+            # A new connection makes the streams again.
+            link.end()
+            raise StoreUnavailable(f"NATS: {error}") from None
+        self.rooms = rooms["state"]["messages"]
+        self.total_bytes = log["state"]["bytes"]
+        return await self._lives.drop_dead(link)
+
+    async def check(self) -> str | None:
+        """See RoomStore."""
+        try:
+            link = await self._reach()
+            await link.api(f"STREAM.INFO.{self._names.log_stream}")
+        except (StoreUnavailable, ApiError) as error:
+            return str(error)
+        if link.max_payload < self._least_payload:
+            return (
+                f"NATS: the server's max_payload is {link.max_payload}, but messages of server.max_body_bytes need "
+                f"{self._least_payload}: raise the one or lower the other"
+            )
+        return None
+
+    # -- how rooms are written -----------------------------------------------------------------------------------
+
+    def _room(self, name: str) -> _Room:
+        room = self._known.get(name)
+        if room is None:
+            room = self._known[name] = _Room()
+            if len(self._known) > MAX_KNOWN_ROOMS:
+                self._known.popitem(last=False)
+        else:
+            self._known.move_to_end(name)
+        return room
+
+    def _next_id(self, name: str) -> int:
+        place = self._watched.get(name)
+        return 0 if place is None else place.next_id
+
+    def _reader(self, link: NatsLink, name: str) -> LogReader:
+        return LogReader(link, self._names.log_stream, self._names.log(token_of(name)))
+
+    def _oldest(self, first: Record | None, last: Record) -> int:
+        """The oldest message of a room, by the first of its records that is there."""
+        there = (
+            first.first_id if first is not None and first.incarnation == last.incarnation else last.next_id
+        )
+        return max(there, last.next_id - self._limits.max_messages)
+
+    @contextlib.asynccontextmanager
+    async def _turn(self, room: _Room) -> AsyncIterator[None]:
+        """The right to write to a room, for as long as an answer may take. What goes wrong is an error of stores."""
+        try:
+            async with asyncio.timeout(self._seconds), room.lock:
+                yield
+        except TimeoutError:
+            room.last = None
+            raise StoreUnavailable("NATS: no answer in time") from None
+        except StoreUnavailable:
+            # Whether it was done is not known.
+            room.last = None
+            raise
+        except Exhausted as error:
+            raise StoreFull("memory_full", f"the store keeps as much as it may: {error}") from None
+
+    async def _add(self, name: str, change: Callable[[Record], Record], size: int = 0) -> Record:
+        """Adds what `change` makes of the room's last record, with `size` bytes more."""
+        link = await self._reach()
+        room = self._room(name)
+        async with self._turn(room):
+            while True:
+                last = await self._open(link, name, room)
+                if last.total - last.dropped + size > self._limits.max_bytes:
+                    last = await self._make_place(link, name, last, size)
+                try:
+                    room.last = await self._write(link, name, change(last), last.seq)
+                except Conflict:
+                    room.last = None
+                else:
+                    return room.last
+
+    async def _open(self, link: NatsLink, name: str, room: _Room) -> Record:
+        """The last record of a room that is alive, made if need be; see the module for the order."""
+        while True:
+            fresh = self._now() - room.touched_at < self._fresh_seconds
+            if fresh and room.last is not None:
+                return room.last
+            last = await self._reader(link, name).last()
+            alive = last is not None
+            if not fresh:
+                alive = alive and await self._lives.is_alive(link, token_of(name))
+                began = self._now()
+                await self._lives.touch(link, token_of(name))
+                room.touched_at = began
+            if last is not None and alive:
+                room.last = last.without_body()
+                return room.last
+            opening = Record.opening(secrets.token_hex(16), self._limits.first_index)
+            with contextlib.suppress(Conflict):
+                room.last = await self._write(link, name, opening, 0 if last is None else last.seq)
+                if last is not None:
+                    await self._lives.drop_log(link, token_of(name), room.last.seq - 1)
+                return room.last
+
+    async def _write(self, link: NatsLink, name: str, record: Record, after: int) -> Record:
+        """Adds a record if the last one is still that of seq `after`. Raises Conflict, Exhausted."""
+        headers = {HEADER: record.header(), EXPECTED_LAST: str(after)}
+        seq = await link.publish(self._names.log(token_of(name)), record.body, headers)
+        return replace(record, seq=seq, time=time.time(), body=b"")
+
+    async def _make_place(self, link: NatsLink, name: str, last: Record, size: int) -> Record:
+        """Drops the room's oldest messages until `size` bytes more are within its bound."""
+        reader = self._reader(link, name)
+        oldest = await reader.at(last.begin)
+        start = 0 if oldest is None else oldest.seq
+        while oldest is not None:
+            last = replace(last, dropped=oldest.total - len(oldest.body))
+            # The last one is all that is known of the room.
+            if last.total - last.dropped + size <= self._limits.max_bytes or oldest.seq >= last.seq:
+                break
+            oldest = await reader.at(oldest.seq + 1)
+        if oldest is not None and oldest.seq > start:
+            await self._lives.drop_log(link, token_of(name), oldest.seq - 1)
+        return last
+
+    async def _keep_watched_alive(self) -> None:
+        """Says that they are in use; looks at them less often, in case that something was not told."""
+        limits = self._limits
+        now = self._now()
+        if now - self._touched_at >= self._fresh_seconds:
+            self._touched_at = now
+            link = await self._reach()
+            for name in list(self._watched):
+                await link.say(self._names.alive(token_of(name)))
+        if now - self._looked_at >= limits.idle_seconds / 4:
+            self._looked_at = now
+            await self._look_at_watched()
