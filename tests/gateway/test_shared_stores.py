@@ -40,7 +40,7 @@ async def stores(server: StoreServer, count: int = 1, **bounds: float) -> AsyncI
 async def until(condition: Callable[[], Awaitable[bool]]) -> None:
     """Asks again until it is so."""
     async with asyncio.timeout(PATIENCE):
-        while not await condition():
+        while not await condition():  # noqa: ASYNC110 - it is the server's state, which tells nobody
             await asyncio.sleep(0.01)
 
 
