@@ -8,11 +8,12 @@ from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
-from token_testing import Minter, base64url, key_set, write_key_set
+from token_testing import Minter, base64url, forged, key_set, write_key_set
 
 from gateway import tokens as tokens_module
-from gateway.key_set import MAX_FILE_BYTES, MAX_KEYS, BadKeySet, KeyFile, parse_key_set
+from gateway.key_set import MAX_FILE_BYTES, MAX_KEYS, BadKeySet, KeyFile, open_key_set, parse_key_set
 from gateway.tokens import ISSUE, POST, SUBSCRIBE, Grant, TokenRefused, Verifier
+from kit.settings import SettingsError
 
 ED, EC = Minter("ed"), Minter("ec", "ES256")
 NOW = 1_800_000_000
@@ -33,6 +34,7 @@ def test_what_a_key_set_may_hold() -> None:
         "kid": "~ !",
         "x5t": "unknown members count for nothing",
     }
+    assert len(parsed(ED.jwk(kid="k" * 128))) == 1
     keys = parsed(ED.jwk(), EC.jwk(key_ops=["verify"]), bare)
     assert [(key.kid, key.algorithm, key.number) for key in keys.values()] == [
         ("ed", "EdDSA", ED.raw), ("ec", "ES256", EC.raw), ("~ !", "EdDSA", ED.raw),
@@ -57,7 +59,7 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
     "kid with a line": (ED.jwk(kid="a\nb"), "its kid is not"),
     "kid a number": (ED.jwk(kid=1), "its kid is not"),
     "private": (ED.jwk(d="AA"), "PRIVATE"),
-    "private RSA": ({"kty": "RSA", "kid": "a", "p": "AA"}, "PRIVATE"),
+    "private RSA": ({"kty": "RSA", "kid": "a", "d": "AA"}, "PRIVATE"),
     "symmetric": ({"kty": "oct", "kid": "a", "k": "AA"}, "PRIVATE"),
     "RSA": ({"kty": "RSA", "kid": "a", "n": "AA", "e": "AQAB"}, "kty and crv are 'RSA' and None"),
     "X25519": (ED.jwk(crv="X25519"), "kty and crv are 'OKP' and 'X25519'"),
@@ -120,6 +122,26 @@ def test_what_is_no_key_set(data: bytes, says: str) -> None:
         parse_key_set(data)
 
 
+def test_the_largest_key_set() -> None:
+    entries = [ED.jwk(kid=str(number)) for number in range(MAX_KEYS)]
+    assert len(parsed(*entries)) == 10_000
+    data = json.dumps({"keys": [ED.jwk()]}).encode()
+    assert len(parse_key_set(data + b" " * (4 * 1024 * 1024 - len(data)))) == 1
+
+
+def test_a_file_of_the_settings(tmp_path: Path) -> None:
+    assert open_key_set(None) is None
+    path = write_key_set(tmp_path / "keys", ED)
+    file = open_key_set(path)
+    assert file is not None
+    assert set(file.keys) == {"ed"}
+    path.write_text("[]")
+    with pytest.raises(SettingsError, match=r"/keys: access\.key_set: it is no JWK Set"):
+        open_key_set(path)
+    with pytest.raises(SettingsError, match=r"none\.json: access\.key_set: it cannot be read: No such file"):
+        open_key_set(tmp_path / "none.json")
+
+
 def test_a_file_is_read_again_when_it_changes_and_told_of(tmp_path: Path) -> None:
     path = write_key_set(tmp_path / "keys", ED)
     file = KeyFile(path)
@@ -167,8 +189,8 @@ def check(token: str, *, clock: Clock | None = None, room: str = "room", right: 
     return Verifier(LONGEST, LEEWAY, clock or Clock()).check(token, KEYS, room, right)
 
 
-def reason(token: str, **about: Any) -> str:
-    with pytest.raises(TokenRefused) as refused:
+def reason(token: str, says: str = ".", **about: Any) -> str:
+    with pytest.raises(TokenRefused, match=says) as refused:
         check(token, **about)
     assert refused.value.status == (403 if refused.value.reason in ("wrong_room", "missing_right") else 401)
     return refused.value.reason
@@ -181,9 +203,9 @@ def test_a_token_is_good_from_nbf_to_exp_and_the_leeway_around(minter: Minter) -
         clock.now = now
         assert check(token, clock=clock).key.kid == minter.kid
     clock.now = NOW - LEEWAY - 0.01
-    assert reason(token, clock=clock) == "token_not_yet_valid"
+    assert reason(token, clock=clock, says="valid in 30 s") == "token_not_yet_valid"
     clock.now = NOW + 600 + LEEWAY
-    assert reason(token, clock=clock) == "token_expired"
+    assert reason(token, clock=clock, says="expired 30 s ago") == "token_expired"
 
 
 def test_a_token_that_was_good_is_judged_anew_each_time() -> None:
@@ -208,6 +230,19 @@ def test_a_token_that_was_good_is_judged_anew_each_time() -> None:
     assert verifier.seconds_left(verifier.check(token, KEYS, "room", POST)) == 600 + LEEWAY
 
 
+def test_a_token_that_was_good_costs_no_signature_check(monkeypatch: pytest.MonkeyPatch) -> None:
+    verifier = Verifier(LONGEST, LEEWAY, Clock())
+    checked: list[str] = []
+    whole = verifier._jws.decode
+    monkeypatch.setattr(
+        verifier._jws, "decode", lambda token, *a, **k: checked.append(token) or whole(token, *a, **k)
+    )
+    first, second = ED.token(now=NOW), ED.token(now=NOW, life=601)
+    for token in (first, first, second, first):
+        verifier.check(token, KEYS, "room", POST)
+    assert checked == [first, second]
+
+
 def test_only_so_many_are_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tokens_module, "MAX_CACHED", 3)
     verifier = Verifier(LONGEST, LEEWAY, Clock())
@@ -221,6 +256,7 @@ def test_the_longest_life() -> None:
     assert reason(ED.token(now=NOW, life=LONGEST + 1)) == "token_too_long_lived"
     # Nor by a beginning in the past.
     assert reason(ED.token(now=NOW - 800, life=LONGEST + 1)) == "token_too_long_lived"
+    assert check(ED.token(now=NOW, life=1)).expires == NOW + 1
     assert reason(ED.token(now=NOW, life=0)) == "token_too_long_lived"
 
 
@@ -230,6 +266,15 @@ def test_the_longest_life() -> None:
 )
 def test_times_are_numbers(claim: str, value: Any) -> None:
     assert reason(ED.token(now=NOW, **{claim: value})) == "bad_token"
+
+
+def test_the_first_and_the_last_second() -> None:
+    clock, last = Clock(), 10**12
+    clock.now = 0
+    assert check(ED.token(now=0), clock=clock).not_before == 0
+    clock.now = last - 600
+    assert check(ED.token(now=last - 600), clock=clock).expires == last
+    assert reason(ED.token(now=last - 600, life=601), clock=clock) == "bad_token"
 
 
 def test_fractions_of_seconds_are_numbers_too() -> None:
@@ -251,6 +296,34 @@ def test_rooms_are_compared_whole() -> None:
 @pytest.mark.parametrize("scope", [["post"], 1, {}], ids=str)
 def test_the_scope_is_one_text(scope: Any) -> None:
     assert reason(ED.token(scope=scope, now=NOW)) == "bad_token"
+
+
+def test_the_names_of_rights() -> None:
+    rights = check(ED.token(scope="subscribe post issue_unique_idx", now=NOW)).rights
+    assert rights == {"subscribe", "post", "issue_unique_idx"} == {SUBSCRIBE, POST, ISSUE}
+
+
+def test_the_longest_token() -> None:
+    def padded(head: int, body: int) -> str:
+        return ED.token(now=NOW, header={"pad": "x" * head}, pad="x" * body)
+
+    body = (4096 - len(padded(0, 0))) * 3 // 4
+    # Base64 without padding has no text of 1, 5, 9 ... letters.
+    longest = next(token for k in range(12) if len(token := padded(k % 4, body - k // 4)) == 4096)
+    check(longest)
+    assert reason(longest + "A", says="longer than 4096") == "bad_token"
+    assert reason(padded(0, body + 3), says="longer than 4096") == "bad_token"
+
+
+@pytest.mark.parametrize(
+    "header",
+    [{"b64": True}, {"b64": True, "crit": ["b64"]}, {"crit": ["exp"]}, {"crit": []}, {"crit": ["b64"]}],
+    ids=str,
+)
+def test_extensions_are_not_understood(header: dict[str, Any]) -> None:
+    now = {"aud": "room", "scope": "post", "nbf": NOW, "exp": NOW + 60}
+    start = forged({"alg": "EdDSA", "kid": "ed"} | header, now).rpartition(".")[0]
+    assert reason(f"{start}.{base64url(ED.private.sign(start.encode()))}") == "bad_token"
 
 
 def test_rights_are_whole_words() -> None:
