@@ -11,7 +11,7 @@ import json
 import signal
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final
 
@@ -43,12 +43,17 @@ def main() -> int:
 
     serve = service.serve
 
-    async def probed(settings: ServiceSettings, suites: Mapping[str, Suite], stop: StopSignal) -> None:
+    async def probed(
+        settings: ServiceSettings,
+        load: Callable[[], ServiceSettings],
+        suites: Mapping[str, Suite],
+        stop: StopSignal,
+    ) -> None:
         loop, gaps = asyncio.get_running_loop(), list[float]()
         tasks: list[asyncio.Task[None]] = []
         loop.add_signal_handler(signal.SIGUSR1, lambda: tasks.append(loop.create_task(probe(gaps))))
         loop.add_signal_handler(signal.SIGUSR2, lambda: say(gaps))
-        await serve(settings, suites, stop)
+        await serve(settings, load, suites, stop)
 
     service.serve = probed
     return run(Path(sys.argv[1]))

@@ -13,8 +13,6 @@ from collections.abc import Iterable, Mapping
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
-from starlette.middleware import Middleware
-from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
@@ -22,6 +20,7 @@ from starlette.types import Receive, Scope, Send
 
 from gateway.access import Access, NotAdmitted
 from gateway.client import client_address
+from gateway.cors import Cors
 from gateway.limits import ClientLimits, TooMuch
 from gateway.meters import Meters
 from gateway.rooms import CLOSING, LAST_WORDS, Broker, Subscription
@@ -309,59 +308,78 @@ async def refuse(
     await response(scope, receive, send)
 
 
-def gateway_app(
-    broker: Broker,
-    server: ServerSettings,
-    meters: Meters,
-    limits: ClientLimits,
-    access: Access,
-    extra_routes: Iterable[BaseRoute] = (),
-) -> Starlette:
+class GatewayApp:
     """The application: rooms, whatever `extra_routes` adds, 404 and 405 for the rest."""
 
-    def endpoint(kind: type[RoomEndpoint], path: str) -> Route:
-        return Route(path, kind(broker, server, meters, limits, access))
+    def __init__(
+        self,
+        broker: Broker,
+        server: ServerSettings,
+        meters: Meters,
+        limits: ClientLimits,
+        access: Access,
+        extra_routes: Iterable[BaseRoute] = (),
+    ) -> None:
+        self._rooms: list[RoomEndpoint] = []
+        app = self._routed(broker, server, meters, limits, access, extra_routes)
+        self._cors = Cors(app, server.cors_origins)
 
-    async def not_ours(request: Request, error: Exception) -> Response:
-        status = error.status_code if isinstance(error, HTTPException) else 500
-        headers = dict(error.headers or {}) if isinstance(error, HTTPException) else {}
-        reason = {404: "not_found", 405: "method_not_allowed"}.get(status, "http_error")
-        client = client_address(request.scope)
-        path = request.url.path[:512]
-        meters.refused(reason, status=status, method=request.method, path=path, client=client)
-        text = {404: "there is nothing here", 405: f"use {headers.get('Allow', 'another method')}"}.get(
-            status, ""
-        )
-        return JSONResponse({"error": reason, "message": text}, status_code=status, headers=headers)
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """ASGI."""
+        await self._cors(scope, receive, send)
 
-    async def failed(request: Request, error: Exception) -> Response:
-        # The traceback is logged by the server, to which the exception goes on.
-        meters.refused(
-            "internal_error", method=request.method, path=request.url.path[:512], error=type(error).__name__
-        )
-        return JSONResponse({"error": "internal_error", "message": "see the gateway's log"}, status_code=500)
+    def reload(self, server: ServerSettings) -> None:
+        """Other origins and sizes, from the next request on."""
+        self._cors.reload(server.cors_origins)
+        for endpoint in self._rooms:
+            endpoint.server = server
 
-    app = Starlette(
-        routes=[
-            # They are tried in this order: the call that is made most comes first.
-            endpoint(Broadcast, "/rooms/{room_id}/broadcast"),
-            endpoint(Subscribe, "/rooms/{room_id}/subscribe"),
-            endpoint(IssueUniqueIdx, "/rooms/{room_id}/issue_unique_idx"),
-            *extra_routes,
-        ],
-        middleware=[
-            Middleware(
-                CORSMiddleware,
-                allow_origins=server.cors_origins,
-                allow_methods=["GET", "POST"],
-                allow_headers=["Authorization", "Content-Type", "Last-Event-ID", "Cache-Control"],
-                expose_headers=["Room-Incarnation", "Retry-After", "WWW-Authenticate"],
-                max_age=3600,
+    def _routed(
+        self,
+        broker: Broker,
+        server: ServerSettings,
+        meters: Meters,
+        limits: ClientLimits,
+        access: Access,
+        extra_routes: Iterable[BaseRoute],
+    ) -> Starlette:
+        def endpoint(kind: type[RoomEndpoint], path: str) -> Route:
+            self._rooms.append(kind(broker, server, meters, limits, access))
+            return Route(path, self._rooms[-1])
+
+        async def not_ours(request: Request, error: Exception) -> Response:
+            status = error.status_code if isinstance(error, HTTPException) else 500
+            headers = dict(error.headers or {}) if isinstance(error, HTTPException) else {}
+            reason = {404: "not_found", 405: "method_not_allowed"}.get(status, "http_error")
+            client = client_address(request.scope)
+            path = request.url.path[:512]
+            meters.refused(reason, status=status, method=request.method, path=path, client=client)
+            text = {404: "there is nothing here", 405: f"use {headers.get('Allow', 'another method')}"}.get(
+                status, ""
             )
-        ]
-        if server.cors_origins
-        else [],
-        exception_handlers={HTTPException: not_ours, Exception: failed},
-    )
-    app.router.redirect_slashes = False
-    return app
+            return JSONResponse({"error": reason, "message": text}, status_code=status, headers=headers)
+
+        async def failed(request: Request, error: Exception) -> Response:
+            # The traceback is logged by the server, to which the exception goes on.
+            meters.refused(
+                "internal_error",
+                method=request.method,
+                path=request.url.path[:512],
+                error=type(error).__name__,
+            )
+            return JSONResponse(
+                {"error": "internal_error", "message": "see the gateway's log"}, status_code=500
+            )
+
+        app = Starlette(
+            routes=[
+                # They are tried in this order: the call that is made most comes first.
+                endpoint(Broadcast, "/rooms/{room_id}/broadcast"),
+                endpoint(Subscribe, "/rooms/{room_id}/subscribe"),
+                endpoint(IssueUniqueIdx, "/rooms/{room_id}/issue_unique_idx"),
+                *extra_routes,
+            ],
+            exception_handlers={HTTPException: not_ours, Exception: failed},
+        )
+        app.router.redirect_slashes = False
+        return app

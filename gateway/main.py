@@ -33,6 +33,7 @@ Endpoints:
   GET  /healthz  /readyz  /metrics
   gRPC mpc.SignGateway, mpc.Participant, grpc.health.v1.Health, reflection
 
+SIGHUP reads the settings and the files that they name again; the log names what has to wait for a restart.
 SIGTERM or SIGINT ends it: streams are closed so that clients reconnect, open requests are finished, exit code 0.
 Exit codes: 1 a port cannot be listened on or an internal failure, 2 wrong settings.
 """
@@ -67,7 +68,7 @@ def main(config: Path | None, *, check: bool) -> None:
         # Here, so that gRPC is imported after run_daemon prepared it.
         from gateway.service import Gateway
 
-        await Gateway(settings).run(stop)
+        await Gateway(settings, lambda: load(config)).run(stop)
 
     sys.exit(run_daemon(NAME, serve))
 

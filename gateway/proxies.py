@@ -66,6 +66,11 @@ class KnownClients:
         self._trusted = trusted
         self._allowed = allowed
 
+    def reload(self, trusted: Sequence[Network], allowed: Sequence[Network]) -> None:
+        """Goes by these from the next request on."""
+        self._trusted = trusted
+        self._allowed = allowed
+
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """ASGI."""
         peer = scope.get("client")

@@ -17,7 +17,7 @@ from grpc_reflection.v1alpha import reflection
 
 from gateway.meters import Meters
 from gateway.settings import GrpcSettings, SignServiceSettings
-from kit.grpc_tls import grpc_channel_credentials, grpc_server_credentials
+from kit.grpc_tls import GrpcServerTls, grpc_channel_credentials
 from kit.logs import get_logger
 from kit.net import ListenError, bracketed, explain_bind, listen
 from kit.pb import mpc_pb2
@@ -151,10 +151,11 @@ class GrpcListener:
         reflection.enable_server_reflection(
             [*names, health.SERVICE_NAME, reflection.SERVICE_NAME], self._server
         )
-        self.port = self._bind(settings, tls)
+        self.tls = GrpcServerTls(tls)
+        self.port = self._bind(settings)
 
-    def _bind(self, settings: GrpcSettings, tls: TlsSettings) -> int:
-        credentials = grpc_server_credentials(tls)
+    def _bind(self, settings: GrpcSettings) -> int:
+        credentials = self.tls.credentials
         # gRPC does not tell why a bind failed; a probe does.
         listen(settings.host, settings.port, "grpc.port").close()
         address = f"{bracketed(settings.host)}:{settings.port}"

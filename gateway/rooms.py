@@ -290,12 +290,11 @@ class Broker:
         await self.store.close()
 
     async def _tick_for_ever(self) -> None:
-        limits = self.limits
-        period = min(limits.heartbeat_seconds, limits.slow_reader_seconds, limits.idle_seconds) / 4
-        period = min(max(period, 0.02), 1.0)
-        next_ping = self.now() + limits.heartbeat_seconds
+        next_ping = self.now() + self.limits.heartbeat_seconds
         while True:
-            await asyncio.sleep(period)
+            limits = self.limits
+            period = min(limits.heartbeat_seconds, limits.slow_reader_seconds, limits.idle_seconds) / 4
+            await asyncio.sleep(min(max(period, 0.02), 1.0))
             now = self.now()
             ping = now >= next_ping
             if ping:

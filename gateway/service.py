@@ -3,24 +3,26 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from gateway.access import Access
-from gateway.http_api import gateway_app
+from gateway.http_api import GatewayApp
 from gateway.limits import ClientLimits
 from gateway.memory import MemoryStore
 from gateway.meters import Meters
 from gateway.proxies import KnownClients, parse_networks
 from gateway.proxy import GrpcListener, Proxy
+from gateway.reloading import reload_of
 from gateway.rooms import Broker
-from gateway.settings import NAME, GatewaySettings
+from gateway.settings import NAME, GatewaySettings, RoomsSettings, ServerSettings
 from kit.daemon import StopSignal, announce, keep_what_is_there
 from kit.health import Health, health_app, health_routes
 from kit.http import HttpLimits, HttpServer
 from kit.logs import get_logger
 from kit.metrics import new_registry
 from kit.net import allow_descriptors, bracketed, is_loopback, listen
-from kit.tls import server_context
+from kit.tls import ServerTls
 from kit.version import version
 
 if TYPE_CHECKING:
@@ -46,8 +48,8 @@ def _store(settings: GatewaySettings) -> MemoryStore | RedisStore | NatsStore:
 class Gateway:
     """Everything that one gateway process runs."""
 
-    def __init__(self, settings: GatewaySettings) -> None:
-        """Binds the ports. Raises ListenError, SettingsError."""
+    def __init__(self, settings: GatewaySettings, load: Callable[[], GatewaySettings]) -> None:
+        """Binds the ports. `load` reads the settings again. Raises ListenError, SettingsError."""
         self.settings = settings
         self._log = get_logger(__name__)
         registry = new_registry(NAME, version())
@@ -62,22 +64,23 @@ class Gateway:
         self.meters.clients.set_function(lambda: self.limits.tracked)
         self.meters.rooms.set_function(lambda: self.store.rooms)
         self.meters.stored.set_function(lambda: self.store.total_bytes)
-        self._show_bounds(settings)
-        context = server_context(settings.tls)
-        self.scheme = "http" if context is None else "https"
+        self.show_bounds(settings.rooms, settings.server)
+        self.tls = ServerTls(settings.tls)
+        self.scheme = "http" if self.tls.context is None else "https"
         separate = settings.metrics.port is not None
         routes = health_routes(self.health, None if separate else registry)
-        app = gateway_app(self.broker, settings.server, self.meters, self.limits, self.access, routes)
+        self.app = GatewayApp(self.broker, settings.server, self.meters, self.limits, self.access, routes)
+        self.known = KnownClients(
+            self.app,
+            self.meters,
+            trusted=parse_networks(settings.access.trusted_proxies),
+            allowed=parse_networks(settings.access.networks),
+        )
         self.http = HttpServer(
-            KnownClients(
-                app,
-                self.meters,
-                trusted=parse_networks(settings.access.trusted_proxies),
-                allowed=parse_networks(settings.access.networks),
-            ),
+            self.known,
             listen(settings.server.host, settings.server.port, "server.port"),
             limits=settings.server.limits(),
-            context=context,
+            context=self.tls.context,
             refused=self.meters.refused,
         )
         self.meters.connections.set_function(lambda: self.http.connections)
@@ -91,13 +94,15 @@ class Gateway:
             )
         self.proxy = Proxy(settings.sign_service, settings.grpc, self.meters)
         self.grpc = GrpcListener(settings.grpc, settings.tls, self.proxy)
+        self.reload = reload_of(self, load, registry)
 
-    def _show_bounds(self, settings: GatewaySettings) -> None:
+    def show_bounds(self, rooms: RoomsSettings, server: ServerSettings) -> None:
+        """Shows these bounds beside what they bound."""
         bounds = {
-            "rooms": settings.rooms.max_rooms,
-            "stored_bytes": settings.rooms.max_total_bytes,
-            "subscribers": settings.rooms.max_subscribers,
-            "connections": settings.server.max_connections,
+            "rooms": rooms.max_rooms,
+            "stored_bytes": rooms.max_total_bytes,
+            "subscribers": rooms.max_subscribers,
+            "connections": server.max_connections,
         }
         for what, bound in bounds.items():
             self.meters.limit.labels(what).set(bound or float("inf"))
@@ -105,6 +110,7 @@ class Gateway:
     async def run(self, stop: StopSignal) -> None:
         """Serves until `stop`, then drains."""
         self._warn()
+        self.reload.install()
         self.broker.start()
         self.access.start()
         await self.http.start()

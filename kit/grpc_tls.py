@@ -2,16 +2,41 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import grpc
 
 from kit.settings import read_secret
-from kit.tls import TlsSettings, client_context, read_pem, server_context
+from kit.tls import TlsSettings, check_same_kind, client_context, read_pem, server_context
 
 
-def grpc_server_credentials(settings: TlsSettings) -> grpc.ServerCredentials | None:
-    """Credentials of a gRPC listener, or None without a certificate. Raises SettingsError."""
+class GrpcServerTls:
+    """Credentials of a gRPC listener whose files may be replaced while it listens."""
+
+    def __init__(self, settings: TlsSettings) -> None:
+        """Raises SettingsError."""
+        self._verifies = settings.client_ca is not None
+        self._current = first = _configuration(settings)
+        self.credentials: grpc.ServerCredentials | None = None
+        """None without a certificate."""
+        if first is not None:
+            self.credentials = grpc.dynamic_ssl_server_credentials(
+                first, lambda: self._current or first, require_client_authentication=self._verifies
+            )
+
+    def prepare(self, settings: TlsSettings) -> Callable[[], None]:
+        """Reads the files again; what is returned puts them in force for handshakes to come. Raises SettingsError."""
+        current = _configuration(settings)
+        check_same_kind(settings, enabled=self._current is not None, verifies=self._verifies)
+
+        def apply() -> None:
+            self._current = current
+
+        return apply
+
+
+def _configuration(settings: TlsSettings) -> grpc.ServerCertificateConfiguration | None:
     if settings.certificate is None or settings.key is None:
         return None
     # gRPC reports unusable files as a failed bind; the TLS library names what is wrong with them.
@@ -23,7 +48,7 @@ def grpc_server_credentials(settings: TlsSettings) -> grpc.ServerCredentials | N
         read_secret(settings.key, "the TLS private key"),
         read_pem(settings.certificate, "the certificate"),
     )
-    return grpc.ssl_server_credentials([pair], authorities, require_client_auth=authorities is not None)
+    return grpc.ssl_server_certificate_configuration([pair], authorities)
 
 
 def grpc_channel_credentials(

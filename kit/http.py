@@ -374,6 +374,12 @@ class HttpServer:
         """How many are open."""
         return self._config.table.total
 
+    def reload(self, limits: HttpLimits) -> None:
+        """Other bounds, for connections and requests to come."""
+        self._config.limits = limits
+        self._config.table.limits = limits
+        self._config.timeout_keep_alive = cast("int", limits.keep_alive_seconds)
+
     @property
     def ended(self) -> asyncio.Task[None]:
         """The task that serves."""

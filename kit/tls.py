@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import ssl
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 from pydantic import Field, model_validator
@@ -54,11 +55,46 @@ def server_context(settings: TlsSettings) -> ssl.SSLContext | None:
     read_secret(settings.key, "the TLS private key")
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_3
-    _load_chain(context, settings.certificate, settings.key)
+    load_chain(context, settings.certificate, settings.key)
     if settings.client_ca is not None:
         context.verify_mode = ssl.CERT_REQUIRED
         _load_authorities(context, settings.client_ca)
     return context
+
+
+class ServerTls:
+    """The context of an HTTP listener whose files may be replaced while it listens."""
+
+    def __init__(self, settings: TlsSettings) -> None:
+        """Raises SettingsError, as `server_context`."""
+        self._current = server_context(settings)
+        self.context = server_context(settings)
+        """What the listener is given; None without a certificate."""
+        self._verifies = settings.client_ca is not None
+        if self.context is not None:
+            # Called in every handshake, before any certificate is sent.
+            self.context.sni_callback = self._follow
+
+    def _follow(self, secure: ssl.SSLObject, _name: str | None, _context: ssl.SSLContext) -> None:
+        if self._current is not None:
+            secure.context = self._current
+
+    def prepare(self, settings: TlsSettings) -> Callable[[], None]:
+        """Reads the files again; what is returned puts them in force for handshakes to come. Raises SettingsError."""
+        context = server_context(settings)
+        check_same_kind(settings, enabled=self._current is not None, verifies=self._verifies)
+
+        def apply() -> None:
+            self._current = context
+
+        return apply
+
+
+def check_same_kind(settings: TlsSettings, *, enabled: bool, verifies: bool) -> None:
+    """Raises SettingsError where a listener cannot change without being opened anew."""
+    if settings.enabled != enabled or (settings.client_ca is not None) != verifies:
+        what = "TLS, or asking for client certificates, begins and ends with a restart only"
+        raise SettingsError([Problem("settings", "tls", what)])
 
 
 def client_context(
@@ -82,7 +118,7 @@ def client_context(
         context.load_default_certs()
     if certificate is not None and key is not None:
         read_secret(key, "the TLS private key")
-        _load_chain(context, certificate, key)
+        load_chain(context, certificate, key)
     return context
 
 
@@ -106,7 +142,8 @@ def read_pem(path: Path, what: str) -> bytes:
         raise SettingsError([Problem(str(path), "", f"cannot read {what}: {error.strerror}")]) from None
 
 
-def _load_chain(context: ssl.SSLContext, certificate: Path, key: Path) -> None:
+def load_chain(context: ssl.SSLContext, certificate: Path, key: Path) -> None:
+    """Puts a certificate and its key into a context, in the place of what it had. Raises SettingsError."""
     read_pem(certificate, "the certificate")
     try:
         # The password callback stops OpenSSL from asking the terminal.

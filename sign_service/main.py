@@ -44,6 +44,7 @@ Endpoints:
   gRPC wallet.v1.Operator, on the unix socket and with an operator's certificate only
   HTTP GET /healthz  /readyz  /metrics
 
+SIGHUP reads callers, operators, certificates and the log level again; the log names what has to wait for a restart.
 SIGTERM or SIGINT ends it: open calls are finished, exit code 0.
 Exit codes: 1 a port cannot be listened on or an internal failure, 2 wrong settings, 3 a file, store or share is missing,
 damaged, exposed, in use, or does not open (wrong password or key).
@@ -85,7 +86,7 @@ def run(config: Path | None, *, check: bool = False, suites: Mapping[str, Suite]
         # Here, so that gRPC is imported after run_daemon prepared it.
         from sign_service.service import serve
 
-        await serve(settings, suites, stop)
+        await serve(settings, lambda: load(config), suites, stop)
 
     return run_daemon(NAME, body)
 

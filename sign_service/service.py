@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+import ssl
+from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack
 
 from kit.daemon import CannotStart, StopSignal, announce, keep_what_is_there
@@ -43,6 +44,7 @@ from sign_service.opening import (
     read_shares,
     take_shares,
 )
+from sign_service.reloading import CallersGate, callers_tls, operators_of, reload_of
 from sign_service.settings import NAME, ServiceSettings
 from tss.params import Suite
 
@@ -53,11 +55,16 @@ OPERATOR = operator_pb2.DESCRIPTOR.services_by_name["Operator"]
 _log = get_logger(__name__)
 
 
-async def serve(settings: ServiceSettings, suites: Mapping[str, Suite], stop: StopSignal) -> None:
-    """Runs the daemon until `stop`. Raises SettingsError, ListenError, CannotStart."""
+async def serve(
+    settings: ServiceSettings,
+    load: Callable[[], ServiceSettings],
+    suites: Mapping[str, Suite],
+    stop: StopSignal,
+) -> None:
+    """Runs the daemon until `stop`. `load` reads the settings again. Raises SettingsError, ListenError, CannotStart."""
     async with AsyncExitStack() as stack:
         try:
-            service = await _build(settings, suites, stack)
+            service = await _build(settings, load, suites, stack)
         except (SettingsError, ListenError, CannotStart):
             raise
         except NodeError as error:
@@ -65,7 +72,12 @@ async def serve(settings: ServiceSettings, suites: Mapping[str, Suite], stop: St
         await service.run(stop)
 
 
-async def _build(settings: ServiceSettings, suites: Mapping[str, Suite], stack: AsyncExitStack) -> Service:
+async def _build(
+    settings: ServiceSettings,
+    load: Callable[[], ServiceSettings],
+    suites: Mapping[str, Suite],
+    stack: AsyncExitStack,
+) -> Service:
     # Everything that can be wrong without a port comes before the first port.
     server_context(settings.tls)
     auth = auth_of(settings)
@@ -74,13 +86,14 @@ async def _build(settings: ServiceSettings, suites: Mapping[str, Suite], stack: 
     stack.callback(store.close)
     committee = committee_of(settings, store.identity())
     shares = await asyncio.to_thread(read_shares, settings, store, committee, suites)
-    rooms = _rooms(settings, store.identity())
+    context = _gateway_context(settings)
+    rooms = _rooms(settings, context, store.identity())
     stack.push_async_callback(rooms.close)
     policy = RulePolicy(settings.policy)
     node = Node(
         node_config_of(settings, committee, version()), store, RoomChannel(rooms), policy, suites=suites
     )
-    service = Service(settings, suites, auth, policy, store, rooms, node)
+    service = Service(settings, load, suites, auth, policy, store, rooms, context, node)
     stack.push_async_callback(service.close)
     await node.start()
     stack.push_async_callback(node.stop)
@@ -88,11 +101,15 @@ async def _build(settings: ServiceSettings, suites: Mapping[str, Suite], stack: 
     return service
 
 
-def _rooms(settings: ServiceSettings, keys: NodeKeys) -> RoomsClient:
+def _gateway_context(settings: ServiceSettings) -> ssl.SSLContext | None:
     gateway = settings.gateway
-    context = None
-    if gateway.url.startswith("https://"):
-        context = client_context(gateway.ca, gateway.certificate, gateway.key)
+    if not gateway.url.startswith("https://"):
+        return None
+    return client_context(gateway.ca, gateway.certificate, gateway.key)
+
+
+def _rooms(settings: ServiceSettings, context: ssl.SSLContext | None, keys: NodeKeys) -> RoomsClient:
+    gateway = settings.gateway
     said = False
 
     def connected() -> None:
@@ -110,11 +127,13 @@ class Service:
     def __init__(
         self,
         settings: ServiceSettings,
+        load: Callable[[], ServiceSettings],
         suites: Mapping[str, Suite],
         auth: CallerAuth,
         policy: Policy,
         store: Store,
         rooms: RoomsClient,
+        context: ssl.SSLContext | None,
         node: Node,
     ) -> None:
         """Binds the ports. Raises ListenError, SettingsError."""
@@ -132,7 +151,9 @@ class Service:
         self._health.add("gateway", self._check_gateway)
         self._health.add("node", self._check_node)
         limits = Limits(settings.server.max_calls, settings.server.max_message_bytes)
-        gate = Gate(callers_of(auth), CallerLimits(settings.callers.rate), meters.called)
+        rate = CallerLimits(settings.callers.rate)
+        gate = Gate(callers_of(auth), rate, meters.called)
+        callers_gate = CallersGate(gate, settings, rate)
         participant = ParticipantService(node, self._lasting)
         wallet = WalletService(node, self._lasting)
         self._callers = Listener(
@@ -143,15 +164,10 @@ class Service:
             limits,
         )
         server = settings.server
-        # The callers' listener asks for certificates only where callers have some.
-        tls = (
-            settings.tls
-            if settings.callers.certificates
-            else settings.tls.model_copy(update={"client_ca": None})
-        )
-        self._callers.bind(server.host, server.port, "server.port", tls)
+        self._callers.bind(server.host, server.port, "server.port", callers_tls(settings))
         operator = OperatorService(node, store.identity().card(), suites)
         self._operators: list[Listener] = []
+        certified: list[tuple[Listener, Gate]] = []
         socket = settings.operator_socket
         if socket is not None:
             gate = Gate(operator_at_socket, observe=meters.called)
@@ -159,11 +175,11 @@ class Service:
             listener.bind_socket(socket)
             self._operators.append(listener)
         if settings.operator.port is not None:
-            names = CallerAuth(certificates=dict.fromkeys(settings.operator.certificates))
-            gate = Gate(callers_of(names), observe=meters.called)
+            gate = Gate(callers_of(operators_of(settings)), observe=meters.called)
             listener = Listener([(OPERATOR.full_name, gate.handler(OPERATOR, operator))], limits)
             listener.bind(settings.operator.host, settings.operator.port, "operator.port", settings.tls)
             self._operators.append(listener)
+            certified.append((listener, gate))
         self._metrics: HttpServer | None = None
         if settings.metrics.port is not None:
             self._metrics = HttpServer(
@@ -172,9 +188,20 @@ class Service:
                 limits=HttpLimits(max_connections=64),
             )
 
+        self._reload = reload_of(
+            settings,
+            load,
+            registry,
+            callers=self._callers,
+            callers_gate=callers_gate,
+            operators=certified,
+            gateway=context,
+        )
+
     async def run(self, stop: StopSignal) -> None:
         """Serves until `stop`, then drains."""
         self._warn()
+        self._reload.install()
         await self._callers.start()
         for listener in self._operators:
             await listener.start()

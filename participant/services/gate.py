@@ -86,6 +86,11 @@ class Gate:
         self._observe = observe
         self._windows: dict[str, tuple[float, int]] = {}
 
+    def let_in(self, identify: Identify, limits: CallerLimits | None) -> None:
+        """Asks `identify` and `limits` from the next call on."""
+        self._identify = identify
+        self._limits = limits
+
     def handler(
         self,
         service: ServiceDescriptor,

@@ -16,7 +16,7 @@ from grpc import aio
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
-from kit.grpc_tls import grpc_server_credentials
+from kit.grpc_tls import GrpcServerTls
 from kit.net import ListenError, bracketed, explain_bind, listen
 from kit.tls import TlsSettings
 
@@ -60,11 +60,14 @@ class Listener:
             [*self._names, health.SERVICE_NAME, reflection.SERVICE_NAME], self._server
         )
         self._socket: tuple[Path, int] | None = None
+        self.tls: GrpcServerTls | None = None
+        """Of a TCP listener, once it is bound."""
         self.port = 0
 
     def bind(self, host: str, port: int, setting: str, tls: TlsSettings) -> int:
         """Listen on a TCP port, 0 for any; the port. `setting` names its key. Raises ListenError, SettingsError."""
-        credentials = grpc_server_credentials(tls)
+        self.tls = GrpcServerTls(tls)
+        credentials = self.tls.credentials
         # gRPC does not tell why a bind failed; a probe does.
         listen(host, port, setting).close()
         address = f"{bracketed(host)}:{port}"

@@ -13,7 +13,7 @@ from prometheus_client import CollectorRegistry
 from uvicorn.server import ServerState
 
 from gateway.access import Access
-from gateway.http_api import gateway_app
+from gateway.http_api import GatewayApp
 from gateway.limits import ClientLimits
 from gateway.memory import MemoryStore
 from gateway.meters import Meters
@@ -84,7 +84,7 @@ class Gateway:
         meters = Quiet(CollectorRegistry())
         self.store = MemoryStore(limits)
         self.broker = Broker(self.store, limits, meters)
-        app = gateway_app(
+        app = GatewayApp(
             self.broker, server, meters, ClientLimits(NO_BOUNDS), Access(AccessSettings(), meters)
         )
 

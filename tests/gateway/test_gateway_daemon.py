@@ -180,8 +180,13 @@ def test_a_host_that_is_not_ours_is_a_clear_error(tmp_path: Path, host: str) -> 
 def test_listening_elsewhere_without_tls_is_said_loudly(tmp_path: Path) -> None:
     with running_gateway(tmp_path, {"server": {"host": "0.0.0.0"}}) as gateway:  # noqa: S104 - that is the test
         gateway.process.wait_for("LISTENING BEYOND THIS MACHINE WITHOUT TLS.*server.host")
+        gateway.process.wait_for("ANYBODY ON THE NETWORK MAY USE EVERY ROOM.*access.key_set")
+        assert gateway.metric("gateway_exposed") == 1
     with running_gateway(tmp_path) as gateway:
+        gateway.process.wait_for('"event": "started"')
         assert "WITHOUT TLS" not in gateway.process.output
+        assert "ANYBODY" not in gateway.process.output
+        assert gateway.metric("gateway_exposed") == 0
 
 
 def test_text_logs(tmp_path: Path) -> None:

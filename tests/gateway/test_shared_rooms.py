@@ -1,4 +1,4 @@
-"""Gateways that share rooms through a real Redis: one order and one counter for all, whatever ends in between."""
+"""Gateways that share rooms through a real Redis or NATS: one order and one counter for all, whatever ends in between."""
 
 from __future__ import annotations
 
@@ -12,37 +12,25 @@ from typing import Any
 import httpx2
 import pytest
 from gateway_testing import PATIENCE, GatewayProcess, Sse, new_room, running_gateway, subscribed
-from redis import Redis
-from redis_testing import RedisServer, running_redis
+from store_testing import SHARED, StoreServer, running_store
 
 
 @contextlib.contextmanager
-def gateways(
-    redis: RedisServer, directory: Path, count: int = 1, **rooms: Any
-) -> Iterator[list[GatewayProcess]]:
-    settings = {"redis": {"url": redis.url, "timeout_seconds": 5}, "rooms": rooms}
+def gateways(server: StoreServer, directory: Path, count: int = 1) -> Iterator[list[GatewayProcess]]:
     with contextlib.ExitStack() as stack:
-        yield [stack.enter_context(running_gateway(directory, settings)) for _ in range(count)]
+        yield [stack.enter_context(running_gateway(directory, server.settings)) for _ in range(count)]
 
 
-@pytest.fixture(scope="module")
-def redis() -> Iterator[RedisServer]:
-    with running_redis() as server:
-        yield server
-
-
-@pytest.fixture(scope="module")
-def three(redis: RedisServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[GatewayProcess]]:
-    with gateways(redis, tmp_path_factory.mktemp("gateways"), 3) as found:
+@pytest.fixture(scope="module", params=SHARED)
+def server(request: pytest.FixtureRequest) -> Iterator[StoreServer]:
+    with running_store(request.param) as found:
         yield found
 
 
-def client_of(redis: RedisServer) -> Redis:
-    return Redis(unix_socket_path=f"{redis.directory}/redis.sock")
-
-
-def room_is_gone(client: Redis, room: str) -> bool:
-    return not client.exists(f"{{wallet-mpc}}:room:{room}")
+@pytest.fixture(scope="module")
+def three(server: StoreServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[GatewayProcess]]:
+    with gateways(server, tmp_path_factory.mktemp("gateways"), 3) as found:
+        yield found
 
 
 def wait_until(condition: Any, *args: Any) -> None:
@@ -103,68 +91,6 @@ async def test_no_index_is_given_twice(three: list[GatewayProcess]) -> None:
     assert sorted(answer.json()["unique_idx"] for answer in answers) == list(range(60))
 
 
-# How rooms end
-
-
-def test_a_room_expires_in_the_store(redis: RedisServer, tmp_path: Path) -> None:
-    room = new_room()
-    with gateways(redis, tmp_path, idle_seconds=0.2) as (gateway,):
-        gateway.post(room, "m")
-    # Nobody is left who could do it.
-    with client_of(redis) as client:
-        wait_until(room_is_gone, client, room)
-        assert not client.keys(f"*{room}")
-
-
-async def test_a_room_that_somebody_reads_lives_on(redis: RedisServer, tmp_path: Path) -> None:
-    room, other = new_room(), new_room()
-    with (
-        gateways(redis, tmp_path, idle_seconds=0.4, min_idle_seconds=0.4) as (gateway,),
-        client_of(redis) as client,
-    ):
-        async with subscribed(gateway, room) as reader:
-            for _ in range(3):
-                gateway.post(other, "m")
-                await asyncio.to_thread(wait_until, room_is_gone, client, other)
-            gateway.post(room, "still here")
-            assert (await reader.message()).id == 0
-
-
-def test_as_many_rooms_as_there_may_be(tmp_path: Path) -> None:
-    with running_redis() as redis:
-        with gateways(redis, tmp_path, max_rooms=2) as (gateway,):
-            assert [gateway.post(room, "m").status_code for room in ("a", "b", "a")] == [200] * 3
-            refused = gateway.post("c", "m")
-            assert (refused.status_code, refused.json()["error"]) == (503, "rooms_full")
-        with gateways(redis, tmp_path, max_rooms=2, min_idle_seconds=0) as (gateway,):
-            assert gateway.post("c", "m").status_code == 200
-        with client_of(redis) as client:
-            assert sorted(client.zrange("{wallet-mpc}:rooms", 0, -1)) == [b"a", b"c"]
-            assert room_is_gone(client, "b")
-
-
-def test_the_ring_drops_the_oldest_by_number_and_by_bytes(redis: RedisServer, tmp_path: Path) -> None:
-    room = new_room()
-    with gateways(redis, tmp_path, max_messages=3) as (gateway,), client_of(redis) as client:
-        for k in range(5):
-            gateway.post(room, f"{k}")
-        entries = client.xrange(f"{{wallet-mpc}}:log:{room}")
-        assert [body[b"b"] for _, body in entries] == [b"2", b"3", b"4"]
-        assert client.hget(f"{{wallet-mpc}}:room:{room}", "bytes") == b"3"
-
-
-def test_a_store_without_memory_says_so(tmp_path: Path) -> None:
-    with (
-        running_redis("--maxmemory", "3mb", "--maxmemory-policy", "noeviction") as redis,
-        gateways(redis, tmp_path) as (gateway,),
-    ):
-        answers = [gateway.post(new_room(), "x" * 500_000) for _ in range(12)]
-        assert answers[0].status_code == 200
-        refused = answers[-1]
-        assert (refused.status_code, refused.json()["error"]) == (503, "memory_full")
-        assert refused.headers["retry-after"]
-
-
 # What happens to servers
 
 
@@ -181,20 +107,26 @@ def posted(gateway: GatewayProcess, room: str, body: str) -> bool:
     return answer.status_code == 200
 
 
+def unique_idx(gateway: GatewayProcess, room: str) -> int:
+    found: int = httpx2.post(gateway.room(room, "issue_unique_idx"), timeout=PATIENCE).json()["unique_idx"]
+    return found
+
+
 def ready(gateway: GatewayProcess) -> bool:
     return httpx2.get(f"{gateway.url}/readyz", timeout=PATIENCE).status_code == 200
 
 
-async def test_a_redis_that_is_killed_and_forgets_everything(tmp_path: Path) -> None:
+@pytest.mark.parametrize("kind", SHARED)
+async def test_a_store_that_is_killed_and_forgets_everything(kind: str, tmp_path: Path) -> None:
     room = new_room()
-    with running_redis() as redis, gateways(redis, tmp_path, 2) as (gateway, other):
+    with running_store(kind) as server, gateways(server, tmp_path, 2) as (gateway, other):
         async with subscribed(gateway, room) as reader:
             gateway.post(room, "before")
             assert (await reader.message()).data == "before"
-            redis.kill()
+            server.kill()
             assert not posted(gateway, room, "lost")
             assert not ready(gateway)
-            redis.start()
+            server.start()
             await asyncio.to_thread(wait_until, posted, other, room, "after")
             # Its room is not the one that it read: it is sent away, and learns of it when it comes again.
             assert [event.data.partition(" ")[0] for event in await reader.rest()] == ["cut"]
@@ -204,29 +136,35 @@ async def test_a_redis_that_is_killed_and_forgets_everything(tmp_path: Path) -> 
         wait_until(ready, gateway)
 
 
-async def test_a_redis_that_is_killed_and_remembers(tmp_path: Path) -> None:
+@pytest.mark.parametrize("kind", SHARED)
+async def test_a_store_that_is_killed_and_remembers(kind: str, tmp_path: Path) -> None:
     room = new_room()
-    durable = ("--appendonly", "yes", "--appendfsync", "always")
-    with running_redis(*durable) as redis, gateways(redis, tmp_path, 2) as (gateway, other):
+    with running_store(kind, durable=True) as server, gateways(server, tmp_path, 2) as (gateway, other):
         async with subscribed(gateway, room) as reader:
-            gateway.post(room, "before")
-            assert (await reader.message()).id == 0
-            redis.kill()
+            for k in range(20):
+                gateway.post(room, f"{k}")
+            assert [event.id for event in await reader.messages(20)] == list(range(20))
+            indices = [unique_idx(other, room) for _ in range(3)]
+            server.kill()
             assert not posted(other, room, "lost")
-            redis.start()
+            server.start()
             await asyncio.to_thread(wait_until, posted, other, room, "after")
             # The same subscription goes on, though nobody told it of what came while it did not listen.
-            assert await reader.message() == Sse("new-message", 1, "after")
-        assert (await next_message(other, room, 0)).data == "after"
+            assert await reader.message() == Sse("new-message", 20, "after")
+        async with subscribed(other, room) as again:
+            assert again.incarnation == reader.incarnation
+            assert [event.data for event in await again.messages(21)] == [*map(str, range(20)), "after"]
+        assert unique_idx(gateway, room) not in indices
 
 
-async def test_a_gateway_that_is_killed_takes_nothing_with_it(redis: RedisServer, tmp_path: Path) -> None:
+async def test_a_gateway_that_is_killed_takes_nothing_with_it(
+    server: StoreServer, three: list[GatewayProcess], tmp_path: Path
+) -> None:
     room = new_room()
-    with gateways(redis, tmp_path) as (survivor,):
-        with gateways(redis, tmp_path) as (gateway,):
-            for k in range(3):
-                gateway.post(room, f"{k}")
-            gateway.process.kill()
-        assert (await next_message(survivor, room, 1)).data == "2"
-        survivor.post(room, "3")
-        assert (await next_message(survivor, room, 2)).id == 3
+    with gateways(server, tmp_path) as (gateway,):
+        for k in range(3):
+            gateway.post(room, f"{k}")
+        gateway.process.kill()
+    assert (await next_message(three[0], room, 1)).data == "2"
+    three[1].post(room, "3")
+    assert (await next_message(three[2], room, 2)).id == 3

@@ -64,7 +64,8 @@ def refused_here(node: NodeProcess, over: object = None, *, code: int) -> str:
 
     async def start() -> None:
         async with asyncio.timeout(30):
-            await serve(load(node.config), {"secp256k1": SMALL_SECP}, StopSignal())
+            settings = load(node.config)
+            await serve(settings, lambda: settings, {"secp256k1": SMALL_SECP}, StopSignal())
 
     with pytest.raises((SettingsError, ListenError, CannotStart)) as caught:
         asyncio.run(start())

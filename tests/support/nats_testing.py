@@ -14,8 +14,10 @@ from typing import Any
 
 from processes import Process
 
+from gateway.nats_log import token_of
 from gateway.nats_store import NatsStore
 from gateway.settings import NatsSettings, RoomsSettings
+from gateway.shared import SharedStore
 
 MIB = 1024 * 1024
 # Beyond a body of server.max_body_bytes, for headers.
@@ -67,12 +69,21 @@ class NatsServer:
         self.process.kill()
 
     def store(self, limits: RoomsSettings, prefix: str | None = None) -> NatsStore:
-        """A gateway's store; without `prefix` its rooms are its own."""
+        """A gateway's store; without `prefix` its rooms are its own. Messages live as long as idle rooms."""
         prefix = prefix or f"test{next(_prefixes)}"
-        settings = NatsSettings.model_validate(
-            {**self.settings["nats"], "prefix": prefix, "timeout_seconds": 10}
-        )
+        values = {"prefix": prefix, "timeout_seconds": 10, "max_age_seconds": limits.idle_seconds}
+        settings = NatsSettings.model_validate({**self.settings["nats"], **values})
         return NatsStore(settings, limits, 8 * MIB)
+
+    async def keeps(self, store: SharedStore, room: str) -> bool:
+        """Whether anything of the room is there."""
+        assert isinstance(store, NatsStore)
+        link, names = await store._reach(), store._names
+        found = [
+            await link.last(names.log_stream, names.log(token_of(room))),
+            await link.last(names.rooms_stream, names.alive(token_of(room))),
+        ]
+        return found != [None, None]
 
 
 @contextlib.contextmanager

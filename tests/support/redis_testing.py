@@ -8,11 +8,13 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from processes import Process
 
 from gateway.redis_store import RedisStore
 from gateway.settings import RedisSettings, RoomsSettings
+from gateway.shared import SharedStore
 
 _prefixes = itertools.count()
 
@@ -25,6 +27,11 @@ class RedisServer:
         self.url = f"unix://{directory}/redis.sock"
         self.options = options
         self.process: Process | None = None
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """Of a gateway, by section."""
+        return {"redis": {"url": self.url, "timeout_seconds": 5}}
 
     def start(self) -> None:
         self.process = Process(
@@ -41,6 +48,11 @@ class RedisServer:
         """A gateway's store; without `prefix` its rooms are its own."""
         prefix = prefix or f"test{next(_prefixes)}"
         return RedisStore(RedisSettings(url=self.url, prefix=prefix, timeout_seconds=10), limits)
+
+    async def keeps(self, store: SharedStore, room: str) -> bool:
+        """Whether anything of the room is there."""
+        assert isinstance(store, RedisStore)
+        return bool(await store._redis.keys(f"{store._prefix}*:{room}"))
 
 
 @contextlib.contextmanager

@@ -1,0 +1,211 @@
+"""SIGHUP: real daemons take new settings and certificates while they run, or say why they do not."""
+
+from __future__ import annotations
+
+import signal
+import ssl
+from pathlib import Path
+from typing import Any, Self
+
+import grpc
+import httpx2
+import pytest
+import yaml
+from certificates import Authority
+from committee_processes import make_committee
+from gateway_testing import LISTENING, PATIENCE, GatewayProcess, new_room, subscribed
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from processes import command, start_process
+
+from kit.pb.wallet.v1 import wallet_pb2
+from participant.grpc_client import CallFailed
+
+ORIGIN = "http://app.example"
+
+
+class Reloadable:
+    """A gateway and its file."""
+
+    def __init__(self, directory: Path, **settings: Any) -> None:
+        self.path = directory / "gateway.yaml"
+        self.tree: dict[str, Any] = {"server": {"port": 0}, "grpc": {"port": 0}}
+        self.write(**settings)
+        self.gateway = GatewayProcess(start_process(command("sign-gateway", self.path), LISTENING))
+
+    def write(self, **settings: Any) -> None:
+        for section, values in settings.items():
+            self.tree.setdefault(section, {}).update(values)
+        self.path.write_text(yaml.safe_dump(self.tree))
+
+    def hang_up(self, expected: str = '"settings read again"') -> str:
+        """SIGHUP; everything that the log says from then until the line that is expected."""
+        process = self.gateway.process
+        before = len(process.lines)
+        process.send_signal(signal.SIGHUP)
+        process.wait_for(expected, after=before)
+        return "\n".join(process.lines[before:])
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.gateway.process.kill()
+
+
+async def test_limits_origins_and_log_level_change_and_streams_go_on(tmp_path: Path) -> None:
+    with Reloadable(tmp_path, logging={"level": "error"}) as running:
+        gateway = running.gateway
+        room = new_room()
+        async with subscribed(gateway, room) as reader:
+            refused = gateway.post(room, "m", headers={"Origin": ORIGIN})
+            assert "access-control-allow-origin" not in refused.headers
+            running.write(
+                server={"cors_origins": [ORIGIN], "max_body_bytes": 10},
+                clients={"messages_per_second": 1e-6, "burst_seconds": 2e6},
+                rooms={"max_subscribers": 1},
+                logging={"level": "info"},
+            )
+            running.hang_up()
+            assert gateway.metric('gateway_limit{what="subscribers"}') == 1
+            full = httpx2.get(gateway.room(room, "subscribe"), timeout=PATIENCE)
+            assert full.json()["error"] == "subscribers_full"
+            assert gateway.post(room, "x" * 11).status_code == 413
+            limited = gateway.post(room, "m", headers={"Origin": ORIGIN})
+            assert (limited.status_code, limited.json()["error"]) == (429, "client_message_rate")
+            assert limited.headers["access-control-allow-origin"] == ORIGIN
+            assert gateway.metric("wallet_mpc_reload_failed") == 0
+            running.write(clients={"messages_per_second": 0})
+            assert '"changed": ["clients.messages_per_second"]' in running.hang_up()
+            assert gateway.post(room, "again").status_code == 200
+            assert [event.data for event in await reader.messages(2)] == ["m", "again"]
+
+
+def test_networks_change(tmp_path: Path) -> None:
+    with Reloadable(tmp_path) as running:
+        gateway = running.gateway
+        assert gateway.post("room", "m").status_code == 200
+        running.write(access={"networks": ["192.0.2.0/24"]})
+        running.hang_up()
+        assert gateway.post("room", "m").json()["error"] == "address_not_allowed"
+
+
+def test_settings_that_are_wrong_are_explained_and_the_old_ones_hold(tmp_path: Path) -> None:
+    with Reloadable(tmp_path, server={"max_body_bytes": 10}) as running:
+        gateway = running.gateway
+        running.write(server={"max_body_bytes": 20, "hots": "x"})
+        said = running.hang_up("THE NEW SETTINGS CANNOT BE USED")
+        assert "unknown key server.hots; did you mean server.host?" in said
+        assert gateway.metric("wallet_mpc_reload_failed") == 1
+        assert gateway.post("room", "x" * 11).status_code == 413
+        del running.tree["server"]["hots"]
+        running.write()
+        running.hang_up()
+        assert gateway.metric("wallet_mpc_reload_failed") == 0
+        assert gateway.post("room", "x" * 11).status_code == 200
+
+
+def test_what_a_restart_is_needed_for_is_named(tmp_path: Path) -> None:
+    with Reloadable(tmp_path) as running:
+        running.write(server={"drain_seconds": 3, "port": 1}, rooms={"max_rooms": 7})
+        said = running.hang_up("only a restart brings into force")
+        for key in ("server.drain_seconds", "server.port", "rooms.max_rooms"):
+            assert key in said
+        assert running.gateway.post("room", "m").status_code == 200
+
+
+def trusting(authority: Authority, client: str | None = None) -> ssl.SSLContext:
+    context = ssl.create_default_context(cafile=str(authority.ca))
+    if client is not None:
+        context.load_cert_chain(authority.ca.parent / f"{client}.pem", authority.ca.parent / f"{client}.key")
+    return context
+
+
+def healthy(target: str, authority: Authority) -> bool:
+    """Whether gRPC's health answers on a listener whose certificate comes from `authority`."""
+    credentials = grpc.ssl_channel_credentials(authority.ca.read_bytes())
+    with grpc.secure_channel(target, credentials) as channel:
+        stub = health_pb2_grpc.HealthStub(channel)
+        try:
+            answer = stub.Check(health_pb2.HealthCheckRequest(), timeout=PATIENCE)
+        except grpc.RpcError:
+            return False
+        return answer.status == health_pb2.HealthCheckResponse.SERVING
+
+
+def test_certificates_and_authorities_of_clients_are_replaced_while_streams_stay_open(tmp_path: Path) -> None:
+    old, new = Authority(tmp_path, "old"), Authority(tmp_path, "new")
+    old.issue("server")
+    old.issue("old-client", client=True)
+    new.issue("new-client", client=True)
+    (tmp_path / "clients.pem").write_bytes(old.ca.read_bytes())
+    settings = {"certificate": "server.pem", "key": "server.key", "client_ca": "clients.pem"}
+    with Reloadable(tmp_path, tls=settings) as running:
+        gateway = running.gateway
+        with (
+            httpx2.Client(verify=trusting(old, "old-client"), timeout=PATIENCE) as http,
+            http.stream("GET", gateway.room("room", "subscribe")) as stream,
+        ):
+            chunks = stream.iter_raw()
+            assert b"retry" in next(chunks)
+            assert not healthy(gateway.grpc, old), "a client without a certificate"
+            new.issue("server")
+            (tmp_path / "clients.pem").write_bytes(new.ca.read_bytes())
+            running.hang_up()
+            context = ssl.create_default_context(cafile=str(new.ca))
+            context.load_cert_chain(tmp_path / "new-client.pem", tmp_path / "new-client.key")
+            assert gateway.post("room", "m", verify=context).status_code == 200
+            assert b"data: m\n" in next(chunks)
+        for refused in (trusting(old, "old-client"), old_client_new_server(tmp_path, new)):
+            with pytest.raises(httpx2.TransportError):
+                gateway.post("room", "m", verify=refused)
+        (tmp_path / "server.key").write_text("nothing")
+        running.hang_up("THE NEW SETTINGS CANNOT BE USED")
+        assert gateway.post("room", "m", verify=context).status_code == 200
+
+
+def old_client_new_server(directory: Path, new: Authority) -> ssl.SSLContext:
+    context = ssl.create_default_context(cafile=str(new.ca))
+    context.load_cert_chain(directory / "old-client.pem", directory / "old-client.key")
+    return context
+
+
+def test_grpc_shows_its_new_certificate(tmp_path: Path) -> None:
+    old, new = Authority(tmp_path, "old"), Authority(tmp_path, "new")
+    old.issue("server")
+    with Reloadable(tmp_path, tls={"certificate": "server.pem", "key": "server.key"}) as running:
+        target = f"localhost:{running.gateway.grpc_port}"
+        assert healthy(target, old)
+        assert not healthy(target, new)
+        new.issue("server")
+        running.hang_up()
+        assert healthy(target, new)
+        assert not healthy(target, old)
+
+
+def test_tls_cannot_be_switched_off_while_it_runs(tmp_path: Path) -> None:
+    Authority(tmp_path).issue("server")
+    with Reloadable(tmp_path, tls={"certificate": "server.pem", "key": "server.key"}) as running:
+        del running.tree["tls"]
+        running.write()
+        assert "with a restart only" in running.hang_up("THE NEW SETTINGS CANNOT BE USED")
+
+
+async def test_a_nodes_callers_change_and_its_policy_waits(tmp_path: Path) -> None:
+    committee = make_committee(tmp_path, n=2, t=2)
+    try:
+        node = committee.nodes[0].start()
+        node.write_settings({"callers": {"rate": "1/hour"}, "policy": {"rules": []}})
+        process, before = node.running, len(node.running.lines)
+        process.send_signal(signal.SIGHUP)
+        process.wait_for('"settings read again"', after=before)
+        process.wait_for("only a restart brings into force.*policy.rules", after=before)
+        async with node.client() as client:
+            request = wallet_pb2.ListAccountsRequest()
+            await client.call(client.wallet.ListAccounts, request)
+            with pytest.raises(CallFailed, match="1 per 1 hour"):
+                await client.call(client.wallet.ListAccounts, request)
+        node.write_settings({"callers": {"token_file": "none.yaml"}})
+        process.send_signal(signal.SIGHUP)
+        process.wait_for("THE NEW SETTINGS CANNOT BE USED.*none.yaml", after=before)
+    finally:
+        committee.close()
