@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import itertools
 import random
-import re
 import shutil
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
@@ -15,6 +14,7 @@ from pathlib import Path
 import numpy as np
 from tss_testing import SMALL_SECP
 
+from participant.identity import SEED_BYTES
 from participant.sealing import KeyFileWrapper
 from participant.store import Store
 from tss.records import AuxSet, KeyShare
@@ -91,12 +91,12 @@ def secrets_of(store_directory: Path, copy: Path, account_id: str = "main") -> l
         share = KeyShare.from_bytes(SMALL_SECP, store.accounts.share(account_id))
         aux = AuxSet.from_bytes(SMALL_SECP, store.accounts.aux_set(record.aux_id))
         identity = store.identity()
-        (seed,) = re.findall(rb"(?s).{32}$", identity.to_bytes()[:-1] + identity.to_bytes()[-1:])
+        access_seed = identity.to_bytes()[-SEED_BYTES:]
     found = [
         Secret("share", int(share.x)),
         Secret("Paillier p", int(aux.paillier.p)),
         Secret("Paillier q", int(aux.paillier.q_)),
-        Secret("gateway-access seed", int.from_bytes(seed, "big")),
+        Secret("gateway-access seed", int.from_bytes(access_seed, "big")),
     ]
     if aux.pedersen is not None:
         found += [Secret("Pedersen p", int(aux.pedersen.p)), Secret("Pedersen lambda", int(aux.pedersen.lam))]

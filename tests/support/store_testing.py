@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from nats_testing import running_nats
+from processes import Process
 from redis_testing import running_redis
 
 from gateway.settings import RoomsSettings
@@ -19,6 +20,7 @@ class StoreServer(Protocol):
     """A server that may be killed and started again."""
 
     directory: Path
+    process: Process | None
 
     @property
     def settings(self) -> dict[str, Any]:
