@@ -26,6 +26,7 @@ from gateway import redis_scripts
 from gateway.settings import RedisSettings, RoomsSettings
 from gateway.shared import SharedStore, WatchedRoom
 from gateway.store import Event, HistoryLost, StoreFull, StoreUnavailable, View
+from kit.together import until_one_ends
 
 # Larger messages are told by number alone: Redis drops a listener with 32 MiB before it.
 MAX_TOLD_BYTES = 64 * 1024
@@ -160,20 +161,18 @@ class RedisStore(SharedStore):
     async def _listen(self) -> None:
         """See SharedStore."""
         pubsub = self._listening.pubsub()
-        lost: Exception | None = None
+        looks: set[asyncio.Task[None]] = set()
         try:
-            async with asyncio.TaskGroup() as tasks:
-                await pubsub.subscribe(self._prefix)
-                tasks.create_task(self._subscribe(pubsub))
-                tasks.create_task(self._hear(pubsub))
-        except* (RedisError, OSError, TimeoutError) as group:
-            # Raised here it would be in a group of its own.
-            lost = group.exceptions[0]
+            await pubsub.subscribe(self._prefix)
+            await until_one_ends(self._subscribe(pubsub), self._hear(pubsub, looks))
+        except (RedisError, OSError, TimeoutError) as error:
+            raise StoreUnavailable(f"Redis: {error!r}") from None
         finally:
+            for look in looks:
+                look.cancel()
             self._asked.clear()
             with contextlib.suppress(RedisError, OSError):
                 await pubsub.aclose()  # type: ignore[no-untyped-call]
-        raise StoreUnavailable(f"Redis: {lost!r}")
 
     async def _subscribe(self, pubsub: PubSub) -> None:
         """Listen to the channels of the watched rooms and no others, and have Redis say that it is there."""
@@ -196,24 +195,25 @@ class RedisStore(SharedStore):
             except TimeoutError:
                 await pubsub.ping()
 
-    async def _hear(self, pubsub: PubSub) -> None:
+    async def _hear(self, pubsub: PubSub, looks: set[asyncio.Task[None]]) -> None:
         start = len(self._channel(""))
-        async with asyncio.TaskGroup() as looks:
-            while True:
-                message = await pubsub.get_message(timeout=3 * self._seconds)
-                if message is None:
-                    raise TimeoutError("Redis is silent")
-                name = (message["channel"] or b"")[start:].decode()
-                place = self._watched.get(name)
-                if message["type"] == "subscribe" and self._asked[name]:
-                    self._asked[name] -= 1
-                    # Not if it is to be left, and entered again, by commands that are under way.
-                    if place is not None and not self._asked[name]:
-                        place.listening.set()
-                        if place.incarnation is not None:
-                            looks.create_task(self._catch_up(name, place))
-                elif message["type"] == "message" and place is not None:
-                    incarnation, number, *body = message["data"].split(b" ", 2)
-                    number = int(number)
-                    event = Event.encode(number, body[0]) if body else None
-                    place.heard(incarnation.decode("ascii"), number + 1, event)
+        while True:
+            message = await pubsub.get_message(timeout=3 * self._seconds)
+            if message is None:
+                raise TimeoutError("Redis is silent")
+            name = (message["channel"] or b"")[start:].decode()
+            place = self._watched.get(name)
+            if message["type"] == "subscribe" and self._asked[name]:
+                self._asked[name] -= 1
+                # Not if it is to be left, and entered again, by commands that are under way.
+                if place is not None and not self._asked[name]:
+                    place.listening.set()
+                    if place.incarnation is not None:
+                        look = asyncio.create_task(self._catch_up(name, place))
+                        looks.add(look)
+                        look.add_done_callback(looks.discard)
+            elif message["type"] == "message" and place is not None:
+                incarnation, number, *body = message["data"].split(b" ", 2)
+                number = int(number)
+                event = Event.encode(number, body[0]) if body else None
+                place.heard(incarnation.decode("ascii"), number + 1, event)

@@ -35,6 +35,9 @@ from tss.setting import Outgoing, Round0, Runtime
 
 log = logging.getLogger(__name__)
 
+POSTS_AT_ONCE: Final = 2
+"""A round is a broadcast and something for each peer: neither waits until the gateway has the other."""
+
 FLUSH_SECONDS: Final = 120.0
 """How long the last messages of an ended session may take to reach the gateway."""
 
@@ -356,6 +359,7 @@ class SessionDriver:
             receive=self._overhear,
             restarted=lambda: self.restarted(room),
             ready=self._inbox.has_space,
+            at_once=POSTS_AT_ONCE,
         )
         self._room = room
         self._tasks.stand(lambda: self._in_room(room), f"session room {sid.hex()[:16]}")

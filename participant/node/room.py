@@ -1,4 +1,4 @@
-"""One conversation, kept open: what arrives is handed on, what is sent is posted in order."""
+"""One conversation, kept open: what arrives is handed on, what is sent is posted."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable
 from contextlib import aclosing
 from typing import Final
 
+from kit.together import until_one_ends
 from participant.channel import Channel, Conversation, Lost, Received, Restarted, Topic
 from participant.errors import NodeError
 
@@ -22,7 +23,7 @@ MAX_WAITING: Final = 1024
 
 
 class Room:
-    """A joined topic. `run` is its life; `send` posts in order and never blocks the caller."""
+    """A joined topic. `run` is its life; `send` posts in order, or `at_once` at a time, and never blocks the caller."""
 
     def __init__(
         self,
@@ -34,6 +35,7 @@ class Room:
         restarted: Callable[[], None] = lambda: None,
         ready: Callable[[], Awaitable[None]] | None = None,
         standing: bool = False,
+        at_once: int = 1,
     ) -> None:
         """`sender`: this node's index, a hint for foreign tools. `standing` rooms are joined again after a refusal.
 
@@ -47,7 +49,9 @@ class Room:
         self._restarted = restarted
         self._ready = ready
         self._standing = standing
+        self._at_once = at_once
         self._queue: deque[tuple[bytes, int | None]] = deque()
+        self._under_way = 0
         self._wake = asyncio.Event()
         self._flushed = asyncio.Event()
         self._flushed.set()
@@ -76,11 +80,10 @@ class Room:
         """Join, listen and post until cancelled, or, for a room that is not standing, until the gateway refuses."""
         while True:
             try:
-                async with self._channel.open(self.topic) as conversation, asyncio.TaskGroup() as group:
-                    group.create_task(self._listen(conversation))
-                    group.create_task(self._post(conversation))
-            except* NodeError as group_error:
-                refused = _first(group_error)
+                async with self._channel.open(self.topic) as conversation:
+                    posting = [self._post(conversation) for _ in range(self._at_once)]
+                    await until_one_ends(self._listen(conversation), *posting)
+            except NodeError as refused:
                 # Said once, not with every try.
                 level = logging.DEBUG if str(refused) == str(self.refused) else logging.ERROR
                 log.log(level, "room %s: %s", self.topic.name, refused)
@@ -106,19 +109,16 @@ class Room:
     async def _post(self, conversation: Conversation) -> None:
         while True:
             while self._queue:
-                envelope, to = self._queue[0]
-                await conversation.post(envelope, sender=self._sender, receiver=to)
-                # One that was dropped meanwhile for want of room is not there any more.
-                if self._queue and self._queue[0][0] is envelope:
-                    self._queue.popleft()
-            self._flushed.set()
+                envelope, to = self._queue.popleft()
+                self._under_way += 1
+                try:
+                    await conversation.post(envelope, sender=self._sender, receiver=to)
+                except BaseException:
+                    self._queue.appendleft((envelope, to))
+                    raise
+                finally:
+                    self._under_way -= 1
+            if not self._under_way:
+                self._flushed.set()
             self._wake.clear()
             await self._wake.wait()
-
-
-def _first(group: BaseExceptionGroup[NodeError]) -> NodeError:
-    error: BaseException = group
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
-    assert isinstance(error, NodeError)  # noqa: S101 - the group was made of these
-    return error

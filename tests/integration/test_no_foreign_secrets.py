@@ -18,7 +18,6 @@ from committee_processes import (
 )
 from fault_testing import make_faulty
 from secret_search import Secret, files_of, found_in, memory, plaintexts_of, secrets_of
-
 from store_testing import SHARED, running_store
 
 from kit.pb.wallet.v1 import operator_pb2 as operator
