@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 
 import pytest
 from gateway_testing import PATIENCE
-from store_testing import SHARED, StoreServer, running_store
+from store_testing import SHARED, StoreServer, copy_of, go_back, running_store
 
 from gateway.settings import RoomsSettings
 from gateway.shared import SharedStore
@@ -305,3 +305,61 @@ async def test_a_server_that_forgets_tells_readers(kind: str) -> None:
 
             await until(works)
             assert await other.append("room", b"first") == 0
+
+
+@pytest.mark.parametrize("kind", SHARED)
+async def test_a_server_that_lost_the_end_of_a_room_tells_readers(kind: str) -> None:
+    with running_store(kind, durable=True) as server:
+        async with stores(server, 2) as (store, other):
+            reader, second = await Reader().open(store, "room"), await Reader().open(other, "room")
+            await other.append("room", b"kept")
+            copy = copy_of(server)
+            for _ in range(3):
+                await other.append("room", b"lost")
+            assert await reader.read(4) == await second.read(4) == [0, 1, 2, 3]
+            go_back(server, copy)
+            assert await reader.is_lost()
+            assert await second.is_lost()
+            again = await Reader().open(store, "room")
+            assert again.watch.view.incarnation != reader.watch.view.incarnation
+            assert (again.watch.view.oldest, again.watch.view.next_id) == (0, 0)
+            assert await other.append("room", b"new") == 0
+            assert await again.read(1) == [0]
+
+
+@pytest.mark.parametrize("kind", SHARED)
+async def test_what_was_answered_is_there_whenever_the_server_is_killed(kind: str) -> None:
+    with running_store(kind, durable=True) as server:
+        async with stores(server, 3) as shared:
+            reader = await Reader().open(shared[0], "room")
+            stored: dict[int, bytes] = {}
+            indices: list[int] = []
+            killed = asyncio.Event()
+
+            async def write(store: SharedStore, who: int) -> None:
+                for k in range(60):
+                    body = b"%d-%d" % (who, k)
+                    try:
+                        stored[await store.append("room", body)] = body
+                        indices.append(await store.next_index("room"))
+                    except StoreUnavailable:
+                        # As a client that was answered 503 waits; what it posted may be there.
+                        await asyncio.sleep(0.02)
+                    if len(stored) >= 20:
+                        killed.set()
+
+            async def kill() -> None:
+                await killed.wait()
+                await asyncio.to_thread(server.kill)
+                await asyncio.to_thread(server.start)
+
+            await asyncio.gather(*(write(store, who) for who, store in enumerate(shared)), kill())
+
+            async def works() -> bool:
+                return await shared[1].check() is None
+
+            await until(works)
+            final = await shared[1].append("room", b"final")
+            assert await reader.read(final + 1) == list(range(final + 1))
+            assert {number: reader.bodies[number] for number in stored} == stored
+            assert len(set(indices)) == len(indices)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
+import shutil
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -13,6 +15,8 @@ from gateway.settings import RoomsSettings
 from gateway.shared import SharedStore
 
 SHARED = ("redis", "nats")
+
+_copies = itertools.count()
 
 
 class StoreServer(Protocol):
@@ -33,6 +37,23 @@ class StoreServer(Protocol):
 
     async def keeps(self, store: SharedStore, room: str) -> bool:
         """Whether anything of the room is there."""
+
+
+def copy_of(server: StoreServer) -> Path:
+    """Of what a durable server has on disk now."""
+    target = server.directory.with_name(f"{server.directory.name}-copy{next(_copies)}")
+    shutil.copytree(
+        server.directory, target, ignore=lambda _, names: [n for n in names if n.endswith(".sock")]
+    )
+    return target
+
+
+def go_back(server: StoreServer, copy: Path) -> None:
+    """Kills the server, and starts it with what it had on disk then."""
+    server.kill()
+    shutil.rmtree(server.directory)
+    copy.rename(server.directory)
+    server.start()
 
 
 def running_store(
