@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable
 from contextlib import aclosing
 from typing import Final
 
+from kit import tracing
 from participant.channel import Channel, Conversation, Lost, Received, Restarted, Topic
 from participant.errors import NodeError
 
@@ -47,7 +48,7 @@ class Room:
         self._restarted = restarted
         self._ready = ready
         self._standing = standing
-        self._queue: deque[tuple[bytes, int | None]] = deque()
+        self._queue: deque[tuple[bytes, int | None, tracing.Place | None]] = deque()
         self._wake = asyncio.Event()
         self._flushed = asyncio.Event()
         self._flushed.set()
@@ -59,7 +60,7 @@ class Room:
         if len(self._queue) >= MAX_WAITING:
             self._queue.popleft()
             log.warning("room %s takes no messages: the oldest that waits is dropped", self.topic.name)
-        self._queue.append((envelope, to))
+        self._queue.append((envelope, to, tracing.here()))
         self._flushed.clear()
         self._wake.set()
 
@@ -106,8 +107,9 @@ class Room:
     async def _post(self, conversation: Conversation) -> None:
         while True:
             while self._queue:
-                envelope, to = self._queue[0]
-                await conversation.post(envelope, sender=self._sender, receiver=to)
+                envelope, to, span = self._queue[0]
+                with tracing.within(span):
+                    await conversation.post(envelope, sender=self._sender, receiver=to)
                 # One that was dropped meanwhile for want of room is not there any more.
                 if self._queue and self._queue[0][0] is envelope:
                     self._queue.popleft()
