@@ -24,7 +24,7 @@ from functools import partial
 
 from nats.aio.subscription import Subscription
 
-from gateway.nats_link import EXPECTED_LAST, ApiError, Conflict, Exhausted, NatsLink, Stored
+from gateway.nats_link import EXPECTED_LAST, ApiError, Conflict, Exhausted, NatsLink, Stored, finished
 from gateway.nats_lives import RoomLives
 from gateway.nats_log import HEADER, Names, Record, streams, token_of
 from gateway.nats_reader import LogReader
@@ -110,7 +110,8 @@ class NatsStore(SharedStore):
         """See SharedStore."""
         link = None
         try:
-            link = await NatsLink(self._settings, self._changed.set).connect()
+            link = NatsLink(self._settings, self._changed.set)
+            await link.connect()
             await self._provide(link)
             # What was known may be of a server that has lost it since.
             self._known.clear()
@@ -127,7 +128,7 @@ class NatsStore(SharedStore):
             self._link = None
             self._tried.set()
             if link is not None:
-                await link.close()
+                await finished(link.close())
 
     async def _provide(self, link: NatsLink) -> None:
         """Makes the streams, or gives those that are there these bounds. Raises StoreUnavailable."""

@@ -8,6 +8,7 @@ import itertools
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 
 import pytest
+from deaf_proxy import deaf_proxy
 from gateway_testing import PATIENCE
 from store_testing import SHARED, StoreServer, copy_of, go_back, running_store
 
@@ -51,15 +52,15 @@ class Reader:
         self.bodies: list[bytes] = []
         self.ids: list[int] = []
         self._grown = asyncio.Event()
-        self._next = 0
+        self.next_id = 0
 
     async def open(self, store: SharedStore, room: str) -> Reader:
         self.watch: Watch = await store.watch(room, self._told)
-        self._next = max(self._next, self.watch.view.next_id)
+        self.next_id = max(self.next_id, self.watch.view.next_id)
         return self
 
     def _told(self, next_id: int) -> None:
-        self._next = next_id
+        self.next_id = next_id
         self._grown.set()
 
     async def read(self, count: int) -> list[int]:
@@ -67,7 +68,7 @@ class Reader:
         async with asyncio.timeout(PATIENCE):
             while len(self.ids) < count:
                 at = self.ids[-1] + 1 if self.ids else 0
-                if at >= self._next:
+                if at >= self.next_id:
                     self._grown.clear()
                     await self._grown.wait()
                     continue
@@ -80,7 +81,7 @@ class Reader:
         """Waits until it is told of something that it has not read, which is not to be had if the room is another one."""
         at = self.ids[-1] + 1
         async with asyncio.timeout(PATIENCE):
-            while self._next <= at:
+            while self.next_id <= at:
                 self._grown.clear()
                 await self._grown.wait()
         return not await self.watch.read(at, 1)
@@ -305,6 +306,32 @@ async def test_a_server_that_forgets_tells_readers(kind: str) -> None:
 
             await until(works)
             assert await other.append("room", b"first") == 0
+
+
+async def test_a_message_whose_answer_is_lost_is_there_and_posted_again_there_twice(
+    server: StoreServer,
+) -> None:
+    limits = RoomsSettings()
+    async with stores(server, 1) as (store,), deaf_proxy(server.address) as proxy:
+        prefix = f"shared{next(_prefixes) - 1}"
+        behind = server.store(limits, prefix, port=proxy.port, seconds=1)
+        reader = await Reader().open(store, "room")
+
+        async def known() -> bool:
+            with contextlib.suppress(StoreUnavailable):
+                await behind.append("room", b"before")
+                return True
+            return False
+
+        await until(known)
+        proxy.swallow_answers()
+        with pytest.raises(StoreUnavailable):
+            await behind.append("room", b"unanswered")
+        # What was said to the server before it was closed is done.
+        await behind.close()
+        last = await store.append("room", b"unanswered")
+        assert await reader.read(last + 1) == list(range(last + 1))
+        assert reader.bodies[-3:] == [b"before", b"unanswered", b"unanswered"]
 
 
 @pytest.mark.parametrize("kind", SHARED)

@@ -32,8 +32,19 @@ class StoreServer(Protocol):
 
     def kill(self) -> None: ...
 
-    def store(self, limits: RoomsSettings, prefix: str | None = None) -> SharedStore:
-        """A gateway's store; without `prefix` its rooms are its own."""
+    @property
+    def address(self) -> str | tuple[str, int]:
+        """For a proxy."""
+
+    def store(
+        self,
+        limits: RoomsSettings,
+        prefix: str | None = None,
+        *,
+        port: int | None = None,
+        seconds: float = 10,
+    ) -> SharedStore:
+        """A gateway's store; without `prefix` its rooms are its own. `port`: of a proxy."""
 
     async def keeps(self, store: SharedStore, room: str) -> bool:
         """Whether anything of the room is there."""
