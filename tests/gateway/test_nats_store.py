@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 from certificates import Authority
 from gateway_testing import PATIENCE
-from nats_testing import NatsServer, running_nats
+from nats_testing import NatsServer, running_cluster, running_nats
 from pydantic import ValidationError
 
 from gateway.nats_log import Record, token_of
@@ -159,6 +160,40 @@ async def test_a_server_that_takes_no_large_messages_is_not_ready() -> None:
             with pytest.raises(StoreUnavailable, match="at most 1024 bytes"):
                 await store.append("room", b"x" * 2000)
             assert await store.append("room", b"small") == 1
+
+
+# Clusters
+
+
+async def persistently(action: Callable[[], Awaitable[Any]]) -> Any:
+    """As often as it takes: a cluster chooses its leaders first, and anew."""
+    async with asyncio.timeout(4 * PATIENCE):
+        while True:
+            with contextlib.suppress(StoreUnavailable):
+                return await action()
+            await asyncio.sleep(0.1)
+
+
+async def test_a_cluster_survives_the_end_of_any_one_server() -> None:
+    with running_cluster() as servers:
+        settings = {"servers": [server.url for server in servers], "replicas": 3, "max_age_seconds": 3600}
+        async with (
+            opened(servers[0].store(LIMITS, "cluster", seconds=5, **settings)) as store,
+            opened(servers[1].store(LIMITS, "cluster", seconds=5, **settings)) as other,
+        ):
+            for k in range(10):
+                await persistently(partial((store, other)[k % 2].append, "room", b"%d" % k))
+            link = await store._reach()
+            leader = (await link.api("STREAM.INFO.cluster-log"))["cluster"]["leader"]
+            servers[int(leader.removeprefix("s"))].kill()
+            for k in range(10, 20):
+                await persistently(partial((store, other)[k % 2].append, "room", b"%d" % k))
+            watch = await persistently(partial(other.watch, "room", lambda _: None))
+            events = await persistently(partial(watch.read, 0, 1 << 20))
+            assert [event.id for event in events] == list(range(watch.view.next_id))
+            bodies = [event.frame.split(b"data: ")[1].strip() for event in events]
+            # One that was not answered may be there, and was posted again.
+            assert list(dict.fromkeys(bodies)) == [b"%d" % k for k in range(20)]
 
 
 # Streams

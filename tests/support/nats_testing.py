@@ -116,3 +116,20 @@ def running_nats(storage: str = "memory", **options: Any) -> Iterator[NatsServer
         if server.process is not None:
             server.kill()
         shutil.rmtree(directory)
+
+
+@contextlib.contextmanager
+def running_cluster(count: int = 3) -> Iterator[list[NatsServer]]:
+    """Servers of one cluster, each of which has the settings of all."""
+    with contextlib.ExitStack() as stack:
+        routes = [free_port() for _ in range(count)]
+        servers = []
+        for number, port in enumerate(routes):
+            cluster = {
+                "name": "tests",
+                "host": "127.0.0.1",
+                "port": port,
+                "routes": [f"nats://127.0.0.1:{other}" for other in routes if other != port],
+            }
+            servers.append(stack.enter_context(running_nats(server_name=f"s{number}", cluster=cluster)))
+        yield servers
