@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Iterable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -27,6 +28,7 @@ from gateway.rooms import CLOSING, LAST_WORDS, Broker, Subscription
 from gateway.settings import ServerSettings
 from gateway.store import StoreFull, StoreUnavailable
 from gateway.tokens import ISSUE, POST, SUBSCRIBE
+from kit import tracing
 from kit.http import connection_of
 
 MAX_ROOM_ID_BYTES = 256
@@ -96,7 +98,8 @@ class RoomEndpoint:
             self.limits.message(client)
             scope[GRANT] = self.access.admit(scope, room, self.right)
             self.limits.room(client, room)
-            await self.serve(room, scope, receive, send)
+            with self.traced(scope, room):
+                await self.serve(room, scope, receive, send)
         except NotAdmitted as error:
             refusal = Refusal(error.status, error.reason, str(error), error.headers)
             if header(scope, b"expect") is not None:
@@ -120,6 +123,10 @@ class RoomEndpoint:
     async def serve(self, room: str, scope: Scope, receive: Receive, send: Send) -> None:
         """Answers the call, or raises Refusal, TooMuch, StoreFull, StoreUnavailable before it began to."""
         raise NotImplementedError
+
+    def traced(self, scope: Scope, room: str) -> AbstractContextManager[None]:
+        """The span of the call, in the trace that its headers name."""
+        return tracing.span_of(scope["headers"], f"room {self.operation}", room=room)
 
     @staticmethod
     def _check_room(room: str) -> None:
@@ -146,11 +153,17 @@ class Subscribe(RoomEndpoint):
         subscription = await self.broker.subscribe(room, connection_of(scope))
         try:
             with self.access.while_good(scope[GRANT], lambda reason: self.broker.cut(subscription, reason)):
-                await self._answer(subscription, last, send)
+                with super().traced(scope, room):
+                    await self._begin(subscription, last, send)
+                await self._follow(subscription, send)
         finally:
             self.broker.unsubscribe(subscription)
 
-    async def _answer(self, subscription: Subscription, last: int | None, send: Send) -> None:
+    def traced(self, scope: Scope, room: str) -> AbstractContextManager[None]:  # noqa: ARG002 - the others'
+        """Nothing: a stream may last for ever, and what it begins with has a span of its own."""
+        return nullcontext()
+
+    async def _begin(self, subscription: Subscription, last: int | None, send: Send) -> None:
         view = subscription.view
         first = RETRY
         start = 0 if last is None or last >= view.next_id else last + 1
@@ -174,7 +187,6 @@ class Subscribe(RoomEndpoint):
             }
         )
         await send({"type": "http.response.body", "body": first, "more_body": True})
-        await self._follow(subscription, send)
 
     async def _follow(self, subscription: Subscription, send: Send) -> None:
         while not subscription.gone:

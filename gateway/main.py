@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from gateway.settings import DEFAULT_PATH, ENV_PREFIX, NAME, load
+from kit import tracing
 from kit.daemon import EXIT_SETTINGS, StopSignal, announce, complain, run_daemon
 from kit.logs import configure_logging, get_logger
 from kit.settings import SettingsError, settings_file
@@ -68,7 +69,8 @@ def main(config: Path | None, *, check: bool) -> None:
         # Here, so that gRPC is imported after run_daemon prepared it.
         from gateway.service import Gateway
 
-        await Gateway(settings, lambda: load(config)).run(stop)
+        with tracing.exported(settings.tracing, NAME, version()):
+            await Gateway(settings, lambda: load(config)).run(stop)
 
     sys.exit(run_daemon(NAME, serve))
 

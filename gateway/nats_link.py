@@ -12,9 +12,9 @@ import datetime as dt
 import json
 import math
 from base64 import b64decode
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any
 
 from nats.aio.client import Client
 from nats.aio.msg import Msg
@@ -34,6 +34,7 @@ STORE_FAILED = 10077
 MESSAGE_NOT_FOUND = 10037
 # Memory, storage, and resources of the server or the account.
 EXHAUSTED = frozenset({10002, 10023, 10028, 10047})
+CLOSE_SECONDS = 1.0
 
 _log = get_logger(__name__)
 
@@ -78,7 +79,7 @@ class NatsLink:
     """See the module."""
 
     def __init__(self, settings: NatsSettings, on_lost: Callable[[], None]) -> None:
-        """Call `connect` next, and `close` in the end. `on_lost` is called once, when `lost` becomes true.
+        """Call `connect` next, and `close` in the end, also if it failed. `on_lost` is called once, when `lost` becomes true.
 
         Raises SettingsError.
         """
@@ -94,7 +95,7 @@ class NatsLink:
         self._on_lost = on_lost
         self.lost = False
 
-    async def connect(self) -> Self:
+    async def connect(self) -> None:
         """Raises StoreUnavailable."""
         settings = self._settings
         whole_seconds = math.ceil(self._seconds)
@@ -116,13 +117,16 @@ class NatsLink:
                 )
         except (Error, OSError, TimeoutError) as error:
             raise self._unavailable(self._trouble or error) from None
-        return self
+        if not self._client.is_connected:
+            # The library takes a connection that ends where an answer to its greeting is due for one.
+            raise StoreUnavailable("NATS: the server closes the connection: it may want other credentials")
 
     async def close(self) -> None:
         """Ends it, and whatever is under way on it."""
         self.end()
         with contextlib.suppress(Error, OSError, TimeoutError):
-            async with asyncio.timeout(self._seconds):
+            # After a failed handshake its end would be waited for in vain.
+            async with asyncio.timeout(CLOSE_SECONDS):
                 await self._client.close()
 
     @property
@@ -301,6 +305,16 @@ class NatsLink:
     def _unavailable(error: Exception | None) -> StoreUnavailable:
         what = "the connection is lost" if error is None else f"{type(error).__name__}: {error}"
         return StoreUnavailable(f"NATS: {what}")
+
+
+async def finished(closing: Coroutine[Any, Any, None]) -> None:
+    """Waits for it to its end, also when cancelled meanwhile: half closed, a connection stays open."""
+    task = asyncio.ensure_future(closing)
+    try:
+        await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await task
+        raise
 
 
 def _seconds_of(time: str) -> float:

@@ -15,6 +15,7 @@ from typing import Any, Final, Self
 
 from gateway.nats_link import Stored
 from gateway.settings import NatsSettings, RoomsSettings
+from gateway.store import StoreUnavailable
 
 HEADER: Final = "Wallet-Mpc-Room"
 # Records of a log that are no messages and may be there beside as many messages as a room may have.
@@ -54,9 +55,13 @@ class Record:
 
     @classmethod
     def read(cls, stored: Stored) -> Self:
-        """A record of the stream. Raises ValueError if something else wrote there."""
-        kind, incarnation, *numbers = stored.headers.get(HEADER, "").split(" ")
-        start, next_id, index, note, total, dropped = map(int, numbers)
+        """A record of the stream. Raises StoreUnavailable if something else wrote there."""
+        try:
+            kind, incarnation, *numbers = stored.headers.get(HEADER, "").split(" ")
+            start, next_id, index, note, total, dropped = map(int, numbers)
+        except ValueError:
+            what = f"message {stored.seq} of {stored.subject} was not written by a gateway"
+            raise StoreUnavailable(f"NATS: {what}: nothing else may write there") from None
         message = kind == "message"
         return cls(
             stored.seq, incarnation, start, next_id, index, note, total, dropped, message, stored.time, stored.data

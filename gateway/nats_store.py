@@ -24,7 +24,7 @@ from functools import partial
 
 from nats.aio.subscription import Subscription
 
-from gateway.nats_link import EXPECTED_LAST, ApiError, Conflict, Exhausted, NatsLink, Stored
+from gateway.nats_link import EXPECTED_LAST, ApiError, Conflict, Exhausted, NatsLink, Stored, finished
 from gateway.nats_lives import RoomLives
 from gateway.nats_log import HEADER, Names, Record, streams, token_of
 from gateway.nats_reader import LogReader
@@ -110,7 +110,8 @@ class NatsStore(SharedStore):
         """See SharedStore."""
         link = None
         try:
-            link = await NatsLink(self._settings, self._changed.set).connect()
+            link = NatsLink(self._settings, self._changed.set)
+            await link.connect()
             await self._provide(link)
             # What was known may be of a server that has lost it since.
             self._known.clear()
@@ -127,7 +128,7 @@ class NatsStore(SharedStore):
             self._link = None
             self._tried.set()
             if link is not None:
-                await link.close()
+                await finished(link.close())
 
     async def _provide(self, link: NatsLink) -> None:
         """Makes the streams, or gives those that are there these bounds. Raises StoreUnavailable."""
@@ -210,6 +211,17 @@ class NatsStore(SharedStore):
                     last = room.last = await self._write(link, name, last.then_note(last.index), last.seq)
         oldest = self._oldest(await self._reader(link, name).at(last.begin), last)
         return View(last.incarnation, oldest, last.next_id)
+
+    async def _give_up(self, name: str, incarnation: str) -> None:
+        """See SharedStore."""
+        link = await self._reach()
+        room = self._room(name)
+        async with self._turn(room):
+            last = await self._reader(link, name).last()
+            # Who was faster has done it.
+            with contextlib.suppress(Conflict):
+                if last is not None and last.incarnation == incarnation:
+                    await self._begin(link, name, room, last)
 
     async def _fetch(self, name: str, incarnation: str, start: int, max_bytes: int) -> Sequence[Event]:
         """See SharedStore."""
@@ -349,12 +361,16 @@ class NatsStore(SharedStore):
             if last is not None and alive:
                 room.last = last.without_body()
                 return room.last
-            opening = Record.opening(secrets.token_hex(16), self._limits.first_index)
             with contextlib.suppress(Conflict):
-                room.last = await self._write(link, name, opening, 0 if last is None else last.seq)
-                if last is not None:
-                    await self._lives.drop_log(link, token_of(name), room.last.seq - 1)
-                return room.last
+                return await self._begin(link, name, room, last)
+
+    async def _begin(self, link: NatsLink, name: str, room: _Room, last: Record | None) -> Record:
+        """Begins a room anew after that record of its log, and drops what was before. Raises Conflict."""
+        opening = Record.opening(secrets.token_hex(16), self._limits.first_index)
+        room.last = opening = await self._write(link, name, opening, 0 if last is None else last.seq)
+        if last is not None:
+            await self._lives.drop_log(link, token_of(name), opening.seq - 1)
+        return opening
 
     async def _write(self, link: NatsLink, name: str, record: Record, after: int) -> Record:
         """Adds a record if the last one is still that of seq `after`. Raises Conflict, Exhausted."""

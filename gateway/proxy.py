@@ -17,6 +17,7 @@ from grpc_reflection.v1alpha import reflection
 
 from gateway.meters import Meters
 from gateway.settings import GrpcSettings, SignServiceSettings
+from kit import tracing
 from kit.grpc_tls import GrpcServerTls, grpc_channel_credentials
 from kit.logs import get_logger
 from kit.net import ListenError, bracketed, explain_bind, listen
@@ -72,7 +73,9 @@ class Proxy:
         """The handler of `service`'s SignTx."""
 
         async def sign_tx(request: bytes, context: Context) -> bytes:
-            return await self._pass_on(f"{service}/SignTx", request, context)
+            name = f"{service}/SignTx"
+            with tracing.span_of(context.invocation_metadata() or (), f"proxy {name}"):
+                return await self._pass_on(name, request, context)
 
         method: grpc.RpcMethodHandler[bytes, bytes] = grpc.unary_unary_rpc_method_handler(sign_tx)
         return grpc.method_handlers_generic_handler(service, {"SignTx": method})
@@ -111,9 +114,12 @@ class Proxy:
 
 
 def _forwarded(context: Context) -> Iterable[tuple[str, str | bytes]]:
+    # Where this gateway traces, its own span is the one that the sign-service's belongs to.
+    ours = tracing.headers()
     for key, value in context.invocation_metadata() or ():
-        if key in FORWARDED:
+        if key in FORWARDED and key not in ours:
             yield key, value
+    yield from ours.items()
 
 
 def _plain(metadata: object) -> Metadata:

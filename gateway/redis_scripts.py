@@ -102,3 +102,13 @@ end
 return bodies
 """
 """{'bodies', body, ...}, {'overtaken', oldest} or {'lost'}."""
+
+# KEYS: room, log, rooms. ARGV: incarnation, name.
+GIVE_UP: Final = """#!lua flags=allow-oom
+if redis.call('HGET', KEYS[1], 'incarnation') == ARGV[1] then
+  redis.call('UNLINK', KEYS[1], KEYS[2])
+  redis.call('ZREM', KEYS[3], ARGV[2])
+end
+return {'given up'}
+"""
+"""{'given up'}; nothing happens to a room of another incarnation."""

@@ -68,6 +68,7 @@ class RedisStore(SharedStore):
         self._index_script = self._redis.register_script(redis_scripts.INDEX)
         self._append_script = self._redis.register_script(redis_scripts.APPEND)
         self._read_script = self._redis.register_script(redis_scripts.READ)
+        self._give_up_script = self._redis.register_script(redis_scripts.GIVE_UP)
         # How many answers to SUBSCRIBE are due, by room.
         self._asked: Counter[str] = Counter()
 
@@ -122,6 +123,10 @@ class RedisStore(SharedStore):
         """See SharedStore."""
         answer = await self._ask(self._view_script(keys=self._keys(name), args=self._opening(name)))
         return View(answer[1].decode("ascii"), int(answer[2]), int(answer[3]))
+
+    async def _give_up(self, name: str, incarnation: str) -> None:
+        """See SharedStore."""
+        await self._ask(self._give_up_script(keys=self._keys(name), args=[incarnation, name]))
 
     async def _fetch(self, name: str, incarnation: str, start: int, max_bytes: int) -> Sequence[Event]:
         """See SharedStore."""

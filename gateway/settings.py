@@ -13,6 +13,7 @@ from kit.http import HttpLimits
 from kit.logs import LoggingSettings
 from kit.settings import PathBesideFile, Section, load_settings, read_secret
 from kit.tls import TlsSettings
+from kit.tracing import TracingSettings
 
 NAME = "sign-gateway"
 ENV_PREFIX = "SIGN_GATEWAY"
@@ -348,6 +349,7 @@ class GatewaySettings(Section):
     redis: RedisSettings = RedisSettings()
     nats: NatsSettings = NatsSettings()
     metrics: MetricsSettings = MetricsSettings()
+    tracing: TracingSettings = TracingSettings()
     grpc: GrpcSettings = GrpcSettings()
     sign_service: SignServiceSettings = SignServiceSettings()
 

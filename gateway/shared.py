@@ -145,6 +145,10 @@ class SharedStore(RoomStore):
         """The room as it is now, made if need be, and kept alive by that. Raises StoreFull."""
 
     @abc.abstractmethod
+    async def _give_up(self, name: str, incarnation: str) -> None:
+        """Has the room begin anew if it is still of that incarnation."""
+
+    @abc.abstractmethod
     async def _fetch(self, name: str, incarnation: str, start: int, max_bytes: int) -> Sequence[Event]:
         """The events from `start` on, bounded as in Watch; none if the room is not of that incarnation.
 
@@ -245,7 +249,13 @@ class SharedStore(RoomStore):
 
     async def _look(self, name: str, place: WatchedRoom) -> View:
         """The room as it is now; watches that began in another incarnation are told."""
+        incarnation, known = place.incarnation, place.next_id
         view = await self._view(name)
+        if view.incarnation == incarnation and view.next_id < known:
+            # The store went back to an older state: it would give ids that readers know to other messages.
+            _log.warning("the store has lost the end of a room, which begins anew", room=name)
+            await self._give_up(name, incarnation)
+            view = await self._view(name)
         place.heard(view.incarnation, view.next_id)
         return view
 

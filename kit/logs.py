@@ -154,6 +154,11 @@ def configure_logging(settings: LoggingSettings, service: str, stream: TextIO | 
     )
 
 
+def bind(**about: Any) -> None:
+    """Puts `about` into every event of this task from now on, and of tasks that it begins."""
+    structlog.contextvars.bind_contextvars(**about)
+
+
 def get_logger(name: str, **bound: Any) -> structlog.stdlib.BoundLogger:
     """A logger whose events carry `bound`.
 

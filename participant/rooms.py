@@ -17,6 +17,7 @@ from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Final, Literal
 
+from kit import tracing
 from participant.answer import Answer, ConnectionFailed
 from participant.exchange import Exchange
 from participant.room_refusals import RoomForbidden, RoomUnknown, judge
@@ -155,10 +156,17 @@ class RoomsClient:
         not change.
         """
         path = _path(room, "broadcast")
-        data = body.encode()
+        with tracing.span("post into room", room=room, size=len(body)):
+            await self._post(room, path, body.encode())
+
+    async def _post(self, room: str, path: str, data: bytes) -> None:
         failures = 0
         while True:
-            headers = {**_bearer(self._token_for(room, "post")), "Content-Type": "text/plain;charset=utf-8"}
+            headers = {
+                **_bearer(self._token_for(room, "post")),
+                **tracing.headers(),
+                "Content-Type": "text/plain;charset=utf-8",
+            }
             try:
                 async with self._http.request("POST", path, headers=headers, body=data) as answer:
                     await self._check(room, answer)
@@ -208,6 +216,7 @@ class RoomsClient:
         """One connection's items. Ends, or raises ConnectionFailed, when the connection does."""
         headers = {
             **_bearer(token),
+            **tracing.headers(),
             "Accept": "text/event-stream",
             "Cache-Control": "no-store",
         }

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import click
 
+from kit import tracing
 from kit.daemon import EXIT_OK, EXIT_SETTINGS, StopSignal, announce, complain, run_daemon
 from kit.hardening import forbid_memory_dumps
 from kit.logs import configure_logging, get_logger
@@ -86,7 +87,8 @@ def run(config: Path | None, *, check: bool = False, suites: Mapping[str, Suite]
         # Here, so that gRPC is imported after run_daemon prepared it.
         from sign_service.service import serve
 
-        await serve(settings, lambda: load(config), suites, stop)
+        with tracing.exported(settings.tracing, NAME, version()):
+            await serve(settings, lambda: load(config), suites, stop)
 
     return run_daemon(NAME, body)
 

@@ -12,6 +12,7 @@ from pydantic import AfterValidator, Field, ValidationInfo, model_validator
 from kit.logs import LoggingSettings
 from kit.settings import PathBesideFile, Section, load_settings
 from kit.tls import TlsSettings
+from kit.tracing import TracingSettings
 from participant.callers import CallerLimits
 from participant.policy import PolicySettings
 from tss.params import MAX_PARTIES
@@ -294,6 +295,7 @@ class ServiceSettings(Section):
     callers: CallersSettings = CallersSettings()
     operator: OperatorSettings = OperatorSettings()
     metrics: MetricsSettings = MetricsSettings()
+    tracing: TracingSettings = TracingSettings()
     logging: LoggingSettings = LoggingSettings()
     store: StoreSettings = StoreSettings()
     mpc: MpcSettings = MpcSettings()

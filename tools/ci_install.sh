@@ -10,6 +10,10 @@ for pair in docker-compose:docker-compose dockerd:docker.io debootstrap:debootst
     command -v "${pair%%:*}" >/dev/null || packages="$packages ${pair#*:}"
 done
 case "$packages" in *gcc*) packages="$packages libc6-dev" ;; esac
+# Debian has no kustomize, and a kubectl whose own is too old. Go 1.21 or newer builds it.
+if ! command -v kubectl >/dev/null && ! command -v kustomize >/dev/null; then
+    GOBIN=/usr/local/bin go install sigs.k8s.io/kustomize/kustomize/v5@v5.8.3
+fi
 [ -n "$packages" ] || exit 0
 # Tests start their own servers: no package starts one.
 policy=/usr/sbin/policy-rc.d

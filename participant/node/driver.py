@@ -14,6 +14,8 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
+from kit import tracing
+from kit.logs import bind
 from participant.channel import Channel, session_topic
 from participant.errors import NodeError
 from participant.node.cases import sender_of_opening
@@ -206,6 +208,13 @@ class SessionDriver:
             await self._tasks.close()
 
     async def _end(self) -> None:
+        with tracing.span(f"session {self.plan.kind}", proposal=self.plan.ph.hex(), parties=self.plan.points):
+            await self._live()
+        await self._note_end()
+        await self._linger()
+
+    async def _live(self) -> None:
+        bind(proposal=self.plan.ph.hex()[:16], kind=self.plan.kind)
         repetition = self._outbox.repeat(lambda: self.phase, lambda: bool(self.waiting_for), self.changes)
         repeating = self._tasks.spawn(repetition, "repetition")
         try:
@@ -217,11 +226,20 @@ class SessionDriver:
             await self._fail(error)
         repeating.cancel()
         self._conclude()
-        await self._note_end()
-        await self._linger()
+        if self.sid is not None:
+            tracing.note(session=self.sid.hex())
+        tracing.note(outcome=self._outcome_name())
 
     async def _drive(self) -> None:
+        stages = tracing.Stages()
+        try:
+            await self._drive_through(stages)
+        finally:
+            stages.close()
+
+    async def _drive_through(self, stages: tracing.Stages) -> None:
         session, jobs = self._session, None
+        stages.enter(self.phase)
         await self._turn(started=True)
         deadline = self._next_deadline()
         while not session.finished:
@@ -234,6 +252,7 @@ class SessionDriver:
                 jobs = None
             former = self.phase
             await self._turn(results=results, expired=expired)
+            stages.enter(self.phase)
             if self.phase != former or results is not None:
                 deadline = self._next_deadline()
 
@@ -349,6 +368,7 @@ class SessionDriver:
     def _enter(self, sid: bytes) -> None:
         """The sid is known: listen where the session goes on."""
         self._entered = True
+        bind(session=sid.hex()[:16])
         self._alias(sid)
         if self.plan.setup.round0 is Round0.NONE:
             return
@@ -392,6 +412,7 @@ class SessionDriver:
                 log.info("session %s ended: %s", self._name(), self._session.error)
                 self.outcome.set_exception(self._session.error)
             else:
+                log.debug("session %s is done", self._name())
                 self.outcome.set_result(self._session.result)
         self.phase, self.waiting_for = "ended", ()
         self.dropped.update(self._session.dropped)
@@ -412,6 +433,10 @@ class SessionDriver:
         except (NodeError, RuntimeError):
             # The store ends what it finds open at its next start.
             log.debug("session %s: its end could not be noted", self._name())
+
+    def _outcome_name(self) -> str:
+        error = self._session.error
+        return "done" if error is None else type(error).__name__
 
     def _outcome_text(self) -> str:
         error = self._session.error

@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable
 from contextlib import aclosing
 from typing import Final
 
+from kit import tracing
 from kit.together import until_one_ends
 from participant.channel import Channel, Conversation, Lost, Received, Restarted, Topic
 from participant.errors import NodeError
@@ -50,7 +51,7 @@ class Room:
         self._ready = ready
         self._standing = standing
         self._at_once = at_once
-        self._queue: deque[tuple[bytes, int | None]] = deque()
+        self._queue: deque[tuple[bytes, int | None, tracing.Place | None]] = deque()
         self._under_way = 0
         self._wake = asyncio.Event()
         self._flushed = asyncio.Event()
@@ -63,7 +64,7 @@ class Room:
         if len(self._queue) >= MAX_WAITING:
             self._queue.popleft()
             log.warning("room %s takes no messages: the oldest that waits is dropped", self.topic.name)
-        self._queue.append((envelope, to))
+        self._queue.append((envelope, to, tracing.here()))
         self._flushed.clear()
         self._wake.set()
 
@@ -109,12 +110,13 @@ class Room:
     async def _post(self, conversation: Conversation) -> None:
         while True:
             while self._queue:
-                envelope, to = self._queue.popleft()
+                envelope, to, span = self._queue.popleft()
                 self._under_way += 1
                 try:
-                    await conversation.post(envelope, sender=self._sender, receiver=to)
+                    with tracing.within(span):
+                        await conversation.post(envelope, sender=self._sender, receiver=to)
                 except BaseException:
-                    self._queue.appendleft((envelope, to))
+                    self._queue.appendleft((envelope, to, span))
                     raise
                 finally:
                     self._under_way -= 1

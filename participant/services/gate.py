@@ -15,6 +15,7 @@ from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
 from grpc import aio
 
+from kit import tracing
 from kit.logs import get_logger
 from participant.callers import Caller, CallerAuth, CallerLimits, Unauthenticated, is_loopback
 from participant.node.errors import InternalFailure, NodeFailure, failure_of
@@ -113,11 +114,20 @@ class Gate:
         name = f"{method.containing_service.full_name}/{method.name}"
 
         async def unary(request: Message, context: Context) -> Message:
+            with tracing.span_of(context.invocation_metadata() or (), name):
+                return await answered(request, context)
+
+        async def answered(request: Message, context: Context) -> Message:
             async with self._passage(name, context, codes) as caller:
                 answer: Message = await function(request, caller)
             return answer
 
         async def stream(request: Message, context: Context) -> AsyncIterator[Message]:
+            with tracing.span_of(context.invocation_metadata() or (), name):
+                async for item in streamed(request, context):
+                    yield item
+
+        async def streamed(request: Message, context: Context) -> AsyncIterator[Message]:
             async with (
                 self._passage(name, context, codes) as caller,
                 aclosing(function(request, caller)) as items,

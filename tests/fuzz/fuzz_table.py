@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import fuzz_access
 import fuzz_files
 import fuzz_gateway
 import fuzz_judge
@@ -25,6 +26,7 @@ _LISTED = [
         fuzz_payloads,
         fuzz_node,
         fuzz_gateway,
+        fuzz_access,
         fuzz_files,
         fuzz_judge,
         fuzz_session,

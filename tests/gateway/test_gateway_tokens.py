@@ -261,7 +261,7 @@ async def test_a_stream_ends_with_its_token(tmp_path: Path) -> None:
     settings = {"access": {"key_set": "keys.json", "leeway_seconds": 0}}
     with running_gateway(tmp_path, settings) as gateway:
         # Long enough for a slow machine to connect, and then it is over.
-        token = ED.token("room", life=5)
+        token = ED.token("room", life=10)
         async with subscribed(gateway, "room", headers=bearer(token)) as reader:
             gateway.post("room", "m", headers=bearer(ED.token("room")))
             events = await reader.rest()

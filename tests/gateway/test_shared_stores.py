@@ -8,8 +8,9 @@ import itertools
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 
 import pytest
+from deaf_proxy import deaf_proxy
 from gateway_testing import PATIENCE
-from store_testing import SHARED, StoreServer, running_store
+from store_testing import SHARED, StoreServer, copy_of, go_back, running_store
 
 from gateway.settings import RoomsSettings
 from gateway.shared import SharedStore
@@ -51,15 +52,15 @@ class Reader:
         self.bodies: list[bytes] = []
         self.ids: list[int] = []
         self._grown = asyncio.Event()
-        self._next = 0
+        self.next_id = 0
 
     async def open(self, store: SharedStore, room: str) -> Reader:
         self.watch: Watch = await store.watch(room, self._told)
-        self._next = max(self._next, self.watch.view.next_id)
+        self.next_id = max(self.next_id, self.watch.view.next_id)
         return self
 
     def _told(self, next_id: int) -> None:
-        self._next = next_id
+        self.next_id = next_id
         self._grown.set()
 
     async def read(self, count: int) -> list[int]:
@@ -67,7 +68,7 @@ class Reader:
         async with asyncio.timeout(PATIENCE):
             while len(self.ids) < count:
                 at = self.ids[-1] + 1 if self.ids else 0
-                if at >= self._next:
+                if at >= self.next_id:
                     self._grown.clear()
                     await self._grown.wait()
                     continue
@@ -80,7 +81,7 @@ class Reader:
         """Waits until it is told of something that it has not read, which is not to be had if the room is another one."""
         at = self.ids[-1] + 1
         async with asyncio.timeout(PATIENCE):
-            while self._next <= at:
+            while self.next_id <= at:
                 self._grown.clear()
                 await self._grown.wait()
         return not await self.watch.read(at, 1)
@@ -305,3 +306,87 @@ async def test_a_server_that_forgets_tells_readers(kind: str) -> None:
 
             await until(works)
             assert await other.append("room", b"first") == 0
+
+
+async def test_a_message_whose_answer_is_lost_is_there_and_posted_again_there_twice(
+    server: StoreServer,
+) -> None:
+    limits = RoomsSettings()
+    async with stores(server, 1) as (store,), deaf_proxy(server.address) as proxy:
+        prefix = f"shared{next(_prefixes) - 1}"
+        behind = server.store(limits, prefix, port=proxy.port, seconds=1)
+        reader = await Reader().open(store, "room")
+
+        async def known() -> bool:
+            with contextlib.suppress(StoreUnavailable):
+                await behind.append("room", b"before")
+                return True
+            return False
+
+        await until(known)
+        proxy.swallow_answers()
+        with pytest.raises(StoreUnavailable):
+            await behind.append("room", b"unanswered")
+        # What was said to the server before it was closed is done.
+        await behind.close()
+        last = await store.append("room", b"unanswered")
+        assert await reader.read(last + 1) == list(range(last + 1))
+        assert reader.bodies[-3:] == [b"before", b"unanswered", b"unanswered"]
+
+
+@pytest.mark.parametrize("kind", SHARED)
+async def test_a_server_that_lost_the_end_of_a_room_tells_readers(kind: str) -> None:
+    with running_store(kind, durable=True) as server:
+        async with stores(server, 2) as (store, other):
+            reader, second = await Reader().open(store, "room"), await Reader().open(other, "room")
+            await other.append("room", b"kept")
+            copy = copy_of(server)
+            for _ in range(3):
+                await other.append("room", b"lost")
+            assert await reader.read(4) == await second.read(4) == [0, 1, 2, 3]
+            go_back(server, copy)
+            assert await reader.is_lost()
+            assert await second.is_lost()
+            again = await Reader().open(store, "room")
+            assert again.watch.view.incarnation != reader.watch.view.incarnation
+            assert (again.watch.view.oldest, again.watch.view.next_id) == (0, 0)
+            assert await other.append("room", b"new") == 0
+            assert await again.read(1) == [0]
+
+
+@pytest.mark.parametrize("kind", SHARED)
+async def test_what_was_answered_is_there_whenever_the_server_is_killed(kind: str) -> None:
+    with running_store(kind, durable=True) as server:
+        async with stores(server, 3) as shared:
+            reader = await Reader().open(shared[0], "room")
+            stored: dict[int, bytes] = {}
+            indices: list[int] = []
+            killed = asyncio.Event()
+
+            async def write(store: SharedStore, who: int) -> None:
+                for k in range(60):
+                    body = b"%d-%d" % (who, k)
+                    try:
+                        stored[await store.append("room", body)] = body
+                        indices.append(await store.next_index("room"))
+                    except StoreUnavailable:
+                        # As a client that was answered 503 waits; what it posted may be there.
+                        await asyncio.sleep(0.02)
+                    if len(stored) >= 20:
+                        killed.set()
+
+            async def kill() -> None:
+                await killed.wait()
+                await asyncio.to_thread(server.kill)
+                await asyncio.to_thread(server.start)
+
+            await asyncio.gather(*(write(store, who) for who, store in enumerate(shared)), kill())
+
+            async def works() -> bool:
+                return await shared[1].check() is None
+
+            await until(works)
+            final = await shared[1].append("room", b"final")
+            assert await reader.read(final + 1) == list(range(final + 1))
+            assert {number: reader.bodies[number] for number in stored} == stored
+            assert len(set(indices)) == len(indices)

@@ -129,7 +129,9 @@ def test_an_alert_says_what_happened_and_what_to_do() -> None:
 
 @pytest.fixture(scope="module")
 def committee(tmp_path_factory: pytest.TempPathFactory) -> Iterator[CommitteeProcesses]:
-    with running_committee(tmp_path_factory.mktemp("committee"), n=2, t=2) as committee:
+    settings = {"logging": {"level": "debug"}}
+    directory = tmp_path_factory.mktemp("committee")
+    with running_committee(directory, n=2, t=2, settings=settings, gateway_settings=settings) as committee:
         yield committee
 
 
@@ -204,7 +206,7 @@ async def test_every_metric_that_alerts_and_dashboard_name_is_counted(
 ) -> None:
     urls = [committee.gateway.url, committee.nodes[0].url]
     text = "\n".join(httpx2.get(f"{url}/metrics", timeout=PATIENCE).text for url in urls)
-    counted = set(re.findall(r"^(\w+)", text, re.MULTILINE)) | {"up"}
+    counted = set(re.findall(r"^(?:# TYPE )?(\w+)", text, re.MULTILINE)) | {"up"}
     said = " ".join([*(rule["expr"] for rule in RULES), *(expr for _, expr in expressions(DASHBOARD))])
     named = set(
         re.findall(r"\b((?:gateway|sign_service|wallet_mpc|process)_\w+|up)\b(?=[\s{\[)/><=]|$)", said)
@@ -215,3 +217,24 @@ async def test_every_metric_that_alerts_and_dashboard_name_is_counted(
     assert methods
     called = re.findall(r'sign_service_calls_total\{code="\w+",method="([^"]+)"', text)
     assert all(any(re.fullmatch(pattern, method) for method in called) for pattern in methods)
+
+
+async def test_logs_name_rooms_and_sessions_and_hold_no_bodies(
+    committee: CommitteeProcesses, traffic: Prometheus
+) -> None:
+    gateway = committee.gateway
+    body = b"words of a message \xff"
+    assert gateway.post("named-room", body).status_code == 400
+    gateway.process.wait_for('"room": "named-room"')
+    refused = next(line for line in gateway.log() if line.get("room") == "named-room")
+    assert (refused["reason"], refused["status"]) == ("not_utf8", 400)
+    done = [line for line in committee.nodes[0].log() if line["event"].endswith(" is done")]
+    assert done
+    for line in done:
+        assert len(line["session"]) == len(line["proposal"]) == 16
+        assert line["session"] in line["event"]
+        assert line["kind"]
+    said = gateway.process.output + "".join(node.output for node in committee.nodes)
+    assert "words of a message" not in said
+    # What nodes post is base64url in JSON, and never short.
+    assert not re.search(r"[A-Za-z0-9_-]{200,}", said)

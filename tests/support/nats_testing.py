@@ -68,12 +68,31 @@ class NatsServer:
         assert self.process is not None
         self.process.kill()
 
-    def store(self, limits: RoomsSettings, prefix: str | None = None) -> NatsStore:
+    @property
+    def address(self) -> tuple[str, int]:
+        """For a proxy."""
+        return "127.0.0.1", self.port
+
+    def store(
+        self,
+        limits: RoomsSettings,
+        prefix: str | None = None,
+        *,
+        port: int | None = None,
+        seconds: float = 10,
+        **nats: Any,
+    ) -> NatsStore:
         """A gateway's store; without `prefix` its rooms are its own. Messages live as long as idle rooms."""
-        prefix = prefix or f"test{next(_prefixes)}"
-        values = {"prefix": prefix, "timeout_seconds": 10, "max_age_seconds": limits.idle_seconds}
-        settings = NatsSettings.model_validate({**self.settings["nats"], **values})
-        return NatsStore(settings, limits, 8 * MIB)
+        values = {
+            **self.settings["nats"],
+            "prefix": prefix or f"test{next(_prefixes)}",
+            "timeout_seconds": seconds,
+            "max_age_seconds": limits.idle_seconds,
+            **nats,
+        }
+        if port is not None:
+            values["servers"] = [f"nats://127.0.0.1:{port}"]
+        return NatsStore(NatsSettings.model_validate(values), limits, 8 * MIB)
 
     async def keeps(self, store: SharedStore, room: str) -> bool:
         """Whether anything of the room is there."""
@@ -97,3 +116,20 @@ def running_nats(storage: str = "memory", **options: Any) -> Iterator[NatsServer
         if server.process is not None:
             server.kill()
         shutil.rmtree(directory)
+
+
+@contextlib.contextmanager
+def running_cluster(count: int = 3) -> Iterator[list[NatsServer]]:
+    """Servers of one cluster, each of which has the settings of all."""
+    with contextlib.ExitStack() as stack:
+        routes = [free_port() for _ in range(count)]
+        servers = []
+        for number, port in enumerate(routes):
+            cluster = {
+                "name": "tests",
+                "host": "127.0.0.1",
+                "port": port,
+                "routes": [f"nats://127.0.0.1:{other}" for other in routes if other != port],
+            }
+            servers.append(stack.enter_context(running_nats(server_name=f"s{number}", cluster=cluster)))
+        yield servers

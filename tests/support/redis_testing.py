@@ -44,10 +44,23 @@ class RedisServer:
         assert self.process is not None
         self.process.kill()
 
-    def store(self, limits: RoomsSettings, prefix: str | None = None) -> RedisStore:
-        """A gateway's store; without `prefix` its rooms are its own."""
+    @property
+    def address(self) -> str:
+        """For a proxy."""
+        return self.url.removeprefix("unix://")
+
+    def store(
+        self,
+        limits: RoomsSettings,
+        prefix: str | None = None,
+        *,
+        port: int | None = None,
+        seconds: float = 10,
+    ) -> RedisStore:
+        """A gateway's store; without `prefix` its rooms are its own. `port`: of a proxy."""
         prefix = prefix or f"test{next(_prefixes)}"
-        return RedisStore(RedisSettings(url=self.url, prefix=prefix, timeout_seconds=10), limits)
+        url = self.url if port is None else f"redis://127.0.0.1:{port}"
+        return RedisStore(RedisSettings(url=url, prefix=prefix, timeout_seconds=seconds), limits)
 
     async def keeps(self, store: SharedStore, room: str) -> bool:
         """Whether anything of the room is there."""

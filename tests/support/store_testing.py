@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
+import shutil
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -14,6 +16,8 @@ from gateway.settings import RoomsSettings
 from gateway.shared import SharedStore
 
 SHARED = ("redis", "nats")
+
+_copies = itertools.count()
 
 
 class StoreServer(Protocol):
@@ -30,11 +34,39 @@ class StoreServer(Protocol):
 
     def kill(self) -> None: ...
 
-    def store(self, limits: RoomsSettings, prefix: str | None = None) -> SharedStore:
-        """A gateway's store; without `prefix` its rooms are its own."""
+    @property
+    def address(self) -> str | tuple[str, int]:
+        """For a proxy."""
+
+    def store(
+        self,
+        limits: RoomsSettings,
+        prefix: str | None = None,
+        *,
+        port: int | None = None,
+        seconds: float = 10,
+    ) -> SharedStore:
+        """A gateway's store; without `prefix` its rooms are its own. `port`: of a proxy."""
 
     async def keeps(self, store: SharedStore, room: str) -> bool:
         """Whether anything of the room is there."""
+
+
+def copy_of(server: StoreServer) -> Path:
+    """Of what a durable server has on disk now."""
+    target = server.directory.with_name(f"{server.directory.name}-copy{next(_copies)}")
+    shutil.copytree(
+        server.directory, target, ignore=lambda _, names: [n for n in names if n.endswith(".sock")]
+    )
+    return target
+
+
+def go_back(server: StoreServer, copy: Path) -> None:
+    """Kills the server, and starts it with what it had on disk then."""
+    server.kill()
+    shutil.rmtree(server.directory)
+    copy.rename(server.directory)
+    server.start()
 
 
 def running_store(
