@@ -49,22 +49,12 @@ class SealBroken(SealError):
     """A sealed value was changed, or stands in a place that it was not made for."""
 
 
-class Sealer(ABC):
-    """Authenticated encryption of what a store holds."""
-
-    @abstractmethod
-    def seal(self, plaintext: bytes, associated_data: bytes) -> bytes:
-        """Seal `plaintext` so that it opens only together with `associated_data`."""
-
-    @abstractmethod
-    def unseal(self, sealed: bytes, associated_data: bytes) -> bytes:
-        """The plaintext. Raises SealBroken unless `sealed` was made by `seal` with the same associated data."""
-
-
 class KeyWrapper(ABC):
     """The outer key, which protects a store's data key. `form` names its kind in the store."""
 
     form: str
+    note: str = ""
+    """Which key it is, for people: stored beside what it wraps, and nothing secret."""
 
     @abstractmethod
     def wrap(self, data_key: bytes, associated_data: bytes) -> bytes:
@@ -99,24 +89,48 @@ class Place:
         )
 
 
-class EnvelopeSealer(Sealer):
-    """Seals with numbered data keys: new values under the highest number, old ones open under their own."""
+class EnvelopeSealer:
+    """Authenticated encryption of what a store holds, with numbered data keys.
+
+    New values are sealed under the highest number, old ones open under their own.
+    """
 
     def __init__(self, data_keys: Mapping[int, bytes], rng: Rng = os.urandom) -> None:
-        self._ciphers = {number: AESGCMSIV(key) for number, key in data_keys.items()}
-        self._newest = max(self._ciphers)
         self._rng = rng
+        self._keys: dict[int, bytes] = {}
+        self._ciphers: dict[int, AESGCMSIV] = {}
+        for number, key in sorted(data_keys.items()):
+            self.add(number, key)
+
+    @property
+    def data_keys(self) -> dict[int, bytes]:
+        """The keys by number, to be wrapped by another outer key."""
+        return dict(self._keys)
+
+    def add(self, number: int, key: bytes) -> None:
+        """Seal under another data key (32 bytes) of a higher number from now on."""
+        cipher = AESGCMSIV(key)
+        self._keys[number], self._ciphers[number] = key, cipher
+        self._newest = number
+
+    def keep_only(self, number: int) -> None:
+        """Forget all data keys but one."""
+        self._keys = {number: self._keys[number]}
+        self._ciphers = {number: self._ciphers[number]}
+
+    @staticmethod
+    def number_of(sealed: bytes) -> int:
+        """Which data key a value was sealed under, by its header."""
+        return int.from_bytes(sealed[1:_SEALED_HEADER], "big")
 
     def seal(self, plaintext: bytes, associated_data: bytes) -> bytes:
-        """See `Sealer.seal`."""
-        nonce = self._rng(NONCE_BYTES)
-        header = bytes([FORMAT_BYTE]) + self._newest.to_bytes(4, "big")
-        return (
-            header + nonce + self._ciphers[self._newest].encrypt(nonce, plaintext, header + associated_data)
-        )
+        """Seal `plaintext` so that it opens only together with `associated_data`."""
+        nonce, newest = self._rng(NONCE_BYTES), self._newest
+        header = bytes([FORMAT_BYTE]) + newest.to_bytes(4, "big")
+        return header + nonce + self._ciphers[newest].encrypt(nonce, plaintext, header + associated_data)
 
     def unseal(self, sealed: bytes, associated_data: bytes) -> bytes:
-        """See `Sealer.unseal`."""
+        """The plaintext. Raises SealBroken unless `sealed` was made by `seal` with the same associated data."""
         header, nonce, body = (
             sealed[:_SEALED_HEADER],
             sealed[_SEALED_HEADER : _SEALED_HEADER + NONCE_BYTES],

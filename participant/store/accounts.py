@@ -8,6 +8,7 @@ changed or exchanged row does not open, and only that account stops working.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import lru_cache
@@ -23,7 +24,7 @@ from participant.store.errors import (
     StoreConflict,
     StoreDamaged,
 )
-from participant.store.vault import Vault
+from participant.store.vault import SealedValue, Vault
 from tss.encoding import Value
 from tss.errors import ShareCorrupt
 from tss.records import AuxSet, KeyShare
@@ -382,6 +383,19 @@ class Accounts:
         )
 
     # Places
+
+    def sealed(self) -> Iterator[SealedValue]:
+        """Every sealed value of accounts, shares and aux sets."""
+        sql = "SELECT rowid, account_id, key_id, public_key FROM account"
+        for rowid, account_id, key_id, public_key in self._db.rows(sql):
+            place = self._place_of_chain_code(account_id, key_id, public_key)
+            yield SealedValue("account", "sealed_chain_code", rowid, place)
+        sql = """SELECT s.rowid, a.account_id, s.share_epoch, a.party, a.key_id, a.committee_id, a.curve, a.threshold,
+                 a.public_key FROM share AS s JOIN account AS a ON a.account_id = s.account_id"""
+        for rowid, *fields in self._db.rows(sql):
+            yield SealedValue("share", "sealed_share", rowid, self._place_of_share(*fields))
+        for rowid, *fields in self._db.rows("SELECT rowid, aux_id, committee_id, party FROM aux_set"):
+            yield SealedValue("aux_set", "sealed_set", rowid, self._place_of_aux(*fields))
 
     def _place_of_share(
         self, account_id: str, epoch: bytes, party: int, key_id: bytes, committee_id: bytes, *public: Value

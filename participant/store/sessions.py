@@ -8,6 +8,7 @@ envelope, `add_done` as the others' arrive, `activate` with the full set. Pendin
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Final, Self
@@ -21,7 +22,7 @@ from participant.store.errors import (
     StoreConflict,
     StoreDamaged,
 )
-from participant.store.vault import Vault
+from participant.store.vault import SealedValue, Vault
 from tss.encoding import Bytes, Integer, ListOf, Optional, Text, Tuple, decode, encode
 from tss.errors import ProtocolError
 from tss.params import MAX_PARTIES
@@ -215,6 +216,9 @@ class Sessions:
     def pending(self, sid: bytes) -> Pending:
         """Raises PendingNotFound, StoreDamaged."""
         sql = "SELECT kind, committee_id, sealed_state, public, created_at, voided_at FROM pending WHERE sid = ?"
+        if not isinstance(sid, bytes):
+            # SQLite takes NULL as the key of a row that was damaged so.
+            raise StoreDamaged("a row of pending state has lost its session")
         with self._db.steady():
             found = self._db.first(sql, (sid,))
             if found is None:
@@ -325,6 +329,16 @@ class Sessions:
                     f"the run {given_up.sid.hex()} for account {account_id!r} was given up, and a later one is complete here: "
                     "its state is kept and not used"
                 )
+
+    def sealed(self) -> Iterator[SealedValue]:
+        """Every sealed value of pending state."""
+        account_sql = "SELECT account_id FROM pending_account WHERE sid = ?"
+        for rowid, sid, kind, committee_id in self._db.rows(
+            "SELECT rowid, sid, kind, committee_id FROM pending"
+        ):
+            account_ids = [row[0] for row in self._db.rows(account_sql, (sid,))]
+            place = self._place(sid, kind, committee_id, account_ids)
+            yield SealedValue("pending", "sealed_state", rowid, place)
 
     def _forget_pending(self, sid: bytes) -> None:
         self._db.execute("DELETE FROM pending WHERE sid = ?", (sid,))
