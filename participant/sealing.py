@@ -190,7 +190,9 @@ class PasswordWrapper(KeyWrapper):
         password = read_private(path).removesuffix(b"\n").removesuffix(b"\r")
         if not password:
             raise SecretFileError(f"{path} is empty where a password is expected")
-        return cls(password, parameters)
+        wrapper = cls(password, parameters)
+        wrapper.note = str(path)
+        return wrapper
 
     def wrap(self, data_key: bytes, associated_data: bytes) -> bytes:
         """ENC of [form, iterations, lanes, memory in KiB, salt, nonce, ciphertext]."""
@@ -202,8 +204,8 @@ class PasswordWrapper(KeyWrapper):
     def unwrap(self, wrapped: bytes, associated_data: bytes) -> bytes:
         """See `KeyWrapper.unwrap`. A wrong password and a changed wrapped key look alike."""
         cost_field = Integer(32)
-        schema = Tuple(Text(32), cost_field, cost_field, cost_field, Bytes(SALT_BYTES), *_CIPHERTEXT)
-        *header, nonce, ciphertext = _decode_wrapped(wrapped, schema, self.form)
+        schema = Tuple(Text(32), cost_field, cost_field, cost_field, Bytes(SALT_BYTES), *CIPHERTEXT)
+        *header, nonce, ciphertext = decode_wrapped(wrapped, schema, self.form)
         cost = Argon2Parameters(int(header[1]), int(header[2]), int(header[3]))
         cipher = AESGCMSIV(self._key(header[4], cost))
         try:
@@ -257,7 +259,9 @@ class KeyFileWrapper(KeyWrapper):
             raise SecretFileError(
                 f"{path} is not a sealing key: {2 * KEY_BYTES} hexadecimal digits are expected"
             )
-        return cls(key)
+        wrapper = cls(key)
+        wrapper.note = str(path)
+        return wrapper
 
     def wrap(self, data_key: bytes, associated_data: bytes) -> bytes:
         """ENC of [form, nonce, ciphertext]."""
@@ -266,7 +270,7 @@ class KeyFileWrapper(KeyWrapper):
 
     def unwrap(self, wrapped: bytes, associated_data: bytes) -> bytes:
         """See `KeyWrapper.unwrap`."""
-        _, nonce, ciphertext = _decode_wrapped(wrapped, Tuple(Text(32), *_CIPHERTEXT), self.form)
+        _, nonce, ciphertext = decode_wrapped(wrapped, Tuple(Text(32), *CIPHERTEXT), self.form)
         try:
             return self._cipher.decrypt(nonce, ciphertext, associated_data)
         except InvalidTag:
@@ -278,10 +282,12 @@ class KeyFileWrapper(KeyWrapper):
         return "KeyFileWrapper()"
 
 
-_CIPHERTEXT: Final = (Bytes(NONCE_BYTES), Bytes(KEY_BYTES + 16))
+CIPHERTEXT: Final = (Bytes(NONCE_BYTES), Bytes(KEY_BYTES + 16))
+"""Schemas of the nonce and of the data key with its tag, as most forms have them."""
 
 
-def _decode_wrapped(wrapped: bytes, schema: Tuple, form: str) -> list[Value]:
+def decode_wrapped(wrapped: bytes, schema: Tuple, form: str) -> list[Value]:
+    """The fields of what a wrapper of `form` made, the form first. Raises SealError, WrongSealingKey."""
     try:
         fields: list[Value] = decode(wrapped, schema)
     except ProtocolError:
@@ -289,13 +295,6 @@ def _decode_wrapped(wrapped: bytes, schema: Tuple, form: str) -> list[Value]:
     if fields[0] != form:
         raise WrongSealingKey(f"the store's data key is wrapped by a {fields[0]}, not by a {form}")
     return fields
-
-
-def wrapper_from(password_file: Path | None, key_file: Path) -> KeyWrapper:
-    """What opens a store: the password in a file where one is named, else a key file. Raises SecretFileError."""
-    if password_file is not None:
-        return PasswordWrapper.from_file(password_file)
-    return KeyFileWrapper.from_file(key_file)
 
 
 def wrap_place(store_id: bytes, number: int) -> bytes:

@@ -14,6 +14,7 @@ from kit.settings import PathBesideFile, Section, load_settings
 from kit.tls import TlsSettings
 from participant.callers import CallerLimits
 from participant.policy import PolicySettings
+from participant.seal_file import SEAL_FILE, SEAL_KEY
 from tss.params import MAX_PARTIES
 
 NAME = "sign-service"
@@ -157,24 +158,30 @@ class StoreSettings(Section):
         default=Path("store.db"), description="made by `mpc-keygen identity` or `init`"
     )
     key_file: PathBesideFile | None = Field(
-        default=None, description="sealing key, mode 0600; without it and password_file: seal.key"
+        default=None, description="sealing key, mode 0600; where nothing else is named: seal.key"
     )
     password_file: PathBesideFile | None = Field(
         default=None, description="the store's password in a file of mode 0600, instead of key_file"
     )
+    seal_file: PathBesideFile | None = Field(
+        default=None,
+        description="YAML file that names a token, a service or an agent instead; null = seal.yaml beside the store, if there",
+    )
 
     @model_validator(mode="after")
     def _one_way(self) -> Self:
-        if self.key_file is not None and self.password_file is not None:
+        if sum(path is not None for path in (self.key_file, self.password_file, self.seal_file)) > 1:
             raise ValueError(
-                "key_file and password_file exclude each other: the store opens with one of them"
+                "key_file, password_file and seal_file exclude each other: the store opens with one of them"
             )
         return self
 
     @property
-    def sealing_key(self) -> Path:
-        """The key file where no password is used."""
-        return self.key_file or self.path.with_name("seal.key")
+    def opened_by(self) -> Path:
+        """The file that opens the store, or says what does."""
+        beside = self.path.with_name(SEAL_FILE)
+        usual = beside if beside.exists() else self.path.with_name(SEAL_KEY)
+        return self.seal_file or self.password_file or self.key_file or usual
 
 
 class MpcSettings(Section):

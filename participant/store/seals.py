@@ -44,11 +44,17 @@ class Seals:
     """The slots and data keys of an open store. `sealed` lists every sealed value in it."""
 
     def __init__(
-        self, vault: Vault, slot: int, sealed: Iterable[Callable[[], Iterator[SealedValue]]]
+        self,
+        vault: Vault,
+        slot: int,
+        wrapper: KeyWrapper,
+        sealed: Iterable[Callable[[], Iterator[SealedValue]]],
     ) -> None:
+        """`wrapper` opened the store, in `slot`."""
         self._vault = vault
         self._db = vault.database
         self._slot = slot
+        self._wrappers = {slot: wrapper}
         self._sealed = tuple(sealed)
 
     def slots(self) -> list[Slot]:
@@ -66,6 +72,8 @@ class Seals:
     def add(self, wrapper: KeyWrapper, note: str = "") -> Slot:
         """Let another outer key open the store, from now on. It is tried before anything is stored.
 
+        `note` says which key it is; the wrapper's own where it is empty.
+
         Raises SealError when it does not open what it wrapped, StoreConflict when all slots are taken.
         """
         keys = self._vault.sealer.data_keys
@@ -78,7 +86,8 @@ class Seals:
             if len(slots) >= MAX_SLOTS:
                 raise StoreConflict(f"the store has {MAX_SLOTS} slots already: remove one first")
             slot = max(existing.number for existing in slots) + 1
-            _insert(self._db, slot, wrapper.form, note, wrapped, self._vault.now())
+            _insert(self._db, slot, wrapper.form, note or wrapper.note, wrapped, self._vault.now())
+        self._wrappers[slot] = wrapper
         return next(existing for existing in self.slots() if existing.number == slot)
 
     def remove(self, slot: int) -> None:
@@ -94,39 +103,41 @@ class Seals:
             if numbers == [slot]:
                 raise StoreConflict(f"slot {slot} is the only one: nothing would open the store any more")
             self._db.execute("DELETE FROM sealing_key WHERE slot = ?", (slot,))
+        self._wrappers.pop(slot, None)
         self._db.truncate_log()
 
-    def renew(self, wrapper: KeyWrapper) -> int:
-        """Seal everything under a new data key, which `wrapper`, the store's only outer key, wraps; how many values.
+    def renew(self) -> int:
+        """Seal everything under a new data key, wrapped by every slot's outer key; how many values.
 
-        Goes on with a renewal that was interrupted. Raises StoreConflict while there are other slots, whose keys are
-        not here to wrap the new data key; WrongSealingKey when `wrapper` is not the outer key; StoreDamaged when a value
+        Goes on with a renewal that was interrupted. Raises StoreConflict while there are slots whose outer keys this
+        process does not have (it has the one that opened the store, and those that it added); StoreDamaged when a value
         does not open: then the old data key stays, and what was sealed anew stays so.
         """
-        self._check_only(wrapper)
         if len(self.data_keys()) == 1:
-            self._begin(wrapper)
+            self._begin()
         newest = self.data_keys()[-1]
         count = sum(self._reseal(values, newest) for values in self._batches())
         self._finish(newest)
         return count
 
-    def _check_only(self, wrapper: KeyWrapper) -> None:
-        slots = self.slots()
-        if len(slots) != 1:
-            others = ", ".join(f"{slot.number} ({slot.form})" for slot in slots if not slot.in_use)
+    def _begin(self) -> None:
+        vault, slots = self._vault, self.slots()
+        absent = [f"{slot.number} ({slot.form})" for slot in slots if slot.number not in self._wrappers]
+        if absent:
             raise StoreConflict(
-                f"the store has {len(slots)} slots, and a new data key can be wrapped by one key only: remove slot "
-                f"{others} first, and add it again afterwards"
+                f"the new data key has to be wrapped in every slot, and the outer keys of slot {', '.join(absent)} are not "
+                "here: remove these first, and add them again, before or afterwards"
             )
-        _unwrap_slot(self._db, wrapper, self._vault.store_id, slots[0].number)
-
-    def _begin(self, wrapper: KeyWrapper) -> None:
-        vault, (slot,) = self._vault, self.slots()
         number, key = self.data_keys()[-1] + 1, vault.rng(KEY_BYTES)
-        wrapped = {number: _wrap(wrapper, vault.store_id, number, key)}
+        wrapped = {
+            slot.number: _wrap(self._wrappers[slot.number], vault.store_id, number, key) for slot in slots
+        }
         with vault.transaction():
-            _insert(self._db, slot.number, slot.form, slot.note, wrapped, vault.now())
+            if [slot.number for slot in self.slots()] != list(wrapped) or number in self.data_keys():
+                raise StoreConflict("the slots were changed at the same time; try again")
+            for slot in slots:
+                blob = {number: wrapped[slot.number]}
+                _insert(self._db, slot.number, slot.form, slot.note, blob, vault.now())
         # Behind the commit: nothing may be sealed under a key that is not on the disk.
         vault.sealer.add(number, key)
 

@@ -55,7 +55,7 @@ class Store:
     There is no place for presignatures, pools or nonces (protocol.md 3.3): they live and die with the process.
     """
 
-    def __init__(self, database: Database, vault: Vault, slot: int) -> None:
+    def __init__(self, database: Database, vault: Vault, slot: int, wrapper: KeyWrapper) -> None:
         self._database = database
         self._vault = vault
         self.path = database.path
@@ -69,7 +69,7 @@ class Store:
         self.quarantine = Quarantine(vault)
         self.blocked = BlockedSets(vault)
         parts = (self.accounts, self.sessions, self.primes, self.audit)
-        self.seals = Seals(vault, slot, [self._sealed_identity, *(part.sealed for part in parts)])
+        self.seals = Seals(vault, slot, wrapper, [self._sealed_identity, *(part.sealed for part in parts)])
 
     @classmethod
     def create(
@@ -80,7 +80,7 @@ class Store:
         try:
             with database.transaction():
                 vault, slot = _initialise(database, wrapper, rng, clock)
-            return cls(database, vault, slot)
+            return cls(database, vault, slot, wrapper)
         except BaseException:
             database.close()
             raise
@@ -96,7 +96,7 @@ class Store:
         """
         database = Database(path, create=False)
         try:
-            store = cls(database, *_unlock(database, wrapper, rng, clock))
+            store = cls(database, *_unlock(database, wrapper, rng, clock), wrapper)
             store.sessions.end_lost()
         except BaseException:
             database.close()

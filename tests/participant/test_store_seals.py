@@ -123,9 +123,6 @@ def test_an_outer_key_that_does_not_give_back_the_data_key_is_not_added(tmp_path
         with pytest.raises(WrongSealingKey, match="does not give back"):
             store.seals.add(Forgetful())
         assert len(store.seals.slots()) == 1
-        with pytest.raises(WrongSealingKey):
-            store.seals.renew(OTHER)
-        assert store.seals.data_keys() == [1]
 
 
 def test_renewal_seals_every_value_under_a_new_data_key(tmp_path):
@@ -137,7 +134,7 @@ def test_renewal_seals_every_value_under_a_new_data_key(tmp_path):
         ("aux_set", "sealed_set"), ("pending", "sealed_state"), ("prime", "sealed_prime"), ("audit_head", "sealed_head"),
     }  # fmt: skip
     (old,) = raw(store.path, "SELECT wrapped FROM sealing_key")[0]
-    assert store.seals.renew(wrapper()) == len(before)
+    assert store.seals.renew() == len(before)
     assert sealed_values(store) == dict.fromkeys(before, 2)
     assert store.seals.data_keys() == [2]
     assert store.check() == []
@@ -146,18 +143,29 @@ def test_renewal_seals_every_value_under_a_new_data_key(tmp_path):
     assert not any(old in content for content in files)
     store = reopen(store)
     assert store.check() == []
-    assert store.seals.renew(wrapper()) == len(before)
+    assert store.seals.renew() == len(before)
     assert store.seals.data_keys() == [3]
     store.close()
 
 
-def test_renewal_needs_the_only_slot(tmp_path):
-    with new_store(tmp_path) as store:
-        store.seals.add(password(b"one"))
-        with pytest.raises(StoreConflict, match=r"slot 2 \(password\)"):
-            store.seals.renew(wrapper())
-        store.seals.remove(2)
-        store.seals.renew(wrapper())
+def test_renewal_needs_the_outer_keys_of_all_slots(tmp_path):
+    store = new_store(tmp_path)
+    store.seals.add(password(b"one"))
+    # Just added: its key is here.
+    store.seals.renew()
+    store = reopen(store)
+    with pytest.raises(StoreConflict, match=r"slot 2 \(password\)"):
+        store.seals.renew()
+    assert store.seals.data_keys() == [2]
+    store.seals.remove(2)
+    store.seals.renew()
+    store.seals.add(OTHER)
+    store.seals.remove(1)
+    store.seals.renew()
+    store.close()
+    with Store.open(store.path, OTHER) as opened:
+        assert opened.seals.data_keys() == [4]
+        assert opened.check() == []
 
 
 def test_an_interrupted_renewal_goes_on(tmp_path, monkeypatch):
@@ -170,7 +178,7 @@ def test_an_interrupted_renewal_goes_on(tmp_path, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(store.seals, "_reseal", interrupted)
         with pytest.raises(InterruptedError):
-            store.seals.renew(wrapper())
+            store.seals.renew()
     assert store.seals.data_keys() == [1, 2]
     store.primes.add(2039)
     assert sorted(sealed_values(store).values()) == [1] * total + [2]
@@ -178,7 +186,7 @@ def test_an_interrupted_renewal_goes_on(tmp_path, monkeypatch):
     assert store.check() == []
     added = store.seals.add(password(b"meanwhile"))
     store.seals.remove(added.number)
-    assert store.seals.renew(wrapper()) == total
+    assert store.seals.renew() == total
     assert store.seals.data_keys() == [2]
     assert store.check() == []
     store.close()
@@ -190,7 +198,7 @@ def test_a_value_that_does_not_open_keeps_the_old_data_key(tmp_path):
     raw(store.path, "UPDATE share SET sealed_share = (SELECT sealed_share FROM share WHERE account_id = 'a')")
     with Store.open(store.path, wrapper()) as store:
         with pytest.raises(StoreDamaged, match="table share"):
-            store.seals.renew(wrapper())
+            store.seals.renew()
         assert store.seals.data_keys() == [1, 2]
         assert [finding.what for finding in store.check()] == ["share"]
 
@@ -214,7 +222,7 @@ def test_the_store_is_used_while_it_is_renewed(tmp_path):
     for user in users:
         user.start()
     for _ in range(3):
-        store.seals.renew(wrapper())
+        store.seals.renew()
     stop.set()
     for user in users:
         user.join()
