@@ -76,6 +76,8 @@ class Suite:
     proto: str
     group: Group
     level: SecurityLevel
+    has_aux: bool = True
+    """Whether signing takes Paillier keys and ring-Pedersen parameters."""
 
     def __post_init__(self) -> None:
         if self.group.q >= 1 << self.level.l:

@@ -12,13 +12,15 @@ from typing import Final
 from tss.encoding import Bytes, Integer, ListOf, Optional, PointOf, Schema, Text, Tuple, Value, decode, encode
 from tss.envelope import MAX_ENVELOPE_BYTES, Body, Kind, PartyId
 from tss.errors import SchemaViolation
-from tss.params import MAX_SIGNERS, Suite
+from tss.params import MAX_PARTIES, MAX_SIGNERS, Suite
 from tss.transcript import hash_commit
 
 REQUEST_ID_BYTES: Final = 16
 MAX_ACCOUNT_ID: Final = 512
 """Bytes of UTF-8."""
 MAX_ACCOUNTS: Final = 10_000
+MAX_REFRESHED: Final = 1000
+"""Accounts of one refresh: its proposal and its round 2 list them all."""
 MAX_PATH: Final = 255
 """Steps of a derivation path."""
 
@@ -32,6 +34,12 @@ def _keygen_tail(_suite: Suite) -> Tuple:
 
 def _aux_tail(_suite: Suite) -> Tuple:
     return Tuple(Optional(ListOf(_ID, 0, MAX_ACCOUNTS)))
+
+
+def _refresh_tail(suite: Suite) -> Tuple:
+    point = PointOf(suite.group)
+    fields = (_ID, point, Optional(_ID), _COUNT, _ID, Optional(_ID), ListOf(point, 2, MAX_PARTIES))
+    return Tuple(ListOf(Tuple(*fields), 1, MAX_REFRESHED))
 
 
 def _presign_items(suite: Suite) -> tuple[Schema, ...]:
@@ -61,6 +69,7 @@ def _sign_tail(suite: Suite) -> Tuple:
 TAILS: Final = {
     "keygen": _keygen_tail,
     "aux": _aux_tail,
+    "refresh": _refresh_tail,
     "presign": _presign_tail,
     "full-sign": _full_sign_tail,
     "sign": _sign_tail,

@@ -19,6 +19,7 @@ from tss.groups import Point
 from tss.paillier import PaillierSecret
 from tss.params import MAX_PARTIES, Suite
 from tss.ring_pedersen import RingPedersenSecret
+from tss.transcript import hash_commit
 from tss.vss import lagrange
 
 KEY_SHARE_TAG: Final = "key-share/1"
@@ -84,6 +85,11 @@ class KeyShare:
     def indices(self) -> list[int]:
         """All evaluation points, ascending."""
         return sorted(self.public_shares)
+
+    @property
+    def c_hash(self) -> bytes | None:
+        """Hc("c-hash", X, c), which names the chain code without showing it (protocol.md 0.7); None without one."""
+        return hash_commit(self.suite.proto, "c-hash", self.X, self.chain_code) if self.chain_code else None
 
     def to_bytes(self) -> bytes:
         """ENC of the record, the secret included: seal it."""

@@ -110,12 +110,9 @@ class Persistence:
 
     def _put_pending(self, state: RunState, envelope: bytes) -> None:
         plan = self._plan
-        account_id = plan.proposal.account_id
-        shares: tuple[NewShare, ...] = ()
-        if state.share is not None:
-            if account_id is None:
-                raise InternalError("a run that makes a share names no account")
-            shares = (NewShare.of(account_id, state.share),)
+        if state.shares and len(plan.accounts) != len(state.shares):
+            raise InternalError("a run that makes shares names other accounts")
+        shares = tuple(map(NewShare.of, plan.accounts, state.shares))
         aux = None if state.aux is None else NewAux.of(state.aux, plan.accounts)
         self._store.sessions.put_pending(
             state.sid,

@@ -122,7 +122,7 @@ def keygen(ctx: SessionContext, t: int, aux_id: bytes | None = None) -> Protocol
         share_epoch=share_epoch(ctx, X, X_j),
         t=t, me=i, X=X, public_shares=X_j, chain_code=chain_code, x=x_i,
     )  # fmt: skip
-    yield from complete(ctx, new_state(ctx, KIND, share=share, aux=None, aux_id=aux_id))
+    yield from complete(ctx, new_state(ctx, KIND, shares=[share], aux_id=aux_id))
     return share
 
 
