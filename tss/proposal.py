@@ -6,6 +6,7 @@ rebuilds its `tail` from its own records: whatever differs is refused before any
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -74,7 +75,57 @@ TAILS: Final = {
     "full-sign": _full_sign_tail,
     "sign": _sign_tail,
 }
-"""The session kinds, each with the schema of what protocol.md 0.7 lists for it."""
+"""The session kinds of CGGMP24, each with the schema of what protocol.md 0.7 lists for it."""
+
+
+def _frost_key(suite: Suite) -> tuple[Schema, ...]:
+    return (_ID, PointOf(suite.group), _ID, ListOf(_COUNT, 2, MAX_SIGNERS))
+
+
+def _frost_pairs_tail(suite: Suite) -> Tuple:
+    return Tuple(*_frost_key(suite), _COUNT, _COUNT)
+
+
+def _frost_full_items(suite: Suite) -> tuple[Schema, ...]:
+    return (*_frost_key(suite), ListOf(PointOf(suite.group), 2, MAX_SIGNERS), Bytes(64))
+
+
+def _frost_full_sign_tail(suite: Suite) -> Tuple:
+    return Tuple(*_frost_full_items(suite))
+
+
+def _frost_sign_tail(suite: Suite) -> Tuple:
+    point = PointOf(suite.group, proper=True)
+    return Tuple(*_frost_full_items(suite), ListOf(Tuple(_COUNT, _ID, point, point), 2, MAX_SIGNERS))
+
+
+FROST_TAILS: Final = {
+    "frost-keygen": _keygen_tail,
+    "refresh": _refresh_tail,
+    "frost-pairs": _frost_pairs_tail,
+    "frost-full-sign": _frost_full_sign_tail,
+    "frost-sign": _frost_sign_tail,
+}
+"""The same for FROST."""
+
+WITHOUT_ROUND_0: Final = frozenset({"sign", "frost-sign"})
+"""Kinds whose session id is known from the proposal on (protocol.md 0.7)."""
+
+_SIGNERS_AT: Final = {
+    "presign": 4, "full-sign": 4, "sign": 4, "frost-pairs": 3, "frost-full-sign": 3, "frost-sign": 3,
+}  # fmt: skip
+"""Where S stands in a tail."""
+
+
+def tails(suite: Suite) -> Mapping[str, Callable[[Suite], Tuple]]:
+    """The session kinds of a suite, each with its schema."""
+    return TAILS if suite.has_aux else FROST_TAILS
+
+
+def signers_in(kind: str, tail: Sequence[Value]) -> tuple[int, ...] | None:
+    """The signer set S that a tail names; None for kinds in which all members take part."""
+    place = _SIGNERS_AT.get(kind)
+    return None if place is None else tuple(int(point) for point in tail[place])
 
 
 MAX_TAIL: Final = 1 << 20
@@ -128,7 +179,7 @@ def decode_proposal(suite: Suite, body: Body) -> Proposal:
     if (body.proto, body.round, body.kind, body.to) != (suite.proto, 0, Kind.PROPOSE, None):
         raise SchemaViolation("not a proposal of this suite")
     committee_id, account_id, kind, request_id, tail, message, expiry = decode(body.payload, _PAYLOAD)
-    if kind not in TAILS:
+    if kind not in tails(suite):
         raise SchemaViolation(f"unknown kind of session {kind!r}")
     proposal = Proposal(
         initiator=body.sender,
@@ -136,7 +187,7 @@ def decode_proposal(suite: Suite, body: Body) -> Proposal:
         account_id=account_id,
         kind=kind,
         request_id=request_id,
-        tail=decode(tail, TAILS[kind](suite)),
+        tail=decode(tail, tails(suite)[kind](suite)),
         message=message,
         expiry=int(expiry),
     )

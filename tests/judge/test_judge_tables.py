@@ -43,6 +43,10 @@ STEPS = {
     "presign": PRESIGNING,
     "full-sign": PRESIGNING | {("partial", "3.5", (2, 3, 4), (), (2, 3))},
     "sign": {("partial", "3.5", (0, 1, 2, 3), (), (0, 2, 3)), ("show", "3.4", (1,), (), ())},
+    "frost-keygen": {("r2", "6.2", (1, 2), (), ()), ("r3", "6.2", (2,), (3,), ())},
+    "frost-pairs": set(),
+    "frost-full-sign": {("partial", "6.2", (1,), (), ())},
+    "frost-sign": {("partial", "6.2", (0,), (), ())},
 }
 """By kind: a check's id behind the kind, its section, and the rounds of own, told and context messages."""
 
@@ -209,4 +213,4 @@ def test_the_lengths_of_what_a_party_accepted_with(place: int, size: int) -> Non
 def test_what_may_be_round_0_of_signing_from_stock(value: Any, of_stock: bool) -> None:  # noqa: FBT001 - a case's outcome
     body = Body(TINY.proto, b"s" * 32, 0, Kind.MSG, holder(2), None, encode_any(value))
     with pytest.raises(NotProven if of_stock else SchemaViolation):
-        generic.check_acceptance("keygen", [sign(body, identity_of(holder(2)).sign)])
+        generic.check_acceptance("keygen", TINY, [sign(body, identity_of(holder(2)).sign)])

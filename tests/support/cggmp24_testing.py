@@ -52,7 +52,7 @@ def dealt_key(
             j,
             group.mul_base(f.coefficients[0]),
             public,
-            chain_code or code,
+            code if chain_code is None else chain_code,
             f.evaluate(j),
         )
         for j in public
