@@ -20,6 +20,7 @@ PLACES: Final = {
     "init": "keygen.setup_commands",
     "create": "keygen.ceremony_commands",
     "aux": "keygen.ceremony_commands",
+    "refresh": "keygen.ceremony_commands",
     "primes": "keygen.node_commands",
     "status": "keygen.node_commands",
     "quarantine": "keygen.quarantine_commands",

@@ -155,6 +155,10 @@ def node_config_of(
             idle=stock.idle_seconds,
             pool=stock.pool,
         ),
+        refresh=node_config.RefreshSettings(
+            every=settings.refresh.every_seconds if settings.refresh.enabled else None,
+            jitter=settings.refresh.jitter_seconds,
+        ),
         ask=node_config.AskSettings(
             gather=node.ask_gather_seconds, turn=node.ask_turn_seconds, total=node.ask_total_seconds
         ),

@@ -236,6 +236,18 @@ class StockSettings(Section):
     )
 
 
+class RefreshSettings(Section):
+    """`refresh`: new shares of the same keys, so that what leaked of old ones is worth nothing."""
+
+    enabled: bool = Field(
+        default=False, description="whether this node refreshes old shares by itself; operators can always"
+    )
+    every_seconds: Seconds = Field(default=86_400, description="shares older than this are old")
+    jitter_seconds: Seconds = Field(
+        default=600, description="this node waits a random time up to this, so that one of all proposes"
+    )
+
+
 class PrimesSettings(Section):
     """`primes`: safe primes found in idle time; auxiliary information takes four."""
 
@@ -306,6 +318,7 @@ class ServiceSettings(Section):
     mpc: MpcSettings = MpcSettings()
     policy: PolicySettings = PolicySettings()
     stock: StockSettings = StockSettings()
+    refresh: RefreshSettings = RefreshSettings()
     primes: PrimesSettings = PrimesSettings()
     node: NodeSettings = NodeSettings()
 

@@ -73,7 +73,17 @@ from tss.setting import AllAccepted, Member, Outgoing, Round0, Runtime, SessionS
 from tss.speaker import Speaker
 from tss.transcript import hash_commit
 
-__all__ = ["AllAccepted", "Member", "Outgoing", "Round0", "Runtime", "Session", "SessionStarted", "Setup", "session_id"]
+__all__ = [
+    "AllAccepted",
+    "Member",
+    "Outgoing",
+    "Round0",
+    "Runtime",
+    "Session",
+    "SessionStarted",
+    "Setup",
+    "session_id",
+]
 
 
 class Session(Speaker):

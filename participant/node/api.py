@@ -77,6 +77,14 @@ class AuxView:
 
 
 @dataclass(frozen=True)
+class RefreshView:
+    """The outcome of a refresh: the accounts with their new epochs."""
+
+    committee_id: bytes
+    accounts: tuple[AccountView, ...]
+
+
+@dataclass(frozen=True)
 class PrimePool:
     """Safe primes found beforehand; an aux run takes four."""
 
@@ -105,7 +113,7 @@ class StockView:
     entries: tuple[StockEntry, ...]
 
 
-Result = AccountView | AuxView | PrimePool | StockView
+Result = AccountView | AuxView | RefreshView | PrimePool | StockView
 
 
 @dataclass(frozen=True)
@@ -113,7 +121,7 @@ class Progress:
     """One step of an operation that takes longer than a second. The last item of an operation carries `result`."""
 
     stage: str
-    """The operation at hand: "waiting", "primes", "aux", "keygen", "presign"."""
+    """The operation at hand: "waiting", "primes", "aux", "keygen", "refresh", "presign"."""
     done: int
     total: int
     """Of the whole operation; 0 = not known."""
@@ -410,6 +418,17 @@ class NodeApi(Protocol):
         caller: Caller | None = None,
     ) -> AsyncGenerator[Progress, None]:
         """Make new auxiliary information, to which `account_ids` move and those that have none; carries AuxView."""
+
+    def refresh_accounts(
+        self,
+        committee_id: bytes | None = None,
+        account_ids: Sequence[str] = (),
+        caller: Caller | None = None,
+    ) -> AsyncGenerator[Progress, None]:
+        """New shares of the same keys, for `account_ids` or for all; carries RefreshView.
+
+        Accounts that need auxiliary information get a new set, too. Signing goes on meanwhile.
+        """
 
     def fill_primes(self, count: int = 0) -> AsyncGenerator[Progress, None]:
         """Search safe primes until the pool holds `count` (0: its target); the last item carries PrimePool."""

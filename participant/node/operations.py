@@ -40,6 +40,7 @@ from participant.node.outcomes import OperatorAbort
 from participant.node.primes import PrimeSearch
 from participant.node.proposals import Proposals
 from participant.node.records import Account, Records
+from participant.node.refreshing import Refreshing
 from participant.node.sessions import Sessions
 from participant.node.shares import Shares
 from participant.node.signing import Signing
@@ -49,6 +50,7 @@ from participant.node.views import Views
 from participant.node.workers import Workers
 from participant.sharefile import ShareEntry
 from participant.store import AccountState, AuditRecord, Store
+from tss.cggmp24 import refresh
 from tss.envelope import PartyId
 
 T = TypeVar("T")
@@ -71,6 +73,7 @@ class Operations(ABC):
     _signing: Signing
     _asking: Asking
     _ceremonies: Ceremonies
+    _refreshing: Refreshing
     _stocking: Stocking
     _memberships: dict[bytes, Membership]
     _started_at: float
@@ -206,6 +209,20 @@ class Operations(ABC):
         """See NodeApi."""
         self._check_running()
         steps = self._ceremonies.run_aux(self._membership(committee_id), account_ids, caller)
+        async for progress in _typed(steps):
+            yield progress
+
+    async def refresh_accounts(
+        self,
+        committee_id: bytes | None = None,
+        account_ids: Sequence[str] = (),
+        caller: Caller | None = None,
+    ) -> AsyncGenerator[Progress, None]:
+        """See NodeApi."""
+        self._check_running()
+        if committee_id is None and account_ids:
+            committee_id = self.account(account_ids[0]).committee_id
+        steps = self._refreshing.refresh(self._membership(committee_id), account_ids, caller)
         async for progress in _typed(steps):
             yield progress
 
@@ -383,6 +400,10 @@ class Operations(ABC):
         for blocked in self.blocked_sets():
             names = ", ".join(map(str, blocked.signers))
             yield f"indices {names} do not sign together: {blocked.reason} (mpc-keygen quarantine list)"
+        for pending in self._store.sessions.pendings():
+            names = ", ".join(map(repr, pending.state.account_ids[:3]))
+            if pending.kind == refresh.KIND and not pending.voided:
+                yield f"new shares of {names} wait for the certificate of all members: start those that are away, or refresh again"
         for account_id, what in self._records.damaged.items():
             yield f"account {account_id!r} is not used: {what}"
 

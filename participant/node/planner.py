@@ -7,6 +7,7 @@ worker threads.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from typing import Final
 
@@ -14,6 +15,7 @@ from participant.node.membership import Membership
 from participant.node.ownership import Ownership
 from participant.node.plan import Decline, Declined, Plan, Program
 from participant.node.records import Account, Records
+from participant.node.refresh_plan import refreshed_accounts, refuse_unfinished_keys, still_in_force
 from participant.payloads import SCHEMA, Decoded, Payload, PayloadError, decode, from_value
 from participant.policy import Action, PayloadKind, PolicyRequest
 from participant.store import (
@@ -24,7 +26,7 @@ from participant.store import (
     StoreConflict,
     check_account_id,
 )
-from tss.cggmp24 import aux_info, keygen, presign, sign
+from tss.cggmp24 import aux_info, keygen, presign, refresh, sign
 from tss.cggmp24.presignature import Presignature
 from tss.cggmp24.sign import SignRequest
 from tss.encoding import Value, encode
@@ -41,6 +43,7 @@ from tss.setting import Round0, Setup
 ROUND_0: Final = {
     keygen.KIND: Round0.BLOCKING,
     aux_info.KIND: Round0.BLOCKING,
+    refresh.KIND: Round0.BLOCKING,
     presign.KIND: Round0.WITH_ROUND_1,
     presign.FULL_KIND: Round0.WITH_ROUND_1,
     sign.KIND: Round0.NONE,
@@ -49,12 +52,13 @@ ROUND_0: Final = {
 ACTIONS: Final = {
     keygen.KIND: Action.KEYGEN,
     aux_info.KIND: Action.AUX,
+    refresh.KIND: Action.REFRESH,
     presign.KIND: Action.PRESIGN,
     presign.FULL_KIND: Action.SIGN,
     sign.KIND: Action.SIGN,
 }
 
-CEREMONIES: Final = frozenset({keygen.KIND, aux_info.KIND})
+CEREMONIES: Final = frozenset({keygen.KIND, aux_info.KIND, refresh.KIND})
 """Kinds that every member takes part in, one at a time."""
 
 SIGNING: Final = frozenset({presign.FULL_KIND, sign.KIND})
@@ -107,6 +111,8 @@ class Planner:
                 return self._keygen(membership, suite, proposal, who)
             if proposal.kind == aux_info.KIND:
                 return self._aux(membership, suite, proposal, who)
+            if proposal.kind == refresh.KIND:
+                return self._refresh(membership, suite, proposal, who)
             return self._with_account(membership, suite, proposal, who)
         except (KeyShareNotFound, AuxSetNotFound) as error:
             raise Declined(Decline.KEY_SHARE_NOT_FOUND, str(error)) from None
@@ -186,17 +192,7 @@ class Planner:
         self, membership: Membership, suite: Suite, proposal: Proposal, who: str
     ) -> tuple[Plan, PolicyRequest]:
         (listed,) = proposal.tail
-        waiting = [
-            pending
-            for pending in self._store.sessions.pendings()
-            if pending.committee_id == membership.committee_id and pending.state.shares and not pending.voided
-        ]
-        if waiting:
-            raise Declined(
-                Decline.PENDING,
-                f"the key generation of account {waiting[0].state.account_ids[0]!r} waits for its certificate; start it "
-                "again, or wait until all nodes are back",
-            )
+        refuse_unfinished_keys(membership, self._store.sessions.pendings())
         by_key = {
             record.key_id: record.account_id
             for record in self._store.accounts.accounts(membership.committee_id)
@@ -208,6 +204,18 @@ class Planner:
         program: Program = partial(aux_info.aux_info, take_primes=partial(self._take_primes, bits))
         accounts = tuple(by_key[key_id] for key_id in listed or ())
         return self._ceremony(membership, suite, proposal, who, program, accounts)
+
+    def _refresh(
+        self, membership: Membership, suite: Suite, proposal: Proposal, who: str
+    ) -> tuple[Plan, PolicyRequest]:
+        accounts = refreshed_accounts(self._store, self._records, membership, suite, proposal)
+        take = partial(self._take_primes, suite.level.pb) if suite.has_aux else None
+        program: Program = partial(
+            refresh.refresh, shares=[account.share for account in accounts], take_primes=take
+        )
+        names = tuple(account.record.account_id for account in accounts)
+        plan, request = self._ceremony(membership, suite, proposal, who, program, names)
+        return replace(plan, check_base=partial(still_in_force, self._store, accounts)), request
 
     def _ceremony(
         self,

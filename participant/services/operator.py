@@ -83,6 +83,18 @@ class OperatorService:
             async for item in items:
                 yield item
 
+    async def RefreshAccounts(
+        self, request: operator.RefreshAccountsRequest, _: Caller
+    ) -> AsyncGenerator[common.Progress, None]:
+        """Makes new shares of the same keys."""
+        if request.all == bool(request.account_ids):
+            raise InvalidRequest("name the accounts to refresh, or say all = true")
+        committee_id = requests.some_id(request.committee_id, "committee_id")
+        steps = self._node.refresh_accounts(committee_id, tuple(request.account_ids))
+        async with aclosing(_shown(steps)) as items:
+            async for item in items:
+                yield item
+
     async def FillPrimes(
         self, request: operator.FillPrimesRequest, _: Caller
     ) -> AsyncGenerator[common.Progress, None]:

@@ -111,6 +111,9 @@ def progress(item: api.Progress) -> common.Progress:
                     committee_id=view.committee_id, aux_id=view.aux_id, account_ids=view.account_ids
                 )
             )
+        case api.RefreshView() as view:
+            accounts = map(account, view.accounts)
+            message.refresh.CopyFrom(common.RefreshResult(committee_id=view.committee_id, accounts=accounts))
         case api.PrimePool() as pool:
             message.primes.CopyFrom(primes(pool))
         case api.StockView() as view:

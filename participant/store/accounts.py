@@ -210,6 +210,13 @@ class Accounts:
         """Whether the share of the account's epoch is there, as it always should be."""
         return self._db.first(_RECORD + "WHERE a.account_id = ?", (account_id,)) is not None
 
+    def of_old_shares(self, committee_id: bytes, before: int) -> list[str]:
+        """The committee's accounts whose share is in force since `before` or longer, oldest first."""
+        sql = """SELECT a.account_id FROM account AS a JOIN share AS s
+                 ON s.account_id = a.account_id AND s.share_epoch = a.share_epoch
+                 WHERE a.committee_id = ? AND s.activated_at <= ? ORDER BY s.activated_at, a.rowid"""
+        return [row[0] for row in self._db.rows(sql, (committee_id, before))]
+
     def set_state(self, account_id: str, state: AccountState) -> None:
         """Freeze or unfreeze. Raises KeyShareNotFound."""
         with self._vault.transaction():
@@ -255,6 +262,8 @@ class Accounts:
                 raise StoreConflict(
                     f"the new share of account {share.account_id!r} has another threshold or place"
                 )
+            # An account that never signs keeps one former share, and not all of them.
+            self.erase_superseded(share.account_id)
             self._insert_share(share, old.committee_id, old.aux_id)
             self._db.execute(
                 "UPDATE share SET superseded_at = ? WHERE account_id = ? AND share_epoch = ?",
@@ -299,9 +308,17 @@ class Accounts:
             for epoch, aux_id, superseded_at, sealed in self._db.rows(sql, (account_id,))
         ]
 
-    def erase_superseded(self, account_id: str) -> int:
-        """Erase the shares of former epochs, after t parties signed in the new one (protocol.md 0.8); their number."""
+    def erase_superseded(self, account_id: str, share_epoch: bytes | None = None) -> int:
+        """Erase the shares of former epochs, after t parties signed in the new one (protocol.md 0.8); their number.
+
+        With `share_epoch`, only when that is the account's epoch.
+        """
+        sql = "SELECT 1 FROM share WHERE account_id = ? AND superseded_at IS NOT NULL"
+        if self._db.first(sql, (account_id,)) is None:
+            return 0
         with self._vault.transaction():
+            if share_epoch not in (None, self.account(account_id).share_epoch):
+                return 0
             sql = "DELETE FROM share WHERE account_id = ? AND superseded_at IS NOT NULL"
             erased = self._db.execute(sql, (account_id,))
             self._drop_unused_aux()

@@ -327,6 +327,36 @@ class RunAuxRequest(_message.Message):
 Global___RunAuxRequest: _TypeAlias = RunAuxRequest  # noqa: Y015
 
 @_typing.final
+class RefreshAccountsRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    COMMITTEE_ID_FIELD_NUMBER: _builtins.int
+    ACCOUNT_IDS_FIELD_NUMBER: _builtins.int
+    ALL_FIELD_NUMBER: _builtins.int
+    committee_id: _builtins.bytes
+    """32 bytes; empty = that of the first account, or the only committee of this node."""
+    all: _builtins.bool
+    """All accounts of the committee, instead of a list."""
+    @_builtins.property
+    def account_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Accounts that get new shares, 1000 at most."""
+
+    def __init__(
+        self,
+        *,
+        committee_id: _builtins.bytes = ...,
+        account_ids: _abc.Iterable[_builtins.str] | None = ...,
+        all: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["account_ids", b"account_ids", "all", b"all", "committee_id", b"committee_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RefreshAccountsRequest: _TypeAlias = RefreshAccountsRequest  # noqa: Y015
+
+@_typing.final
 class FillPrimesRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 

@@ -66,6 +66,11 @@ class OperatorStub:
                 request_serializer=wallet_dot_v1_dot_operator__pb2.RunAuxRequest.SerializeToString,
                 response_deserializer=wallet_dot_v1_dot_common__pb2.Progress.FromString,
                 _registered_method=True)
+        self.RefreshAccounts = channel.unary_stream(
+                '/wallet.v1.Operator/RefreshAccounts',
+                request_serializer=wallet_dot_v1_dot_operator__pb2.RefreshAccountsRequest.SerializeToString,
+                response_deserializer=wallet_dot_v1_dot_common__pb2.Progress.FromString,
+                _registered_method=True)
         self.FillPrimes = channel.unary_stream(
                 '/wallet.v1.Operator/FillPrimes',
                 request_serializer=wallet_dot_v1_dot_operator__pb2.FillPrimesRequest.SerializeToString,
@@ -180,6 +185,12 @@ class OperatorServicer:
         raise NotImplementedError('Method not implemented!')
 
     def RunAux(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RefreshAccounts(self, request, context):
         """Missing associated documentation comment in .proto file."""
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -311,6 +322,11 @@ def add_OperatorServicer_to_server(servicer, server):
             'RunAux': grpc.unary_stream_rpc_method_handler(
                     servicer.RunAux,
                     request_deserializer=wallet_dot_v1_dot_operator__pb2.RunAuxRequest.FromString,
+                    response_serializer=wallet_dot_v1_dot_common__pb2.Progress.SerializeToString,
+            ),
+            'RefreshAccounts': grpc.unary_stream_rpc_method_handler(
+                    servicer.RefreshAccounts,
+                    request_deserializer=wallet_dot_v1_dot_operator__pb2.RefreshAccountsRequest.FromString,
                     response_serializer=wallet_dot_v1_dot_common__pb2.Progress.SerializeToString,
             ),
             'FillPrimes': grpc.unary_stream_rpc_method_handler(
@@ -550,6 +566,33 @@ class Operator:
             target,
             '/wallet.v1.Operator/RunAux',
             wallet_dot_v1_dot_operator__pb2.RunAuxRequest.SerializeToString,
+            wallet_dot_v1_dot_common__pb2.Progress.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RefreshAccounts(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/wallet.v1.Operator/RefreshAccounts',
+            wallet_dot_v1_dot_operator__pb2.RefreshAccountsRequest.SerializeToString,
             wallet_dot_v1_dot_common__pb2.Progress.FromString,
             options,
             channel_credentials,

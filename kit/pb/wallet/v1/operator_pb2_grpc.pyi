@@ -45,6 +45,7 @@ class OperatorStub:
     CreateAccount: _grpc.UnaryStreamMultiCallable[_wallet_pb2.CreateAccountRequest, _common_pb2.Progress]
     """Ceremonies: each streams its progress, the last message carries the result."""
     RunAux: _grpc.UnaryStreamMultiCallable[_operator_pb2.RunAuxRequest, _common_pb2.Progress]
+    RefreshAccounts: _grpc.UnaryStreamMultiCallable[_operator_pb2.RefreshAccountsRequest, _common_pb2.Progress]
     FillPrimes: _grpc.UnaryStreamMultiCallable[_operator_pb2.FillPrimesRequest, _common_pb2.Progress]
     ImportShares: _grpc.UnaryUnaryMultiCallable[_operator_pb2.ImportSharesRequest, _operator_pb2.ImportSharesResponse]
     """Shares as files. The plain share crosses this listener only."""
@@ -78,6 +79,7 @@ class OperatorAsyncStub(OperatorStub):
     CreateAccount: _aio.UnaryStreamMultiCallable[_wallet_pb2.CreateAccountRequest, _common_pb2.Progress]  # type: ignore[assignment]
     """Ceremonies: each streams its progress, the last message carries the result."""
     RunAux: _aio.UnaryStreamMultiCallable[_operator_pb2.RunAuxRequest, _common_pb2.Progress]  # type: ignore[assignment]
+    RefreshAccounts: _aio.UnaryStreamMultiCallable[_operator_pb2.RefreshAccountsRequest, _common_pb2.Progress]  # type: ignore[assignment]
     FillPrimes: _aio.UnaryStreamMultiCallable[_operator_pb2.FillPrimesRequest, _common_pb2.Progress]  # type: ignore[assignment]
     ImportShares: _aio.UnaryUnaryMultiCallable[_operator_pb2.ImportSharesRequest, _operator_pb2.ImportSharesResponse]  # type: ignore[assignment]
     """Shares as files. The plain share crosses this listener only."""
@@ -142,6 +144,13 @@ class OperatorServicer(metaclass=_abc_1.ABCMeta):
     def RunAux(
         self,
         request: _operator_pb2.RunAuxRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_common_pb2.Progress], _abc.AsyncIterator[_common_pb2.Progress]]: ...
+
+    @_abc_1.abstractmethod
+    def RefreshAccounts(
+        self,
+        request: _operator_pb2.RefreshAccountsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_common_pb2.Progress], _abc.AsyncIterator[_common_pb2.Progress]]: ...
 
