@@ -14,7 +14,7 @@ from participant.agent import ask_agent
 from participant.files import SecretFileError, SecretFileExposed, read_private
 from participant.seal_kms import KmsKey, KmsWrapper
 from participant.seal_pkcs11 import Pkcs11Wrapper, TokenKey
-from participant.sealing import KeyFileWrapper, KeyWrapper, PasswordWrapper
+from participant.sealing import KeyFileWrapper, KeyWrapper, PasswordWrapper, SealError
 
 SEAL_FILE: Final = "seal.yaml"
 SEAL_KEY: Final = "seal.key"
@@ -109,6 +109,19 @@ def read_seal_file(path: Path) -> SealSettings:
     return load_settings(SealSettings, path, path, "WALLET_MPC_SEAL", environ={})
 
 
+def wrapper_of(path: Path, *, make_token_key: bool = False) -> KeyWrapper:
+    """The outer key that a seal file names; with `make_token_key` it is made on its token first.
+
+    Raises SettingsError, SecretFileError, SealError.
+    """
+    wrapper = read_seal_file(path).wrapper()
+    if make_token_key:
+        if not isinstance(wrapper, Pkcs11Wrapper):
+            raise SealError(f"{path} names no PKCS#11 token on which a key could be made")
+        wrapper.create_key()
+    return wrapper
+
+
 def outer_key(
     store: Path,
     *,
@@ -127,7 +140,7 @@ def outer_key(
     if seal_file is None and store.with_name(SEAL_FILE).exists():
         seal_file = store.with_name(SEAL_FILE)
     if seal_file is not None:
-        return read_seal_file(seal_file).wrapper()
+        return wrapper_of(seal_file)
     return KeyFileWrapper.from_file(store.with_name(SEAL_KEY))
 
 

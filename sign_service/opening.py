@@ -171,6 +171,8 @@ def node_config_of(
         hello_interval=node.hello_seconds,
         away_after=node.away_seconds,
         gather=node.gather_seconds,
+        max_share_age=settings.accounts.max_share_seconds,
+        deletion_grace=settings.accounts.deletion_grace_seconds,
         primes_target=settings.primes.target,
         prime_processes=settings.primes.processes,
     )

@@ -236,6 +236,18 @@ class StockSettings(Section):
     )
 
 
+class AccountsSettings(Section):
+    """`accounts`: how long shares are used, and how accounts end."""
+
+    max_share_seconds: Seconds | None = Field(
+        default=None,
+        description="a share that is older signs no more until it is refreshed; null = no limit. Presignatures: stock.lifetime_seconds",
+    )
+    deletion_grace_seconds: Seconds = Field(
+        default=604_800, description="between the decision to delete an account and the erasure of its share"
+    )
+
+
 class RefreshSettings(Section):
     """`refresh`: new shares of the same keys, so that what leaked of old ones is worth nothing."""
 
@@ -318,6 +330,7 @@ class ServiceSettings(Section):
     mpc: MpcSettings = MpcSettings()
     policy: PolicySettings = PolicySettings()
     stock: StockSettings = StockSettings()
+    accounts: AccountsSettings = AccountsSettings()
     refresh: RefreshSettings = RefreshSettings()
     primes: PrimesSettings = PrimesSettings()
     node: NodeSettings = NodeSettings()

@@ -121,6 +121,10 @@ class NodeConfig:
     """Seconds that a request waits for peers and gateway before it says who is missing."""
     linger: float = 30.0
     """Seconds for which the messages of an ended session are kept, to be posted again when the gateway lost them."""
+    max_share_age: float | None = None
+    """Seconds after which a share is too old to sign with; None = never."""
+    deletion_grace: float = 7 * DAY
+    """Seconds between the decision to delete an account and the erasure of its secrets."""
     primes_target: int = 4
     """Safe primes that the idle node keeps in its pool for the next aux run; 0 fills none by itself."""
     prime_processes: int = 1

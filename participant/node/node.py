@@ -86,6 +86,8 @@ class Node(Operations):
         self._rng = rng
         self._keys: NodeKeys = store.identity()
         self._identity = self._keys.identity
+        if config.max_share_age is not None:
+            store.accounts.max_share_age = int(config.max_share_age * 1000)
         self._records = Records(store, suites)
         self._views = Views(store, self._records, policy)
         self._shares = Shares(store, self._records, self._views)
@@ -208,6 +210,7 @@ class Node(Operations):
         self._tasks.stand(self._primes.run, "search of safe primes")
         self._tasks.stand(self._stocking.run, "stock")
         self._tasks.stand(self._filling.run, "pools of randomness")
+        self._tasks.stand(self.erase_deleted, "erasing of deleted accounts")
         if self._config.refresh.every is not None:
             self._tasks.stand(self._refreshing.run, "refresh of old shares")
         self._tasks.spawn(self._workers.step(self._records.open_all), "opening of the shares")

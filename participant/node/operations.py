@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections import Counter
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Sequence
 from contextlib import aclosing
@@ -35,6 +35,7 @@ from participant.node.blame import clear_marks, lift_block
 from participant.node.ceremonies import Ceremonies
 from participant.node.config import NodeConfig
 from participant.node.errors import NodeFailure, NotReady, SessionUnknown, failure_of
+from participant.node.keeping import Keeping
 from participant.node.membership import Membership
 from participant.node.outcomes import OperatorAbort
 from participant.node.primes import PrimeSearch
@@ -56,7 +57,7 @@ from tss.envelope import PartyId
 T = TypeVar("T")
 
 
-class Operations(ABC):
+class Operations(Keeping):
     """The facade. `Node` makes the parts and keeps them going."""
 
     _config: NodeConfig

@@ -19,6 +19,7 @@ from participant.node.refresh_plan import refreshed_accounts, refuse_unfinished_
 from participant.payloads import SCHEMA, Decoded, Payload, PayloadError, decode, from_value
 from participant.policy import Action, PayloadKind, PolicyRequest
 from participant.store import (
+    AccountState,
     AuditRecord,
     AuxSetNotFound,
     KeyShareNotFound,
@@ -62,6 +63,17 @@ CEREMONIES: Final = frozenset({keygen.KIND, aux_info.KIND, refresh.KIND})
 """Kinds that every member takes part in, one at a time."""
 
 SIGNING: Final = frozenset({presign.FULL_KIND, sign.KIND})
+
+
+_NOT_ACTIVE: Final = {
+    AccountState.FROZEN: (Decline.ACCOUNT_FROZEN, "the account is frozen on this node"),
+    AccountState.DELETING: (Decline.ACCOUNT_DELETED, "the account is being deleted on this node"),
+    AccountState.RESTORED: (
+        Decline.REFRESH_NEEDED,
+        "this node's share was restored from a backup: refresh the account",
+    ),
+    AccountState.TOO_OLD: (Decline.SHARE_TOO_OLD, "this node's share is too old: refresh the account"),
+}
 
 
 def signer_points(proposal: Proposal) -> tuple[int, ...] | None:
@@ -247,8 +259,8 @@ class Planner:
             raise Declined(Decline.OTHER_COMMITTEE, "the account belongs to another committee or curve")
         if account.record.aux_id is None:
             raise Declined(Decline.NEEDS_AUX, "this node has no auxiliary information for the account")
-        if account.record.state != "active":
-            raise Declined(Decline.ACCOUNT_FROZEN, "the account is frozen on this node")
+        if account.record.state is not AccountState.ACTIVE:
+            raise Declined(*_NOT_ACTIVE[account.record.state])
         aux = self._records.aux(account.record.aux_id, suite)
         points = signer_points(proposal) or ()
         presignature: Presignature | None = None

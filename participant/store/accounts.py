@@ -9,7 +9,7 @@ changed or exchanged row does not open, and only that account stops working.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from functools import lru_cache
 from typing import Any, Final, Self
@@ -38,6 +38,12 @@ class AccountState(StrEnum):
 
     ACTIVE = "active"
     FROZEN = "frozen"
+    DELETING = "deleting"
+    """Its secrets are erased after a time of grace."""
+    RESTORED = "restored"
+    """Its share came from a backup, of which others may hold copies: a refresh makes it active."""
+    TOO_OLD = "too-old"
+    """Its share is older than this node's settings allow: a refresh makes it active."""
 
 
 class Origin(StrEnum):
@@ -68,6 +74,8 @@ class AccountRecord:
     created_at: int
     """Milliseconds since 1970, like every time in the store."""
     last_signed_at: int | None
+    activated_at: int
+    """When the share came into force here."""
 
 
 @dataclass(frozen=True)
@@ -129,17 +137,12 @@ class StoredShare:
 
 _RECORD: Final = """
     SELECT a.account_id, a.key_id, a.committee_id, a.curve, a.threshold, a.party, a.public_key, a.share_epoch,
-           s.aux_id, a.state, a.origin, a.created_at, a.last_signed_at
+           s.aux_id, a.state, a.origin, a.created_at, a.last_signed_at, s.activated_at,
+           EXISTS (SELECT 1 FROM deletion AS d WHERE d.account_id = a.account_id),
+           EXISTS (SELECT 1 FROM restored_share AS r
+                   WHERE r.account_id = a.account_id AND r.share_epoch = a.share_epoch)
     FROM account AS a JOIN share AS s ON s.account_id = a.account_id AND s.share_epoch = a.share_epoch
 """
-
-
-def _record(row: tuple[Any, ...]) -> AccountRecord:
-    try:
-        plain: Any = (*row[:9], AccountState(row[9]), Origin(row[10]), *row[11:])
-    except ValueError as error:
-        raise StoreDamaged(f"the record of account {row[0]!r} is damaged: {error}") from None
-    return AccountRecord(*plain)
 
 
 def check_account_id(account_id: str) -> None:
@@ -158,6 +161,8 @@ class Accounts:
     def __init__(self, vault: Vault) -> None:
         self._vault = vault
         self._db = vault.database
+        self.max_share_age: int | None = None
+        """Milliseconds after which a share is too old to sign with; None = never."""
 
     # Committees
 
@@ -185,18 +190,44 @@ class Accounts:
         """Raises KeyShareNotFound."""
         found = self._db.first(_RECORD + "WHERE a.account_id = ?", (account_id,))
         if found is None:
+            if self._was_deleted(account_id):
+                raise KeyShareNotFound(
+                    f"Key share not found: account {account_id!r} was deleted on this node"
+                )
             raise KeyShareNotFound(
                 f"Key share not found: this node has no account {account_id!r}. List its accounts, create the account, "
                 "or import its share file"
             )
-        return _record(found)
+        return self._record(found)
 
     def accounts(self, committee_id: bytes | None = None) -> list[AccountRecord]:
         """All accounts, or those of one committee, in the order in which they came."""
         if committee_id is None:
-            return [_record(row) for row in self._db.rows(_RECORD + "ORDER BY a.rowid")]
+            return [self._record(row) for row in self._db.rows(_RECORD + "ORDER BY a.rowid")]
         rows = self._db.rows(_RECORD + "WHERE a.committee_id = ? ORDER BY a.rowid", (committee_id,))
-        return [_record(row) for row in rows]
+        return [self._record(row) for row in rows]
+
+    def _record(self, row: tuple[Any, ...]) -> AccountRecord:
+        *plain, deleting, restored = row
+        try:
+            plain[9], plain[10] = AccountState(plain[9]), Origin(plain[10])
+        except ValueError as error:
+            raise StoreDamaged(f"the record of account {row[0]!r} is damaged: {error}") from None
+        record = AccountRecord(*plain)
+        age = self._vault.now() - record.activated_at
+        if deleting:
+            state = AccountState.DELETING
+        elif record.state is not AccountState.ACTIVE:
+            state = record.state
+        elif restored:
+            state = AccountState.RESTORED
+        else:
+            too_old = self.max_share_age is not None and age >= self.max_share_age
+            state = AccountState.TOO_OLD if too_old else AccountState.ACTIVE
+        return replace(record, state=state)
+
+    def _was_deleted(self, account_id: str) -> bool:
+        return self._db.first("SELECT 1 FROM deletion WHERE account_id = ?", (account_id,)) is not None
 
     def ids(self) -> list[str]:
         """The ids of all accounts."""
@@ -230,6 +261,10 @@ class Accounts:
         with vault.transaction():
             if self.has_account(share.account_id):
                 raise AccountExists(f"account {share.account_id!r} exists already on this node")
+            if self._was_deleted(share.account_id):
+                raise AccountExists(
+                    f"an account {share.account_id!r} was deleted on this node; its id is not used again"
+                )
             self.committee(committee_id)
             place = self._place_of_chain_code(share.account_id, share.key_id, share.public_key)
             sealed_chain_code = vault.sealer.seal(share.chain_code, place)
@@ -330,6 +365,19 @@ class Accounts:
         (sealed,) = self._db.row("SELECT sealed_chain_code FROM account WHERE account_id = ?", (account_id,))
         place = self._place_of_chain_code(account_id, record.key_id, record.public_key)
         return self._open(sealed, place, f"the chain code of account {account_id!r}")
+
+    def mark_restored(self, account_id: str) -> None:
+        """Note that the share of the account's epoch came from a backup. Raises KeyShareNotFound."""
+        with self._vault.transaction():
+            values = (account_id, self.account(account_id).share_epoch, self._vault.now())
+            self._db.execute("INSERT OR REPLACE INTO restored_share VALUES (?, ?, ?)", values)
+
+    def erase(self, account_id: str) -> None:
+        """Erase all secrets of an account, and what is known of it besides its deletion."""
+        with self._vault.transaction():
+            self._db.execute("DELETE FROM share WHERE account_id = ?", (account_id,))
+            self._db.execute("DELETE FROM account WHERE account_id = ?", (account_id,))
+            self._drop_unused_aux()
 
     def mark_signed(self, account_id: str) -> None:
         """Note that the account signed now."""

@@ -17,6 +17,7 @@ from participant.store.accounts import AccountRecord, Accounts
 from participant.store.audit import GENESIS, AuditLog
 from participant.store.blocked import BlockedSets
 from participant.store.database import Database
+from participant.store.deletions import Deletions
 from participant.store.errors import StoreConflict, StoreDamaged, StoreError, StoreExists
 from participant.store.primes import Primes
 from participant.store.quarantine import Quarantine
@@ -49,7 +50,7 @@ class Store:
 
     Use `create` once and `open` afterwards; one process at a time. Parts: `accounts` (committees, shares, aux sets),
     `sessions` (sids, pending state, certificates), `requests`, `answers`, `primes`, `quarantine`, `blocked`, `audit`,
-    `seals` (what opens the store).
+    `seals` (what opens the store), `deletions`.
     Several writes become one by `with store.transaction():`.
 
     There is no place for presignatures, pools or nonces (protocol.md 3.3): they live and die with the process.
@@ -68,6 +69,7 @@ class Store:
         self.primes = Primes(vault)
         self.quarantine = Quarantine(vault)
         self.blocked = BlockedSets(vault)
+        self.deletions = Deletions(vault, self.accounts)
         parts = (self.accounts, self.sessions, self.primes, self.audit)
         self.seals = Seals(vault, slot, wrapper, [self._sealed_identity, *(part.sealed for part in parts)])
 

@@ -70,6 +70,8 @@ COLUMNS = {
         "sid", "committee_id", "signers", "run", "reason", "blocked_at", "lifted_at", "lifted_by",
     },
     "opening": {"sid", "party", "envelope"},
+    "deletion": {"account_id", "key_id", "committee_id", "approvals", "decided_at", "erase_at", "erased_at"},
+    "restored_share": {"account_id", "share_epoch", "restored_at"},
     "audit": {"seq", "record", "previous", "hash"},
     "audit_head": {"one", "sealed_head"},
 }  # fmt: skip

@@ -61,6 +61,10 @@ class _AccountStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_AccountS
     """This node's stored share is damaged and is not used. Other nodes may still sign."""
     ACCOUNT_STATE_PENDING: _AccountState.ValueType  # 5
     """Key generation ran but its certificate is not complete yet."""
+    ACCOUNT_STATE_DELETING: _AccountState.ValueType  # 6
+    """This node erases its share after a time of grace, and does not sign with it meanwhile."""
+    ACCOUNT_STATE_NEEDS_REFRESH: _AccountState.ValueType  # 7
+    """This node's share is older than its settings allow, or came from a backup: it signs again after a refresh."""
 
 class AccountState(_AccountState, metaclass=_AccountStateEnumTypeWrapper): ...
 
@@ -75,6 +79,10 @@ ACCOUNT_STATE_DAMAGED: AccountState.ValueType  # 4
 """This node's stored share is damaged and is not used. Other nodes may still sign."""
 ACCOUNT_STATE_PENDING: AccountState.ValueType  # 5
 """Key generation ran but its certificate is not complete yet."""
+ACCOUNT_STATE_DELETING: AccountState.ValueType  # 6
+"""This node erases its share after a time of grace, and does not sign with it meanwhile."""
+ACCOUNT_STATE_NEEDS_REFRESH: AccountState.ValueType  # 7
+"""This node's share is older than its settings allow, or came from a backup: it signs again after a refresh."""
 Global___AccountState: _TypeAlias = AccountState  # noqa: Y015
 
 @_typing.final
