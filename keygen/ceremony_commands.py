@@ -1,7 +1,8 @@
-"""The commands that ask a running committee: create, aux."""
+"""The commands that ask a running committee: create, aux, refresh."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -29,6 +30,15 @@ def committee_id_of(text: str | None) -> bytes:
 
 committee_option = click.option(
     "--committee", metavar="ID", help="The committee, 64 hexadecimal digits [default: the node's only one]"
+)
+
+
+node_directory_option = click.option(
+    "--node",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=".",
+    metavar="DIR",
+    help="Ask the daemon whose directory this is, as its operator (DIR/operator.sock) [default: here]",
 )
 
 
@@ -88,10 +98,10 @@ def create(account: str, threshold: int | None, curve: str, committee: str | Non
     out.result(result, lines)
 
 
-def _operator_of(files: NodeFiles, operator: str | None) -> Daemon:
-    """The daemon of a directory, unless another is named."""
+def _operator_of(directory: Path, operator: str | None) -> Daemon:
+    """The daemon of a node's directory, unless another is named."""
     if operator is None:
-        return Daemon.at_socket(files.store.with_name(OPERATOR_SOCKET))
+        return Daemon.at_socket(directory / OPERATOR_SOCKET)
     return Daemon(operator, operator=True)
 
 
@@ -114,7 +124,7 @@ def aux(files: NodeFiles, accounts: tuple[str, ...], committee: str | None, oper
     """
     out = output()
     committee_id = committee_id_of(committee)
-    daemon = _operator_of(files, operator)
+    daemon = _operator_of(files.store.parent, operator)
 
     async def conversation(client: ServiceClient) -> Progress:
         from kit.pb.wallet.v1 import operator_pb2 as pb
@@ -137,22 +147,21 @@ def aux(files: NodeFiles, accounts: tuple[str, ...], committee: str | None, oper
 @click.command(epilog=EXIT_CODES_HELP, short_help="Have a running committee make new shares of its keys.")
 @click.argument("accounts", metavar="[ACCOUNT]...", nargs=-1)
 @click.option("--all", "everything", is_flag=True, help="All accounts of the committee.")
-@node_options
+@node_directory_option
 @committee_option
 @operator_option
 @json_option
 def refresh(
-    files: NodeFiles,
+    node: Path,
     accounts: tuple[str, ...],
     everything: bool,  # noqa: FBT001 - click passes flags by name
     committee: str | None,
     operator: str | None,
 ) -> None:
-    """Have the committee make new shares of the keys of ACCOUNTs, and new auxiliary information, through the daemon of DIR.
+    """Have the committee make new shares of the keys of ACCOUNTs, and new auxiliary information, through the daemon of --node.
 
     Keys, addresses and chain codes stay. Old shares and presignatures are destroyed, so that whoever has stolen some of
     them has to begin anew. All members must be running; signing goes on meanwhile.
-    Asks DIR's daemon through its operator socket (DIR/operator.sock).
     """
     if everything == bool(accounts):
         raise Misuse("name the accounts to refresh, or give --all")
@@ -165,7 +174,7 @@ def refresh(
         request = pb.RefreshAccountsRequest(committee_id=committee_id, account_ids=accounts, all=everything)
         return await follow(client.stream(client.operator.RefreshAccounts, request), "refresh", out)
 
-    made = _operator_of(files, operator).talk(conversation).refresh
+    made = _operator_of(node, operator).talk(conversation).refresh
     out.result(
         {
             "committee_id": made.committee_id.hex(),
