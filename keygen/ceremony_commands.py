@@ -1,7 +1,8 @@
-"""The commands that ask a running committee: create, aux."""
+"""The commands that ask a running committee: create, aux, refresh."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -32,15 +33,31 @@ committee_option = click.option(
 )
 
 
+node_directory_option = click.option(
+    "--node",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=".",
+    metavar="DIR",
+    help="Ask the daemon whose directory this is, as its operator (DIR/operator.sock) [default: here]",
+)
+
+
 @click.command(epilog=EXIT_CODES_HELP, short_help="Have a running committee make a new key.")
 @click.argument("account", metavar="ACCOUNT")
 @click.option(
     "-t", "--threshold", type=click.IntRange(2, 16), help="How many must sign [default: the committee's]"
 )
+@click.option(
+    "--curve",
+    type=click.Choice(["secp256k1", "ed25519"]),
+    default="secp256k1",
+    show_default=True,
+    help="ed25519: signatures by FROST, for Solana, SSH and the like",
+)
 @committee_option
 @daemon_options
 @json_option
-def create(account: str, threshold: int | None, committee: str | None, daemon: Daemon) -> None:
+def create(account: str, threshold: int | None, curve: str, committee: str | None, daemon: Daemon) -> None:
     """Have a running committee make a new key, ACCOUNT (free text).
 
     Asks one daemon, which proposes the key generation to the others; each decides by its own policy. All members must be
@@ -50,10 +67,14 @@ def create(account: str, threshold: int | None, committee: str | None, daemon: D
     committee_id = committee_id_of(committee)
 
     async def conversation(client: ServiceClient) -> Progress:
+        from kit.pb.wallet.v1 import common_pb2
         from kit.pb.wallet.v1 import wallet_pb2 as pb
 
         request = pb.CreateAccountRequest(
-            account_id=account, threshold=threshold or 0, committee_id=committee_id
+            account_id=account,
+            curve=common_pb2.CURVE_ED25519 if curve == "ed25519" else common_pb2.CURVE_SECP256K1,
+            threshold=threshold or 0,
+            committee_id=committee_id,
         )
         method = client.operator.CreateAccount if daemon.operator else client.wallet.CreateAccount
         return await follow(client.stream(method, request), f"account {account}", out)
@@ -62,6 +83,7 @@ def create(account: str, threshold: int | None, committee: str | None, daemon: D
     addresses = {address.kind: address.text for address in made.addresses}
     result: dict[str, Any] = {
         "account_id": made.account_id,
+        "curve": curve,
         "public_key": made.public_key.hex(),
         "addresses": addresses,
         "threshold": made.threshold,
@@ -74,6 +96,13 @@ def create(account: str, threshold: int | None, committee: str | None, daemon: D
         *(f"  {kind:<16} {text}" for kind, text in addresses.items()),
     ]
     out.result(result, lines)
+
+
+def _operator_of(directory: Path, operator: str | None) -> Daemon:
+    """The daemon of a node's directory, unless another is named."""
+    if operator is None:
+        return Daemon.at_socket(directory / OPERATOR_SOCKET)
+    return Daemon(operator, operator=True)
 
 
 @click.command(epilog=EXIT_CODES_HELP, short_help="Have a running committee make auxiliary information.")
@@ -95,10 +124,7 @@ def aux(files: NodeFiles, accounts: tuple[str, ...], committee: str | None, oper
     """
     out = output()
     committee_id = committee_id_of(committee)
-    if operator is None:
-        daemon = Daemon.at_socket(files.store.with_name(OPERATOR_SOCKET))
-    else:
-        daemon = Daemon(operator, operator=True)
+    daemon = _operator_of(files.store.parent, operator)
 
     async def conversation(client: ServiceClient) -> Progress:
         from kit.pb.wallet.v1 import operator_pb2 as pb
@@ -118,4 +144,55 @@ def aux(files: NodeFiles, accounts: tuple[str, ...], committee: str | None, oper
     )
 
 
-COMMANDS = (create, aux)
+@click.command(epilog=EXIT_CODES_HELP, short_help="Have a running committee make new shares of its keys.")
+@click.argument("accounts", metavar="[ACCOUNT]...", nargs=-1)
+@click.option("--all", "everything", is_flag=True, help="All accounts of the committee.")
+@node_directory_option
+@committee_option
+@operator_option
+@json_option
+def refresh(
+    node: Path,
+    accounts: tuple[str, ...],
+    everything: bool,  # noqa: FBT001 - click passes flags by name
+    committee: str | None,
+    operator: str | None,
+) -> None:
+    """Have the committee make new shares of the keys of ACCOUNTs, and new auxiliary information, through the daemon of --node.
+
+    Keys, addresses and chain codes stay. Old shares and presignatures are destroyed, so that whoever has stolen some of
+    them has to begin anew. All members must be running; signing goes on meanwhile.
+    """
+    if everything == bool(accounts):
+        raise Misuse("name the accounts to refresh, or give --all")
+    out = output()
+    committee_id = committee_id_of(committee)
+
+    async def conversation(client: ServiceClient) -> Progress:
+        from kit.pb.wallet.v1 import operator_pb2 as pb
+
+        request = pb.RefreshAccountsRequest(committee_id=committee_id, account_ids=accounts, all=everything)
+        return await follow(client.stream(client.operator.RefreshAccounts, request), "refresh", out)
+
+    made = _operator_of(node, operator).talk(conversation).refresh
+    out.result(
+        {
+            "committee_id": made.committee_id.hex(),
+            "accounts": [
+                {
+                    "account_id": account.account_id,
+                    "public_key": account.public_key.hex(),
+                    "share_epoch": account.share_epoch.hex(),
+                    "aux_id": account.aux_id.hex(),
+                }
+                for account in made.accounts
+            ],
+        },
+        [
+            f"account {account.account_id!r}: same key {account.public_key.hex()}, epoch {account.share_epoch.hex()[:16]}"
+            for account in made.accounts
+        ],
+    )
+
+
+COMMANDS = (create, aux, refresh)

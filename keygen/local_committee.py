@@ -30,7 +30,7 @@ from tss.errors import AbortedByPeer, InternalError
 from tss.params import Suite
 from tss.proposal import REQUEST_ID_BYTES, Proposal
 from tss.records import AuxSet, KeyShare
-from tss.session import Member, Outgoing, Runtime, Session, SessionStarted, Setup
+from tss.session import AllAccepted, Member, Outgoing, Runtime, Session, SessionStarted, Setup
 
 PROPOSAL_SECONDS: Final = 3600
 
@@ -140,6 +140,9 @@ class _Persist:
         match record:
             case SessionStarted(sid=sid, kind=kind, ph=ph):
                 sessions.remember(sid, kind, self._committee_id, ph)
+            case AllAccepted():
+                # Nothing was ever given up in a committee that begins.
+                pass
             case Durable(record=RunState() as state, envelope=envelope):
                 point = self._member.party.index
                 public = public_of(self._proto, state.done)

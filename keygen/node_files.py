@@ -1,7 +1,7 @@
 """A node's directory: where its commands find store, sealing key and card.
 
     DIR/store.db     sealed store, identity keys inside
-    DIR/seal.key     what opens it (mode 0600), unless a password does
+    DIR/seal.key     what opens it (mode 0600), unless a password does, or seal.yaml is there and names something else
     DIR/identity     the public card
 
 `init` puts more beside them: sign-service.yaml, committee.yaml, tls/, and with TLS the callers' `tokens`. Nobody but the owner may look into a directory that was made here.
@@ -20,11 +20,11 @@ import click
 
 from participant.files import sync_directory
 from participant.identity import Card, NodeKeys
-from participant.sealing import KeyFileWrapper, wrapper_from
+from participant.seal_file import SEAL_FILE, SEAL_KEY, outer_key
+from participant.sealing import KeyFileWrapper, KeyWrapper
 from participant.store import Store, StoreMissing
 
 STORE: Final = "store.db"
-SEAL_KEY: Final = "seal.key"
 CARD: Final = "identity"
 COMMITTEE: Final = "committee.yaml"
 SETTINGS: Final = "sign-service.yaml"
@@ -41,8 +41,11 @@ class NodeFiles:
 
     store: Path
     seal_key: Path
+    """Made with a new store where nothing else is named."""
     card: Path
     password_file: Path | None = None
+    seal_file: Path | None = None
+    """What opens the store, unless `password_file` does or it is the key."""
 
     @classmethod
     def of(
@@ -52,10 +55,23 @@ class NodeFiles:
         store: Path | None = None,
         seal_key: Path | None = None,
         password_file: Path | None = None,
+        seal_file: Path | None = None,
     ) -> NodeFiles:
         """The usual names in `directory`, except for what is named."""
-        return cls(
-            store or directory / STORE, seal_key or directory / SEAL_KEY, directory / CARD, password_file
+        beside = directory / SEAL_FILE
+        if seal_file is None and password_file is None and seal_key is None and beside.exists():
+            seal_file = beside
+        key = seal_key or directory / SEAL_KEY
+        return cls(store or directory / STORE, key, directory / CARD, password_file, seal_file)
+
+    def outer_key(self) -> KeyWrapper:
+        """What opens the store. Raises SettingsError, SecretFileError, SealError."""
+        named = self.seal_file or self.password_file
+        return outer_key(
+            self.store,
+            seal_file=self.seal_file,
+            password_file=self.password_file,
+            key_file=None if named else self.seal_key,
         )
 
     def open(self) -> Store:
@@ -65,7 +81,7 @@ class NodeFiles:
             raise StoreMissing(
                 f"there is no store at {self.store}: name a node's directory, or make one with mpc-keygen identity DIR"
             )
-        return Store.open(self.store, wrapper_from(self.password_file, self.seal_key))
+        return Store.open(self.store, self.outer_key())
 
     def make(self, keys: NodeKeys | None = None) -> Card:
         """Make whatever of store, sealing key, identity and card is missing; the card.
@@ -77,9 +93,9 @@ class NodeFiles:
         if self.store.exists():
             store = self.open()
         else:
-            if self.password_file is None and not self.seal_key.exists():
+            if self.password_file is None and self.seal_file is None and not self.seal_key.exists():
                 KeyFileWrapper.create_file(self.seal_key)
-            store = Store.create(self.store, wrapper_from(self.password_file, self.seal_key))
+            store = Store.create(self.store, self.outer_key())
         with store:
             if not store.has_identity():
                 store.put_identity(keys or NodeKeys.generate())
@@ -115,13 +131,23 @@ def node_options(command: Callable[..., Any]) -> Callable[..., Any]:
         directory: Path,
         store: Path | None,
         seal_key: Path | None,
+        seal_file: Path | None,
         store_password_file: Path | None,
         **options: Any,
     ) -> Any:
-        files = NodeFiles.of(directory, store=store, seal_key=seal_key, password_file=store_password_file)
+        if sum(named is not None for named in (seal_key, seal_file, store_password_file)) > 1:
+            raise click.UsageError("--seal-key, --seal-file and --store-password-file exclude each other")
+        files = NodeFiles.of(
+            directory, store=store, seal_key=seal_key, password_file=store_password_file, seal_file=seal_file
+        )
         return command(*arguments, files=files, **options)
 
     decorated = password_option(with_files)
+    decorated = click.option(
+        "--seal-file",
+        type=click.Path(path_type=Path, dir_okay=False),
+        help="YAML file that says what opens the store; DIR/seal.yaml where there is one.",
+    )(decorated)
     decorated = click.option(
         "--seal-key",
         type=click.Path(path_type=Path, dir_okay=False),

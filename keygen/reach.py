@@ -64,6 +64,16 @@ class Daemon:
 
         return asyncio.run(whole())
 
+    def ask(self, question: Callable[[ServiceClient, Any], Awaitable[T]]) -> T:
+        """Have a conversation in the operator's messages, which the question gets with the client. Raises as `talk`."""
+
+        async def conversation(client: ServiceClient) -> T:
+            from kit.pb.wallet.v1 import operator_pb2
+
+            return await question(client, operator_pb2)
+
+        return self.talk(conversation)
+
 
 @contextmanager
 def node_or_daemon(files: NodeFiles, operator: str | None, out: Output) -> Iterator[Store | Daemon]:

@@ -8,8 +8,9 @@ from typing import Any, Final
 
 import yaml
 
-from keygen.node_files import COMMITTEE, SEAL_KEY, STORE, TOKENS
+from keygen.node_files import COMMITTEE, STORE, TOKENS
 from participant.policy import permissive_development_policy
+from participant.seal_file import SEAL_KEY
 
 _DEVELOPMENT: Final = """\
 # Written by mpc-keygen for development: everything on one machine, and a policy that allows everything.

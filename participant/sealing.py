@@ -49,22 +49,12 @@ class SealBroken(SealError):
     """A sealed value was changed, or stands in a place that it was not made for."""
 
 
-class Sealer(ABC):
-    """Authenticated encryption of what a store holds."""
-
-    @abstractmethod
-    def seal(self, plaintext: bytes, associated_data: bytes) -> bytes:
-        """Seal `plaintext` so that it opens only together with `associated_data`."""
-
-    @abstractmethod
-    def unseal(self, sealed: bytes, associated_data: bytes) -> bytes:
-        """The plaintext. Raises SealBroken unless `sealed` was made by `seal` with the same associated data."""
-
-
 class KeyWrapper(ABC):
     """The outer key, which protects a store's data key. `form` names its kind in the store."""
 
     form: str
+    note: str = ""
+    """Which key it is, for people: stored beside what it wraps, and nothing secret."""
 
     @abstractmethod
     def wrap(self, data_key: bytes, associated_data: bytes) -> bytes:
@@ -99,24 +89,48 @@ class Place:
         )
 
 
-class EnvelopeSealer(Sealer):
-    """Seals with numbered data keys: new values under the highest number, old ones open under their own."""
+class EnvelopeSealer:
+    """Authenticated encryption of what a store holds, with numbered data keys.
+
+    New values are sealed under the highest number, old ones open under their own.
+    """
 
     def __init__(self, data_keys: Mapping[int, bytes], rng: Rng = os.urandom) -> None:
-        self._ciphers = {number: AESGCMSIV(key) for number, key in data_keys.items()}
-        self._newest = max(self._ciphers)
         self._rng = rng
+        self._keys: dict[int, bytes] = {}
+        self._ciphers: dict[int, AESGCMSIV] = {}
+        for number, key in sorted(data_keys.items()):
+            self.add(number, key)
+
+    @property
+    def data_keys(self) -> dict[int, bytes]:
+        """The keys by number, to be wrapped by another outer key."""
+        return dict(self._keys)
+
+    def add(self, number: int, key: bytes) -> None:
+        """Seal under another data key (32 bytes) of a higher number from now on."""
+        cipher = AESGCMSIV(key)
+        self._keys[number], self._ciphers[number] = key, cipher
+        self._newest = number
+
+    def keep_only(self, number: int) -> None:
+        """Forget all data keys but one."""
+        self._keys = {number: self._keys[number]}
+        self._ciphers = {number: self._ciphers[number]}
+
+    @staticmethod
+    def number_of(sealed: bytes) -> int:
+        """Which data key a value was sealed under, by its header."""
+        return int.from_bytes(sealed[1:_SEALED_HEADER], "big")
 
     def seal(self, plaintext: bytes, associated_data: bytes) -> bytes:
-        """See `Sealer.seal`."""
-        nonce = self._rng(NONCE_BYTES)
-        header = bytes([FORMAT_BYTE]) + self._newest.to_bytes(4, "big")
-        return (
-            header + nonce + self._ciphers[self._newest].encrypt(nonce, plaintext, header + associated_data)
-        )
+        """Seal `plaintext` so that it opens only together with `associated_data`."""
+        nonce, newest = self._rng(NONCE_BYTES), self._newest
+        header = bytes([FORMAT_BYTE]) + newest.to_bytes(4, "big")
+        return header + nonce + self._ciphers[newest].encrypt(nonce, plaintext, header + associated_data)
 
     def unseal(self, sealed: bytes, associated_data: bytes) -> bytes:
-        """See `Sealer.unseal`."""
+        """The plaintext. Raises SealBroken unless `sealed` was made by `seal` with the same associated data."""
         header, nonce, body = (
             sealed[:_SEALED_HEADER],
             sealed[_SEALED_HEADER : _SEALED_HEADER + NONCE_BYTES],
@@ -176,7 +190,9 @@ class PasswordWrapper(KeyWrapper):
         password = read_private(path).removesuffix(b"\n").removesuffix(b"\r")
         if not password:
             raise SecretFileError(f"{path} is empty where a password is expected")
-        return cls(password, parameters)
+        wrapper = cls(password, parameters)
+        wrapper.note = str(path)
+        return wrapper
 
     def wrap(self, data_key: bytes, associated_data: bytes) -> bytes:
         """ENC of [form, iterations, lanes, memory in KiB, salt, nonce, ciphertext]."""
@@ -188,8 +204,8 @@ class PasswordWrapper(KeyWrapper):
     def unwrap(self, wrapped: bytes, associated_data: bytes) -> bytes:
         """See `KeyWrapper.unwrap`. A wrong password and a changed wrapped key look alike."""
         cost_field = Integer(32)
-        schema = Tuple(Text(32), cost_field, cost_field, cost_field, Bytes(SALT_BYTES), *_CIPHERTEXT)
-        *header, nonce, ciphertext = _decode_wrapped(wrapped, schema, self.form)
+        schema = Tuple(Text(32), cost_field, cost_field, cost_field, Bytes(SALT_BYTES), *CIPHERTEXT)
+        *header, nonce, ciphertext = decode_wrapped(wrapped, schema, self.form)
         cost = Argon2Parameters(int(header[1]), int(header[2]), int(header[3]))
         cipher = AESGCMSIV(self._key(header[4], cost))
         try:
@@ -243,7 +259,9 @@ class KeyFileWrapper(KeyWrapper):
             raise SecretFileError(
                 f"{path} is not a sealing key: {2 * KEY_BYTES} hexadecimal digits are expected"
             )
-        return cls(key)
+        wrapper = cls(key)
+        wrapper.note = str(path)
+        return wrapper
 
     def wrap(self, data_key: bytes, associated_data: bytes) -> bytes:
         """ENC of [form, nonce, ciphertext]."""
@@ -252,7 +270,7 @@ class KeyFileWrapper(KeyWrapper):
 
     def unwrap(self, wrapped: bytes, associated_data: bytes) -> bytes:
         """See `KeyWrapper.unwrap`."""
-        _, nonce, ciphertext = _decode_wrapped(wrapped, Tuple(Text(32), *_CIPHERTEXT), self.form)
+        _, nonce, ciphertext = decode_wrapped(wrapped, Tuple(Text(32), *CIPHERTEXT), self.form)
         try:
             return self._cipher.decrypt(nonce, ciphertext, associated_data)
         except InvalidTag:
@@ -264,10 +282,12 @@ class KeyFileWrapper(KeyWrapper):
         return "KeyFileWrapper()"
 
 
-_CIPHERTEXT: Final = (Bytes(NONCE_BYTES), Bytes(KEY_BYTES + 16))
+CIPHERTEXT: Final = (Bytes(NONCE_BYTES), Bytes(KEY_BYTES + 16))
+"""Schemas of the nonce and of the data key with its tag, as most forms have them."""
 
 
-def _decode_wrapped(wrapped: bytes, schema: Tuple, form: str) -> list[Value]:
+def decode_wrapped(wrapped: bytes, schema: Tuple, form: str) -> list[Value]:
+    """The fields of what a wrapper of `form` made, the form first. Raises SealError, WrongSealingKey."""
     try:
         fields: list[Value] = decode(wrapped, schema)
     except ProtocolError:
@@ -275,13 +295,6 @@ def _decode_wrapped(wrapped: bytes, schema: Tuple, form: str) -> list[Value]:
     if fields[0] != form:
         raise WrongSealingKey(f"the store's data key is wrapped by a {fields[0]}, not by a {form}")
     return fields
-
-
-def wrapper_from(password_file: Path | None, key_file: Path) -> KeyWrapper:
-    """What opens a store: the password in a file where one is named, else a key file. Raises SecretFileError."""
-    if password_file is not None:
-        return PasswordWrapper.from_file(password_file)
-    return KeyFileWrapper.from_file(key_file)
 
 
 def wrap_place(store_id: bytes, number: int) -> bytes:

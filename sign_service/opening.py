@@ -15,7 +15,8 @@ from participant.files import read_private
 from participant.identity import NodeKeys
 from participant.node import config as node_config
 from participant.node.api import NodeApi
-from participant.sealing import WrongSealingKey, wrapper_from
+from participant.seal_file import outer_key
+from participant.sealing import KeyWrapper, WrongSealingKey
 from participant.sharefile import ShareEntry, ShareFileMissing, read_share_file
 from participant.store import Store, StoreMissing
 from sign_service.settings import ServiceSettings
@@ -38,16 +39,25 @@ def open_store(settings: ServiceSettings) -> Store:
             "store.path"
         )
     try:
-        store = Store.open(path, wrapper_from(settings.store.password_file, settings.store.sealing_key))
+        store = Store.open(path, outer_key_of(settings))
     except WrongSealingKey as error:
-        key = settings.store.password_file or settings.store.sealing_key
-        raise WrongSealingKey(f"the store {path} does not open with {key}: {error}") from None
+        raise WrongSealingKey(
+            f"the store {path} does not open with {settings.store.opened_by}: {error}"
+        ) from None
     try:
         store.identity()
     except BaseException:
         store.close()
         raise
     return store
+
+
+def outer_key_of(settings: ServiceSettings) -> KeyWrapper:
+    """What opens the node's store. Raises SettingsError, SecretFileError, SealError."""
+    store = settings.store
+    return outer_key(
+        store.path, seal_file=store.seal_file, password_file=store.password_file, key_file=store.key_file
+    )
 
 
 def committee_of(settings: ServiceSettings, keys: NodeKeys) -> Committee | None:
@@ -145,6 +155,10 @@ def node_config_of(
             idle=stock.idle_seconds,
             pool=stock.pool,
         ),
+        refresh=node_config.RefreshSettings(
+            every=settings.refresh.every_seconds if settings.refresh.enabled else None,
+            jitter=settings.refresh.jitter_seconds,
+        ),
         ask=node_config.AskSettings(
             gather=node.ask_gather_seconds, turn=node.ask_turn_seconds, total=node.ask_total_seconds
         ),
@@ -157,6 +171,8 @@ def node_config_of(
         hello_interval=node.hello_seconds,
         away_after=node.away_seconds,
         gather=node.gather_seconds,
+        max_share_age=settings.accounts.max_share_seconds,
+        deletion_grace=settings.accounts.deletion_grace_seconds,
         primes_target=settings.primes.target,
         prime_processes=settings.primes.processes,
     )

@@ -15,6 +15,7 @@ from kit.tls import TlsSettings
 from kit.tracing import TracingSettings
 from participant.callers import CallerLimits
 from participant.policy import PolicySettings
+from participant.seal_file import SEAL_FILE, SEAL_KEY
 from tss.params import MAX_PARTIES
 
 NAME = "sign-service"
@@ -158,24 +159,30 @@ class StoreSettings(Section):
         default=Path("store.db"), description="made by `mpc-keygen identity` or `init`"
     )
     key_file: PathBesideFile | None = Field(
-        default=None, description="sealing key, mode 0600; without it and password_file: seal.key"
+        default=None, description="sealing key, mode 0600; where nothing else is named: seal.key"
     )
     password_file: PathBesideFile | None = Field(
         default=None, description="the store's password in a file of mode 0600, instead of key_file"
     )
+    seal_file: PathBesideFile | None = Field(
+        default=None,
+        description="YAML file that names a token, a service or an agent instead; null = seal.yaml beside the store, if there",
+    )
 
     @model_validator(mode="after")
     def _one_way(self) -> Self:
-        if self.key_file is not None and self.password_file is not None:
+        if sum(path is not None for path in (self.key_file, self.password_file, self.seal_file)) > 1:
             raise ValueError(
-                "key_file and password_file exclude each other: the store opens with one of them"
+                "key_file, password_file and seal_file exclude each other: the store opens with one of them"
             )
         return self
 
     @property
-    def sealing_key(self) -> Path:
-        """The key file where no password is used."""
-        return self.key_file or self.path.with_name("seal.key")
+    def opened_by(self) -> Path:
+        """The file that opens the store, or says what does."""
+        beside = self.path.with_name(SEAL_FILE)
+        usual = beside if beside.exists() else self.path.with_name(SEAL_KEY)
+        return self.seal_file or self.password_file or self.key_file or usual
 
 
 class MpcSettings(Section):
@@ -227,6 +234,30 @@ class StockSettings(Section):
     idle_seconds: Seconds = Field(default=2, description="quiet time before some are made")
     pool: Amount = Field(
         default=8, description="presignatures whose random numbers the idle node keeps ready; 0 = none"
+    )
+
+
+class AccountsSettings(Section):
+    """`accounts`: how long shares are used, and how accounts end."""
+
+    max_share_seconds: Seconds | None = Field(
+        default=None,
+        description="a share that is older signs no more until it is refreshed; null = no limit. Presignatures: stock.lifetime_seconds",
+    )
+    deletion_grace_seconds: Seconds = Field(
+        default=604_800, description="between the decision to delete an account and the erasure of its share"
+    )
+
+
+class RefreshSettings(Section):
+    """`refresh`: new shares of the same keys, so that what leaked of old ones is worth nothing."""
+
+    enabled: bool = Field(
+        default=False, description="whether this node refreshes old shares by itself; operators can always"
+    )
+    every_seconds: Seconds = Field(default=86_400, description="shares older than this are old")
+    jitter_seconds: Seconds = Field(
+        default=600, description="this node waits a random time up to this, so that one of all proposes"
     )
 
 
@@ -301,6 +332,8 @@ class ServiceSettings(Section):
     mpc: MpcSettings = MpcSettings()
     policy: PolicySettings = PolicySettings()
     stock: StockSettings = StockSettings()
+    accounts: AccountsSettings = AccountsSettings()
+    refresh: RefreshSettings = RefreshSettings()
     primes: PrimesSettings = PrimesSettings()
     node: NodeSettings = NodeSettings()
 

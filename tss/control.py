@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from tss.encoding import Bytes, Text, Tuple, decode
+from tss.encoding import Bytes, Schema, Text, Tuple, Value, decode
 from tss.envelope import MAX_ENVELOPE_BYTES, PARTY_SCHEMA
 from tss.mailbox import check_session_key
 
@@ -13,11 +13,14 @@ MAX_CHECK: Final = 128
 
 ABORT_SCHEMA: Final = Tuple(Text(64), Text(MAX_REASON))
 COMPLAINT_SCHEMA: Final = Tuple(PARTY_SCHEMA, Text(MAX_CHECK), Bytes(0, MAX_ENVELOPE_BYTES))
-_ACCEPTANCE_SCHEMA: Final = Tuple(Bytes(32), Bytes(32))
 
 
-def read_acceptance(payload: bytes) -> tuple[bytes, bytes]:
-    """(nonce, epk), 32 bytes each. Raises SchemaViolation, also for an epk of small order."""
-    nonce, epk = decode(payload, _ACCEPTANCE_SCHEMA)
+def read_acceptance(payload: bytes, enclosed: Schema | None = None) -> tuple[bytes, bytes, Value]:
+    """(nonce, epk, what is enclosed or None), the first two of 32 bytes each.
+
+    Raises SchemaViolation, also for an epk of small order, and BadPoint.
+    """
+    schemas = (Bytes(32), Bytes(32)) if enclosed is None else (Bytes(32), Bytes(32), enclosed)
+    nonce, epk, *rest = decode(payload, Tuple(*schemas))
     check_session_key(epk)
-    return nonce, epk
+    return nonce, epk, rest[0] if rest else None

@@ -70,6 +70,8 @@ class SessionContext(PublicContext):
     identities: Mapping[PartyId, bytes]
     """Ed25519 identity keys, 32 bytes each."""
     rng: Rng = field(repr=False)
+    accepted: Mapping[PartyId, Value] = field(default_factory=dict)
+    """What the acceptances carried, this party's included (`Setup.enclosed`)."""
 
     @property
     def others(self) -> tuple[PartyId, ...]:

@@ -13,7 +13,7 @@ from typing import Any, Final, Protocol
 import gmpy2
 from gmpy2 import mpz
 
-from tss.errors import SchemaViolation
+from tss.errors import BadPoint, SchemaViolation
 from tss.groups import Group, Point
 
 TAG_BYTES: Final = 1
@@ -190,16 +190,20 @@ class Integer:
 
 @dataclass(frozen=True)
 class PointOf:
-    """A canonical point of `group`; the identity is taken (checks that forbid it are the protocol's own)."""
+    """A canonical point of `group`; the identity is taken (checks that forbid it are the protocol's own) unless `proper`."""
 
     group: Group
+    proper: bool = False
 
     def read(self, reader: Reader, depth: int) -> Point:  # noqa: ARG002 - the shape of Schema
         """Take one point."""
         size = reader.header(self.group.point_tag, "point")
         if size > self.group.point_bytes:
             raise SchemaViolation(f"point of {size} bytes")
-        return self.group.decode_point(reader.take(size))
+        point = self.group.decode_point(reader.take(size))
+        if self.proper and point.is_identity:
+            raise BadPoint("the identity where it may not be")
+        return point
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,8 @@ Three things are kept apart: the caller's mistake, a peer's fault, and silence o
     |  |- BadSignerSet        wrong size, unknown or repeated members, self missing
     |  |- BadIndex            an evaluation point that is zero or repeated mod q
     |  |- BadParameters       a security level that breaks an inequality of protocol.md 0.2
-    |  `- BadDigest           a digest that is not 32 bytes
+    |  |- BadDigest           a digest that is not 32 bytes
+    |  `- BadMessage          a message that is too long to be signed
     |- PeerFault              a peer signed something that fails a check; `peer`, `check`, `evidence`, `also`
     |  |- SchemaViolation     validly signed, but not the message that the slot asks for
     |  |- WrongLength         a list or byte string of another length than the check wants
@@ -35,6 +36,7 @@ Three things are kept apart: the caller's mistake, a peer's fault, and silence o
     `- LocalFault             our own state does not allow it
        |- ShareCorrupt        a stored share that contradicts its public record
        |- PresignatureSpent   promised to another request, answered, expired or destroyed
+       |- NonceUsed           a FROST nonce pair that was used, or is not in the list as it was sent
        |- NotStored           the store did not take what had to be durable before we could go on
        |- SessionClosed       the session has ended
        `- InternalError       a bug of ours: an identity that honest values always satisfy is broken
@@ -44,7 +46,7 @@ Three things are kept apart: the caller's mistake, a peer's fault, and silence o
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Self
 
 
@@ -76,6 +78,10 @@ class BadDigest(CallerError):
     """The digest to sign is not exactly 32 bytes."""
 
 
+class BadMessage(CallerError):
+    """The message to sign is too long."""
+
+
 class PeerFault(ProtocolError):
     """A peer's fault.
 
@@ -92,6 +98,8 @@ class PeerFault(ProtocolError):
         self.peer = peer
         self.check = check
         self.evidence: bytes | None = None
+        self.preimages: tuple[Sequence[object], ...] = ()
+        """Lists whose hashes the peer signed, and without which its message says nothing to a third party."""
         self.also: tuple[PeerFault, ...] = ()
         """Faults of other parties that came to light in the same step: each is blamed by itself."""
 
@@ -223,6 +231,10 @@ class ShareCorrupt(LocalFault):
 
 class PresignatureSpent(LocalFault):
     """The presignature is promised to another request, answered, expired or destroyed."""
+
+
+class NonceUsed(LocalFault):
+    """A FROST nonce pair was used before, is unknown, or stands in the list otherwise than it was sent."""
 
 
 class NotStored(LocalFault):

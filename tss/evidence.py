@@ -19,7 +19,8 @@ MAX_EVIDENCE_MESSAGES: Final = 1024
 MAX_PREIMAGES: Final = 4
 """Of the claim's own session, of those that it rests on, and of a request."""
 
-REQUEST_TAG: Final = "req"
+REQUEST_TAGS: Final = frozenset({"req", "pkg"})
+"""Of the lists whose hash a signer signs beside its partial signature."""
 
 MAX_EVIDENCE_BYTES: Final = 256 << 20
 """Of a file: what 16 signers open in an identification, with everything before it, is about 100 MB."""
@@ -106,8 +107,8 @@ def claim_in(evidence: bytes) -> tuple[PartyId, str]:
 
 
 def session_preimages(preimages: Sequence[bytes]) -> tuple[bytes, ...]:
-    """Those of session ids; a partial signature's evidence also holds the list whose hash is the accused's req."""
-    return tuple(encoded for encoded in preimages if _tag(encoded) != REQUEST_TAG)
+    """Those of session ids; a partial signature's evidence also holds the list whose hash is the accused's req or pkg."""
+    return tuple(encoded for encoded in preimages if _tag(encoded) not in REQUEST_TAGS)
 
 
 def request_preimages(preimages: Sequence[bytes], req: bytes) -> list[bytes]:
@@ -115,7 +116,7 @@ def request_preimages(preimages: Sequence[bytes], req: bytes) -> list[bytes]:
     return [
         encoded
         for encoded in preimages
-        if _tag(encoded) == REQUEST_TAG and hashlib.sha256(encoded).digest() == req
+        if _tag(encoded) in REQUEST_TAGS and hashlib.sha256(encoded).digest() == req
     ]
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from tss.errors import BadParameters
-from tss.groups import SECP256K1
+from tss.groups import ED25519, SECP256K1
 
 if TYPE_CHECKING:
     from tss.groups import Group
@@ -76,6 +76,10 @@ class Suite:
     proto: str
     group: Group
     level: SecurityLevel
+    chain_code_bytes: int = 32
+    """Length of a key's chain code: 0 where its keys have no public derivation."""
+    has_aux: bool = True
+    """Whether signing takes Paillier keys and ring-Pedersen parameters."""
 
     def __post_init__(self) -> None:
         if self.group.q >= 1 << self.level.l:
@@ -87,3 +91,5 @@ class Suite:
 LEVEL_128: Final = SecurityLevel(name="128", kappa=256, l=256, eps=512, l_prime=1280, m=128, pb=1536)
 
 CGGMP24_SECP256K1: Final = Suite("cggmp24-secp256k1/v1", SECP256K1, LEVEL_128)
+
+FROST_ED25519: Final = Suite("frost-ed25519/v1", ED25519, LEVEL_128, chain_code_bytes=0, has_aux=False)

@@ -6,19 +6,22 @@ rebuilds its `tail` from its own records: whatever differs is refused before any
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from tss.encoding import Bytes, Integer, ListOf, Optional, PointOf, Schema, Text, Tuple, Value, decode, encode
 from tss.envelope import MAX_ENVELOPE_BYTES, Body, Kind, PartyId
 from tss.errors import SchemaViolation
-from tss.params import MAX_SIGNERS, Suite
+from tss.params import MAX_PARTIES, MAX_SIGNERS, Suite
 from tss.transcript import hash_commit
 
 REQUEST_ID_BYTES: Final = 16
 MAX_ACCOUNT_ID: Final = 512
 """Bytes of UTF-8."""
 MAX_ACCOUNTS: Final = 10_000
+MAX_REFRESHED: Final = 1000
+"""Accounts of one refresh: its proposal and its round 2 list them all."""
 MAX_PATH: Final = 255
 """Steps of a derivation path."""
 
@@ -32,6 +35,12 @@ def _keygen_tail(_suite: Suite) -> Tuple:
 
 def _aux_tail(_suite: Suite) -> Tuple:
     return Tuple(Optional(ListOf(_ID, 0, MAX_ACCOUNTS)))
+
+
+def _refresh_tail(suite: Suite) -> Tuple:
+    point = PointOf(suite.group)
+    fields = (_ID, point, Optional(_ID), _COUNT, _ID, Optional(_ID), ListOf(point, 2, MAX_PARTIES))
+    return Tuple(ListOf(Tuple(*fields), 1, MAX_REFRESHED))
 
 
 def _presign_items(suite: Suite) -> tuple[Schema, ...]:
@@ -61,11 +70,62 @@ def _sign_tail(suite: Suite) -> Tuple:
 TAILS: Final = {
     "keygen": _keygen_tail,
     "aux": _aux_tail,
+    "refresh": _refresh_tail,
     "presign": _presign_tail,
     "full-sign": _full_sign_tail,
     "sign": _sign_tail,
 }
-"""The session kinds, each with the schema of what protocol.md 0.7 lists for it."""
+"""The session kinds of CGGMP24, each with the schema of what protocol.md 0.7 lists for it."""
+
+
+def _frost_key(suite: Suite) -> tuple[Schema, ...]:
+    return (_ID, PointOf(suite.group), _ID, ListOf(_COUNT, 2, MAX_SIGNERS))
+
+
+def _frost_pairs_tail(suite: Suite) -> Tuple:
+    return Tuple(*_frost_key(suite), _COUNT, _COUNT)
+
+
+def _frost_full_items(suite: Suite) -> tuple[Schema, ...]:
+    return (*_frost_key(suite), ListOf(PointOf(suite.group), 2, MAX_SIGNERS), Bytes(64))
+
+
+def _frost_full_sign_tail(suite: Suite) -> Tuple:
+    return Tuple(*_frost_full_items(suite))
+
+
+def _frost_sign_tail(suite: Suite) -> Tuple:
+    point = PointOf(suite.group, proper=True)
+    return Tuple(*_frost_full_items(suite), ListOf(Tuple(_COUNT, _ID, point, point), 2, MAX_SIGNERS))
+
+
+FROST_TAILS: Final = {
+    "frost-keygen": _keygen_tail,
+    "refresh": _refresh_tail,
+    "frost-pairs": _frost_pairs_tail,
+    "frost-full-sign": _frost_full_sign_tail,
+    "frost-sign": _frost_sign_tail,
+}
+"""The same for FROST."""
+
+WITHOUT_ROUND_0: Final = frozenset({"sign", "frost-sign"})
+"""Kinds whose session id is known from the proposal on (protocol.md 0.7)."""
+
+_SIGNERS_AT: Final = {
+    "presign": 4, "full-sign": 4, "sign": 4, "frost-pairs": 3, "frost-full-sign": 3, "frost-sign": 3,
+}  # fmt: skip
+"""Where S stands in a tail."""
+
+
+def tails(suite: Suite) -> Mapping[str, Callable[[Suite], Tuple]]:
+    """The session kinds of a suite, each with its schema."""
+    return TAILS if suite.has_aux else FROST_TAILS
+
+
+def signers_in(kind: str, tail: Sequence[Value]) -> tuple[int, ...] | None:
+    """The signer set S that a tail names; None for kinds in which all members take part."""
+    place = _SIGNERS_AT.get(kind)
+    return None if place is None else tuple(int(point) for point in tail[place])
 
 
 MAX_TAIL: Final = 1 << 20
@@ -119,7 +179,7 @@ def decode_proposal(suite: Suite, body: Body) -> Proposal:
     if (body.proto, body.round, body.kind, body.to) != (suite.proto, 0, Kind.PROPOSE, None):
         raise SchemaViolation("not a proposal of this suite")
     committee_id, account_id, kind, request_id, tail, message, expiry = decode(body.payload, _PAYLOAD)
-    if kind not in TAILS:
+    if kind not in tails(suite):
         raise SchemaViolation(f"unknown kind of session {kind!r}")
     proposal = Proposal(
         initiator=body.sender,
@@ -127,7 +187,7 @@ def decode_proposal(suite: Suite, body: Body) -> Proposal:
         account_id=account_id,
         kind=kind,
         request_id=request_id,
-        tail=decode(tail, TAILS[kind](suite)),
+        tail=decode(tail, tails(suite)[kind](suite)),
         message=message,
         expiry=int(expiry),
     )

@@ -19,6 +19,7 @@ from tss.groups import Point
 from tss.paillier import PaillierSecret
 from tss.params import MAX_PARTIES, Suite
 from tss.ring_pedersen import RingPedersenSecret
+from tss.transcript import hash_commit
 from tss.vss import lagrange
 
 KEY_SHARE_TAG: Final = "key-share/1"
@@ -71,7 +72,7 @@ class KeyShare:
     public_shares: dict[int, Point]
     """X_j = x_j * G by evaluation point I_j, own one included."""
     chain_code: bytes = field(repr=False)
-    """32 bytes; not public (protocol.md 1), known to all holders."""
+    """32 bytes, of the suites without public derivation none; not public (protocol.md 1), known to all holders."""
     x: int = field(repr=False)
     """The secret share, in [0, q)."""
 
@@ -84,6 +85,11 @@ class KeyShare:
     def indices(self) -> list[int]:
         """All evaluation points, ascending."""
         return sorted(self.public_shares)
+
+    @property
+    def c_hash(self) -> bytes | None:
+        """Hc("c-hash", X, c), which names the chain code without showing it (protocol.md 0.7); None without one."""
+        return hash_commit(self.suite.proto, "c-hash", self.X, self.chain_code) if self.chain_code else None
 
     def to_bytes(self) -> bytes:
         """ENC of the record, the secret included: seal it."""
@@ -102,7 +108,8 @@ class KeyShare:
         scalar = enc.Integer(suite.group.q.bit_length(), below=suite.group.q)
         schema = enc.Tuple(
             *_HEADER_SCHEMA,
-            _ID, _ID, _COUNT, scalar, point, enc.ListOf(enc.Tuple(scalar, point), 2, MAX_PARTIES), _ID, scalar,
+            _ID, _ID, _COUNT, scalar, point, enc.ListOf(enc.Tuple(scalar, point), 2, MAX_PARTIES),
+            enc.Bytes(suite.chain_code_bytes), scalar,
         )  # fmt: skip
         key_id, epoch, t, me, X, shares, chain_code, x = _decode(
             data, schema, suite, KEY_SHARE_TAG, "key share"
@@ -127,7 +134,8 @@ class KeyShare:
         _need(
             len(self.key_id) == 32 and len(self.share_epoch) == 32, "key_id and share_epoch are 32 bytes each"
         )
-        _need(len(self.chain_code) == 32, "the chain code is 32 bytes")
+        due = self.suite.chain_code_bytes
+        _need(len(self.chain_code) == due, f"the chain code is {due} bytes")
         _need(
             2 <= self.t <= self.n <= MAX_PARTIES,
             f"threshold {self.t} of {self.n} is not 2 <= t <= n <= {MAX_PARTIES}",

@@ -69,11 +69,21 @@ from tss.errors import (
 from tss.evidence import messages_in
 from tss.mailbox import SessionKey
 from tss.rounds import read_broadcast
-from tss.setting import Member, Outgoing, Round0, Runtime, SessionStarted, Setup
+from tss.setting import AllAccepted, Member, Outgoing, Round0, Runtime, SessionStarted, Setup
 from tss.speaker import Speaker
 from tss.transcript import hash_commit
 
-__all__ = ["Member", "Outgoing", "Round0", "Runtime", "Session", "SessionStarted", "Setup", "session_id"]
+__all__ = [
+    "AllAccepted",
+    "Member",
+    "Outgoing",
+    "Round0",
+    "Runtime",
+    "Session",
+    "SessionStarted",
+    "Setup",
+    "session_id",
+]
 
 
 class Session(Speaker):
@@ -92,6 +102,7 @@ class Session(Speaker):
         self._disputes = Disputes(self.others, self._mail)
         self._complaints = Complaints(setup.suite, self._identities)
         self._echo_to_check: Place | None = None
+        self._accepted: dict[PartyId, Value] = {}
         self.jobs: Sequence[Job] = ()
         self.result: Any = None
         self.error: ProtocolError | None = None
@@ -302,7 +313,8 @@ class Session(Speaker):
         self._persist(SessionStarted(self.setup.ph, self.setup.kind, self.setup.ph))
         nonce = self._runtime.rng(32)
         self._mail.key = SessionKey(self._runtime.rng)
-        self._send(self.setup.ph, 0, Kind.MSG, encode([nonce, self._mail.key.public]))
+        enclosed = () if self.setup.enclosed is None else (self.setup.enclosed.value,)
+        self._send(self.setup.ph, 0, Kind.MSG, encode([nonce, self._mail.key.public, *enclosed]))
         self._advance()
 
     def _enter_session(self) -> None:
@@ -318,7 +330,9 @@ class Session(Speaker):
         sid = session_id(self.sid_preimage)
         self._persist(SessionStarted(sid, setup.kind, setup.ph))
         self.sid = self._mail.sid = sid
-        context = SessionContext(self.suite, sid, self.me, self._identities, self._runtime.rng)
+        context = SessionContext(
+            self.suite, sid, self.me, self._identities, self._runtime.rng, accepted=self._accepted
+        )
         self._generator = self._program(context)
         self._run(next)
         for signed in self._mail.take_early():
@@ -326,13 +340,16 @@ class Session(Speaker):
                 self._take(signed)
 
     def _acceptances(self) -> list[Value]:
-        """[[role, I_j, idkey_j, nonce_j, epk_j] sorted]; takes the epks."""
+        """[[role, I_j, idkey_j, nonce_j, epk_j] sorted]; takes the epks, and what is enclosed."""
         listed: list[Value] = []
+        schema = None if self.setup.enclosed is None else self.setup.enclosed.schema
         for party in self.parties:
             signed = self._mail.slots[Slot(self.setup.ph, 0, Kind.MSG, party, None)]
             with blaming(party.index, f"{self.setup.kind}.r0.schema"):
-                nonce, epk = read_acceptance(signed.body.payload)
+                nonce, epk, enclosed = read_acceptance(signed.body.payload, schema)
             self._epks[party] = epk
+            if enclosed is not None:
+                self._accepted[party] = enclosed
             listed.append([party.role, party.index, self._identities[party], nonce, epk])
         return listed
 
@@ -355,8 +372,11 @@ class Session(Speaker):
         if self.setup.round0 is Round0.WITH_ROUND_1:
             self._send_echo(place, self.parties)
             self._enter_session()
-        elif self._echo_passed(place, self.parties):
-            self._enter_session()
+        else:
+            if not self._echoes.sent(place):
+                self._persist(AllAccepted(self.setup.ph))
+            if self._echo_passed(place, self.parties):
+                self._enter_session()
 
     def _round0_passed(self) -> bool:
         """Whether nothing of round 0 is left to wait for.

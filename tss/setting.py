@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from tss.encoding import Value
+from tss.encoding import Schema, Value
 from tss.envelope import PartyId, Signed, SignFunction
 from tss.params import Suite
 from tss.rand import Rng
@@ -33,6 +33,14 @@ class Member:
 
 
 @dataclass(frozen=True)
+class Enclosed:
+    """What this party's acceptance carries beside nonce and key, and the schema of what everybody's does."""
+
+    value: Value
+    schema: Schema
+
+
+@dataclass(frozen=True)
 class Setup:
     """What all parties of a session agree on before it begins.
 
@@ -48,6 +56,8 @@ class Setup:
     round0: Round0 = Round0.BLOCKING
     preimages: Sequence[Sequence[Value]] = ()
     """The sid preimages of earlier sessions that this one rests on (signing from stock: of the presigning)."""
+    enclosed: Enclosed | None = None
+    """Of FROST: nonce commitments (protocol.md 6.2). The echo of round 0 covers them."""
     background: Sequence[Signed] = ()
     """Signed messages of before the session that evidence from it needs (signing from stock: the proposal, and the
     presigning's transcript)."""
@@ -63,6 +73,17 @@ class SessionStarted:
 
     sid: bytes
     kind: str
+    ph: bytes
+
+
+@dataclass(frozen=True)
+class AllAccepted:
+    """Persisted before this party's echo of a round 0 that blocks: all parties' acceptances are here.
+
+    From then on the others may go on to the end of the run, so what this party gave up for it stays so (protocol.md 0.8,
+    completion). Before, nobody can be further than this.
+    """
+
     ph: bytes
 
 

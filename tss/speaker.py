@@ -166,7 +166,7 @@ class Speaker:
         """What a third party needs to look at this fault again."""
         return Evidence.collect(
             proto=self.suite.proto,
-            sid_preimages=self._preimages(),
+            sid_preimages=(*self._preimages(), *error.preimages),
             accused=accused,
             check=_clip(error.check, MAX_CHECK),
             messages=messages,

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
+from pathlib import Path
 from typing import Protocol
 
 from participant.callers import Caller
@@ -17,6 +18,7 @@ from participant.committee import Committee
 from participant.payloads import Payload
 from participant.sharefile import ShareEntry
 from participant.store import Finding
+from participant.store.seals import Slot
 
 
 class AccountStatus(StrEnum):
@@ -28,6 +30,10 @@ class AccountStatus(StrEnum):
     FROZEN = "frozen"
     DAMAGED = "damaged"
     """The stored share does not open or contradicts its record; this node does not use it."""
+    DELETING = "deleting"
+    """Its secrets are erased after a time of grace."""
+    NEEDS_REFRESH = "needs-refresh"
+    """The share is too old, or came from a backup."""
     PENDING = "pending"
     """Key generation ran, its certificate is not complete yet. Nothing but id, committee and curve is known."""
 
@@ -77,6 +83,14 @@ class AuxView:
 
 
 @dataclass(frozen=True)
+class RefreshView:
+    """The outcome of a refresh: the accounts with their new epochs."""
+
+    committee_id: bytes
+    accounts: tuple[AccountView, ...]
+
+
+@dataclass(frozen=True)
 class PrimePool:
     """Safe primes found beforehand; an aux run takes four."""
 
@@ -105,7 +119,39 @@ class StockView:
     entries: tuple[StockEntry, ...]
 
 
-Result = AccountView | AuxView | PrimePool | StockView
+@dataclass(frozen=True)
+class ExtendedKeyView:
+    """An account's extended public key at a path of soft indices."""
+
+    account_id: str
+    path: str
+    extended_key: str = field(repr=False)
+    """BIP-32's text: whoever has it finds every address below."""
+    addresses: Mapping[str, str]
+    """Of the key at the path."""
+
+
+@dataclass(frozen=True)
+class DeletionView:
+    """An account that is to be erased, or was."""
+
+    account_id: str
+    key_id: bytes
+    erase_at: int
+    erased: bool
+    approved_by: tuple[int, ...]
+    """Empty once it is erased."""
+
+
+@dataclass(frozen=True)
+class SealsView:
+    """What opens the store, and the numbers of its data keys: two while a renewal is unfinished."""
+
+    slots: tuple[Slot, ...]
+    data_keys: tuple[int, ...]
+
+
+Result = AccountView | AuxView | RefreshView | PrimePool | StockView
 
 
 @dataclass(frozen=True)
@@ -113,7 +159,7 @@ class Progress:
     """One step of an operation that takes longer than a second. The last item of an operation carries `result`."""
 
     stage: str
-    """The operation at hand: "waiting", "primes", "aux", "keygen", "presign"."""
+    """The operation at hand: "waiting", "primes", "aux", "keygen", "refresh", "presign"."""
     done: int
     total: int
     """Of the whole operation; 0 = not known."""
@@ -372,6 +418,23 @@ class NodeApi(Protocol):
     def unfreeze(self, account_id: str) -> AccountView:
         """The opposite of `freeze`."""
 
+    async def extended_key(
+        self, account_id: str, path: str = "m", *, testnet: bool = False
+    ) -> ExtendedKeyView:
+        """The extended public key at `path`. Raises AccountUnknown, HardenedPathRequested, InvalidRequest for Ed25519."""
+
+    async def approve_deletion(self, account_id: str, reason: str = "") -> bytes:
+        """This node's signed word for deleting an account."""
+
+    async def delete_account(self, account_id: str, approvals: Sequence[bytes]) -> DeletionView:
+        """With t members' words: sign no more with the account, and erase it after the time of grace."""
+
+    async def cancel_deletion(self, account_id: str) -> AccountView:
+        """Call a deletion off before it is done."""
+
+    async def deletions(self) -> Sequence[DeletionView]:
+        """All deletions, those that are done included."""
+
     async def import_share(
         self, entries: Iterable[ShareEntry], committee_id: bytes | None = None
     ) -> tuple[ImportedShare, ...]:
@@ -410,6 +473,17 @@ class NodeApi(Protocol):
         caller: Caller | None = None,
     ) -> AsyncGenerator[Progress, None]:
         """Make new auxiliary information, to which `account_ids` move and those that have none; carries AuxView."""
+
+    def refresh_accounts(
+        self,
+        committee_id: bytes | None = None,
+        account_ids: Sequence[str] = (),
+        caller: Caller | None = None,
+    ) -> AsyncGenerator[Progress, None]:
+        """New shares of the same keys, for `account_ids` or for all; carries RefreshView.
+
+        Accounts that need auxiliary information get a new set, too. Signing goes on meanwhile.
+        """
 
     def fill_primes(self, count: int = 0) -> AsyncGenerator[Progress, None]:
         """Search safe primes until the pool holds `count` (0: its target); the last item carries PrimePool."""
@@ -456,6 +530,18 @@ class NodeApi(Protocol):
 
     async def check_store(self, *, deep: bool = False) -> StoreReport:
         """Look at the whole store; `deep` also recomputes every share's public record."""
+
+    async def seals(self) -> SealsView:
+        """What opens the store."""
+
+    async def add_seal(self, seal_file: Path, *, make_token_key: bool = False) -> SealsView:
+        """Let another outer key open the store, too."""
+
+    async def remove_seal(self, number: int) -> SealsView:
+        """Let an outer key open the store no more."""
+
+    async def renew_data_key(self) -> int:
+        """Seal everything under a new data key, while the node works; how many values."""
 
     def primes(self) -> PrimePool:
         """The pool of safe primes."""

@@ -45,6 +45,8 @@ class CatchUp:
         self._activated = activated
         self._clock = clock
         self._said: dict[bytes, float] = {}
+        self._in_force: set[bytes] = set()
+        """Runs whose outcome some member has in force: it says so in its hello."""
         self._ahead: set[tuple[bytes, PartyId]] = set()
 
     async def begin(self, membership: Membership) -> None:
@@ -54,6 +56,7 @@ class CatchUp:
 
     async def hear(self, membership: Membership, party: PartyId, hello: Hello) -> None:
         """A member says what it lacks: post what this node has of it. And what it has: see whether it was here, too."""
+        self._in_force.update(hello.certificates)
         for sid in hello.pending:
             await self._say(membership, sid)
         if hello.pending:
@@ -133,5 +136,11 @@ class CatchUp:
         except SchemaViolation as error:
             log.warning("the certificate of session %s does not verify: %s", pending.sid.hex()[:16], error)
             return
-        self._activated(self._store.sessions.activate(pending.sid, envelopes))
+        in_force = pending.sid in self._in_force
+        try:
+            certificate = self._store.sessions.activate(pending.sid, envelopes, in_force=in_force)
+        except StoreConflict as error:
+            log.info("%s", error)
+            return
+        self._activated(certificate)
         log.info("session %s (%s) is complete: its result is in force", pending.sid.hex()[:16], pending.kind)

@@ -41,7 +41,9 @@ from tss.rand import Rng
 TRIES: Final = 6
 """Proposals of one ceremony before it is given up: two members that start at once turn each other down."""
 
-_AGAIN: Final = frozenset({str(Decline.BUSY), str(Decline.NEEDS_AUX), str(Decline.PENDING)})
+_AGAIN: Final = frozenset(
+    str(code) for code in (Decline.BUSY, Decline.NEEDS_AUX, Decline.PENDING, Decline.BEHIND)
+)
 """Refusals that pass by themselves."""
 
 
@@ -74,6 +76,10 @@ class Ceremonies:
         self._rng = rng
         self._locks: dict[bytes, asyncio.Lock] = {}
 
+    def lock(self, membership: Membership) -> asyncio.Lock:
+        """Held by the one ceremony of a committee that this node proposes at a time."""
+        return self._locks.setdefault(membership.committee_id, asyncio.Lock())
+
     async def create_account(
         self,
         membership: Membership,
@@ -94,14 +100,14 @@ class Ceremonies:
             raise InvalidRequest(str(error)) from None
         if caller is not None:
             caller.check_account(account_id)
-        await self._decide(Action.KEYGEN, membership, caller, account_id)
-        self._check_quarantine(membership)
+        await self.decide(Action.KEYGEN, membership, caller, account_id)
+        self.check_quarantine(membership)
         self._check_free_id(account_id)
         course = Course(
             ("waiting", "aux", "keygen") if self._lacks_aux(membership) else ("waiting", "keygen")
         )
-        async with self._locks.setdefault(membership.committee_id, asyncio.Lock()):
-            async with aclosing(self._gather(membership, course)) as steps:
+        async with self.lock(membership):
+            async with aclosing(self.gather(membership, course)) as steps:
                 async for progress in steps:
                     yield progress
             self._check_free_id(account_id)
@@ -111,7 +117,7 @@ class Ceremonies:
                         yield progress
                 await self._needs_aux(membership)
             tail = keygen.tail(membership.committee.n, t)
-            proposing = self._run(membership, suite, keygen.KIND, account_id, tail, caller, course)
+            proposing = self.run(membership, suite, keygen.KIND, account_id, tail, caller, course)
             async with aclosing(proposing) as steps:
                 async for progress in steps:
                     yield progress
@@ -121,8 +127,8 @@ class Ceremonies:
         self, membership: Membership, account_ids: Sequence[str], caller: Caller | None
     ) -> AsyncGenerator[Progress, None]:
         """See NodeApi.run_aux."""
-        await self._decide(Action.AUX, membership, caller, None)
-        self._check_quarantine(membership)
+        await self.decide(Action.AUX, membership, caller, None)
+        self.check_quarantine(membership)
         committee_accounts = {
             record.account_id: record for record in self._store.accounts.accounts(membership.committee_id)
         }
@@ -139,8 +145,8 @@ class Ceremonies:
             raise InvalidRequest("the accounts are of several curves; run aux for one curve at a time")
         suite = self._records.suite(curves.pop())
         course = Course(("waiting", "aux"))
-        async with self._locks.setdefault(membership.committee_id, asyncio.Lock()):
-            async with aclosing(self._gather(membership, course)) as steps:
+        async with self.lock(membership):
+            async with aclosing(self.gather(membership, course)) as steps:
                 async for progress in steps:
                     yield progress
             async with aclosing(self._aux(membership, suite, key_ids or None, caller, course)) as steps:
@@ -154,7 +160,7 @@ class Ceremonies:
         )
         yield course.report("aux", text="done", result=AuxView(membership.committee_id, aux_id, using))
 
-    async def _decide(
+    async def decide(
         self, action: Action, membership: Membership, caller: Caller | None, account_id: str | None
     ) -> None:
         """Refuse before anything is waited for. Raises PolicyRefused."""
@@ -168,7 +174,7 @@ class Ceremonies:
             await self._workers.step(self._store.audit.append, record)
             raise PolicyRefused.of(decision)
 
-    def _check_quarantine(self, membership: Membership) -> None:
+    def check_quarantine(self, membership: Membership) -> None:
         """Everybody takes part, or nobody. Raises PeerQuarantined."""
         marked = self._store.quarantine.peers(membership.committee_id, None)
         indices = [party.index - 1 for party in membership.others if membership.identities[party] in marked]
@@ -185,7 +191,7 @@ class Ceremonies:
 
     # Who is there, and with what
 
-    async def _gather(self, membership: Membership, course: Course) -> AsyncGenerator[Progress, None]:
+    async def gather(self, membership: Membership, course: Course) -> AsyncGenerator[Progress, None]:
         """Wait until every member is there. Raises PartiesMissing, GatewayUnreachable, GatewayRefused."""
         loop = asyncio.get_running_loop()
         deadline = loop.time() + self._config.gather
@@ -242,34 +248,37 @@ class Ceremonies:
         course: Course,
     ) -> AsyncGenerator[Progress, None]:
         tail = aux_info.tail(key_ids)
-        return self._run(membership, suite, aux_info.KIND, None, tail, caller, course)
+        return self.run(membership, suite, aux_info.KIND, None, tail, caller, course)
 
-    async def _run(
+    async def run(
         self,
         membership: Membership,
         suite: Suite,
         kind: str,
         account_id: str | None,
-        tail: list[Any],
+        tail: list[Any] | Callable[[], list[Any]],
         caller: Caller | None,
         course: Course,
+        *,
+        stage: str = "",
     ) -> AsyncGenerator[Progress, None]:
-        """Propose until all take part, and see it through. Raises NodeFailure."""
+        """Propose until all take part, and see it through. `tail` is asked for before each try. Raises NodeFailure."""
         for number in range(TRIES):
+            said = await self._workers.step(tail) if callable(tail) else tail
             proposal = Proposal(
                 initiator=membership.me,
                 committee_id=membership.committee_id,
                 account_id=account_id,
                 kind=kind,
                 request_id=self._rng(REQUEST_ID_BYTES),
-                tail=tail,
+                tail=said,
                 message=None,
                 expiry=self._proposals.expiry(),
             )
             name = None if caller is None else caller.name
             try:
                 driver = await self._proposals.make(membership, suite, proposal, membership.room, caller=name)
-                async with aclosing(course.follow(driver, kind, self._primes_note)) as steps:
+                async with aclosing(course.follow(driver, stage or kind, self._primes_note)) as steps:
                     async for progress in steps:
                         yield progress
                 await driver.outcome

@@ -29,7 +29,7 @@ class Deadlines:
             "sign.r0": 4.0, "sign": 4.0, "full-sign.r0": 4.0, "presign.r0": 4.0,
             "keygen.r0": 10.0, "aux.r0": 10.0,
             # Everybody may have to search four safe primes first.
-            "aux.r1": 900.0, "aux": 120.0,
+            "aux.r1": 900.0, "aux": 120.0, "refresh.r0": 10.0, "refresh.r1": 900.0, "refresh": 120.0,
             IDENTIFICATION: 600.0,
         }
     )  # fmt: skip
@@ -67,6 +67,16 @@ class StockSettings:
 
 
 @dataclass(frozen=True)
+class RefreshSettings:
+    """Refresh by itself; off unless `every` is set."""
+
+    every: float | None = None
+    """Seconds after which the shares of an account are old; None never refreshes by itself."""
+    jitter: float = 600.0
+    """A node waits so many seconds more at most, a random number of them, so that one proposes before the others."""
+
+
+@dataclass(frozen=True)
 class AskSettings:
     """wallet-mpc's way of asking (every participant is asked with one tx_id and execution_id)."""
 
@@ -91,6 +101,7 @@ class NodeConfig:
     deadlines: Deadlines = field(default_factory=Deadlines)
     stock: StockSettings = field(default_factory=StockSettings)
     ask: AskSettings = field(default_factory=AskSettings)
+    refresh: RefreshSettings = field(default_factory=RefreshSettings)
     workers: int = 0
     """Threads for heavy arithmetic; 0 = one a core."""
     max_sessions: int = 64
@@ -110,6 +121,10 @@ class NodeConfig:
     """Seconds that a request waits for peers and gateway before it says who is missing."""
     linger: float = 30.0
     """Seconds for which the messages of an ended session are kept, to be posted again when the gateway lost them."""
+    max_share_age: float | None = None
+    """Seconds after which a share is too old to sign with; None = never."""
+    deletion_grace: float = 7 * DAY
+    """Seconds between the decision to delete an account and the erasure of its secrets."""
     primes_target: int = 4
     """Safe primes that the idle node keeps in its pool for the next aux run; 0 fills none by itself."""
     prime_processes: int = 1

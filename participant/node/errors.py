@@ -217,6 +217,24 @@ class AccountIsFrozen(NodeFailure):
     reason = "ACCOUNT_FROZEN"
 
 
+class AccountDeleted(NodeFailure):
+    """The account is being deleted on this node."""
+
+    reason = "ACCOUNT_DELETED"
+
+
+class RefreshNeeded(NodeFailure):
+    """The share came from a backup and signs after a refresh."""
+
+    reason = "REFRESH_NEEDED"
+
+
+class ShareTooOld(NodeFailure):
+    """The share is older than the settings allow and signs after a refresh."""
+
+    reason = "SHARE_TOO_OLD"
+
+
 class ShareDamaged(NodeFailure):
     """The stored share of this account is damaged and is not used; other accounts are not concerned."""
 

@@ -26,12 +26,14 @@ from participant.node.identification import Identifications
 from participant.node.membership import Membership
 from participant.node.operations import Operations
 from participant.node.persistence import erase_given_up
-from participant.node.planner import Planner
+from participant.node.plan import Plan
+from participant.node.planner import SIGNING, Planner
 from participant.node.pools import Filling, Pools
 from participant.node.presence import Facts, Presence
 from participant.node.primes import PrimeSearch, WorkerCommand, worker_command
 from participant.node.proposals import Proposals
 from participant.node.records import Records
+from participant.node.refreshing import Refreshing
 from participant.node.room import Room
 from participant.node.sessions import Sessions
 from participant.node.shares import Shares
@@ -43,7 +45,7 @@ from participant.node.views import Views
 from participant.node.workers import Workers
 from participant.policy import Policy
 from participant.store import AccountState, Certificate, Store
-from tss.cggmp24 import aux_info, presign
+from tss.cggmp24 import aux_info, presign, refresh
 from tss.envelope import Kind, PartyId, holder, routing
 from tss.errors import PeerFault, ProtocolError, SchemaViolation
 from tss.params import CGGMP24_SECP256K1, Suite
@@ -84,6 +86,8 @@ class Node(Operations):
         self._rng = rng
         self._keys: NodeKeys = store.identity()
         self._identity = self._keys.identity
+        if config.max_share_age is not None:
+            store.accounts.max_share_age = int(config.max_share_age * 1000)
         self._records = Records(store, suites)
         self._views = Views(store, self._records, policy)
         self._shares = Shares(store, self._records, self._views)
@@ -150,6 +154,16 @@ class Node(Operations):
             reachable=self._reachable,
             rng=rng,
         )
+        self._refreshing = Refreshing(
+            config=config,
+            store=store,
+            records=self._records,
+            ceremonies=self._ceremonies,
+            views=self._views,
+            memberships=lambda: list(self._memberships.values()),
+            idle=self._has_time,
+            rng=rng,
+        )
         self._stocking = Stocking(
             config=config,
             store=store,
@@ -196,6 +210,9 @@ class Node(Operations):
         self._tasks.stand(self._primes.run, "search of safe primes")
         self._tasks.stand(self._stocking.run, "stock")
         self._tasks.stand(self._filling.run, "pools of randomness")
+        self._tasks.stand(self.erase_deleted, "erasing of deleted accounts")
+        if self._config.refresh.every is not None:
+            self._tasks.stand(self._refreshing.run, "refresh of old shares")
         self._tasks.spawn(self._workers.step(self._records.open_all), "opening of the shares")
 
     async def stop(self) -> None:
@@ -389,9 +406,11 @@ class Node(Operations):
         self._last_end = time.monotonic()
         if plan.presignature is not None:
             self._stock.discard(plan.presignature)
-        if plan.kind == aux_info.KIND:
+        if plan.kind in (aux_info.KIND, refresh.KIND):
             self._primes.cancel()
         error = driver.outcome.exception()
+        if error is None and plan.kind in SIGNING:
+            self._tasks.spawn(self._workers.step(self._erase_former_shares, plan), "erasing of old shares")
         if error is None and plan.kind == presign.KIND and plan.proposal.account_id is not None:
             self._stock.add(plan.proposal.account_id, plan.membership.committee_id, driver.outcome.result())
         if driver.identifying and driver.sid is not None and not isinstance(error, PeerFault):
@@ -399,6 +418,15 @@ class Node(Operations):
             self._tasks.spawn(looking, "who cheated")
         if plan.kind == presign.KIND:
             plan.membership.presence.refresh()
+
+    def _erase_former_shares(self, plan: Plan) -> None:
+        """In a worker thread: t parties signed, so the shares of the epoch that they signed in are good (protocol.md 0.8)."""
+        account_id = plan.proposal.account_id or ""
+        presignature = plan.presignature
+        epoch = plan.proposal.tail[2] if presignature is None else presignature.public.share_epoch
+        erased = self._store.accounts.erase_superseded(account_id, epoch)
+        if erased:
+            log.info("account %r has signed with its new share: %d old ones are erased", account_id, erased)
 
     async def _say_again(self, membership: Membership) -> None:
         """After a start: what is durable of sessions that the others may still be in (protocol.md 0.7)."""

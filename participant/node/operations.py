@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections import Counter
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Sequence
 from contextlib import aclosing
@@ -35,11 +35,13 @@ from participant.node.blame import clear_marks, lift_block
 from participant.node.ceremonies import Ceremonies
 from participant.node.config import NodeConfig
 from participant.node.errors import NodeFailure, NotReady, SessionUnknown, failure_of
+from participant.node.keeping import Keeping
 from participant.node.membership import Membership
 from participant.node.outcomes import OperatorAbort
 from participant.node.primes import PrimeSearch
 from participant.node.proposals import Proposals
 from participant.node.records import Account, Records
+from participant.node.refreshing import Refreshing
 from participant.node.sessions import Sessions
 from participant.node.shares import Shares
 from participant.node.signing import Signing
@@ -49,12 +51,13 @@ from participant.node.views import Views
 from participant.node.workers import Workers
 from participant.sharefile import ShareEntry
 from participant.store import AccountState, AuditRecord, Store
+from tss.cggmp24 import refresh
 from tss.envelope import PartyId
 
 T = TypeVar("T")
 
 
-class Operations(ABC):
+class Operations(Keeping):
     """The facade. `Node` makes the parts and keeps them going."""
 
     _config: NodeConfig
@@ -71,6 +74,7 @@ class Operations(ABC):
     _signing: Signing
     _asking: Asking
     _ceremonies: Ceremonies
+    _refreshing: Refreshing
     _stocking: Stocking
     _memberships: dict[bytes, Membership]
     _started_at: float
@@ -206,6 +210,20 @@ class Operations(ABC):
         """See NodeApi."""
         self._check_running()
         steps = self._ceremonies.run_aux(self._membership(committee_id), account_ids, caller)
+        async for progress in _typed(steps):
+            yield progress
+
+    async def refresh_accounts(
+        self,
+        committee_id: bytes | None = None,
+        account_ids: Sequence[str] = (),
+        caller: Caller | None = None,
+    ) -> AsyncGenerator[Progress, None]:
+        """See NodeApi."""
+        self._check_running()
+        if committee_id is None and account_ids:
+            committee_id = self.account(account_ids[0]).committee_id
+        steps = self._refreshing.refresh(self._membership(committee_id), account_ids, caller)
         async for progress in _typed(steps):
             yield progress
 
@@ -383,6 +401,10 @@ class Operations(ABC):
         for blocked in self.blocked_sets():
             names = ", ".join(map(str, blocked.signers))
             yield f"indices {names} do not sign together: {blocked.reason} (mpc-keygen quarantine list)"
+        for pending in self._store.sessions.pendings():
+            names = ", ".join(map(repr, pending.state.account_ids[:3]))
+            if pending.kind == refresh.KIND and not pending.voided:
+                yield f"new shares of {names} wait for the certificate of all members: start those that are away, or refresh again"
         for account_id, what in self._records.damaged.items():
             yield f"account {account_id!r} is not used: {what}"
 

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from participant.node.cases import encode_run
 from participant.node.plan import Plan
+from participant.node.refresh_plan import GIVEN_UP_TOGETHER
 from participant.store import Certificate as StoredCertificate
 from participant.store import Kept, NewAux, NewShare, NewState, Pending, PendingNotFound, Store
 from tss.cggmp24.completion import DONE_ROUND, Certificate, check_certificate
@@ -19,7 +20,7 @@ from tss.effects import Durable
 from tss.encoding import Bytes, NoValue, Text, Tuple, decode, encode
 from tss.envelope import Kind, PartyId, unpack_broadcast
 from tss.errors import InternalError, SchemaViolation
-from tss.setting import SessionStarted
+from tss.setting import AllAccepted, SessionStarted
 
 _PUBLIC: Final = Tuple(Text(64), Bytes(32))
 
@@ -51,12 +52,16 @@ def says_done(pending: Pending, envelope: bytes) -> bool:
 def erase_given_up(store: Store, certificate: StoredCertificate) -> None:
     """Erase what its holders gave up for the run that is in force now.
 
-    Key generation and aux runs are all members' work, so everybody who holds the state has accepted the later run, and
-    nobody may bring it into force any more (protocol.md 0.8, completion).
+    Key generation, aux runs and refreshes are all members' work, so everybody who holds the state has accepted the later
+    run, and nobody may bring it into force any more (protocol.md 0.8, completion).
     """
+    together = GIVEN_UP_TOGETHER if certificate.kind in GIVEN_UP_TOGETHER else frozenset({certificate.kind})
     for pending in store.sessions.pendings():
-        same = (pending.committee_id, pending.kind) == (certificate.committee_id, certificate.kind)
-        if pending.voided and same and set(pending.state.account_ids) <= set(certificate.accounts):
+        same = pending.committee_id == certificate.committee_id and pending.kind in together
+        concerned = together is GIVEN_UP_TOGETHER or set(pending.state.account_ids) <= set(
+            certificate.accounts
+        )
+        if pending.voided and same and concerned:
             # Another thread may have brought or erased it meanwhile.
             with contextlib.suppress(PendingNotFound):
                 store.sessions.erase_voided(pending.sid)
@@ -81,6 +86,10 @@ class Persistence:
             case SessionStarted(sid=sid, kind=kind, ph=ph):
                 self._sid = sid
                 store.sessions.remember(sid, kind, plan.membership.committee_id, ph)
+            case AllAccepted():
+                plan.check_base()
+                if plan.kind in GIVEN_UP_TOGETHER:
+                    store.sessions.fence(plan.membership.committee_id, GIVEN_UP_TOGETHER)
             case Durable(record=RunState() as state, envelope=envelope):
                 self._put_pending(state, envelope)
             case Durable(record=Answered(presignature_id=presignature_id, req=req), envelope=envelope):
@@ -110,12 +119,9 @@ class Persistence:
 
     def _put_pending(self, state: RunState, envelope: bytes) -> None:
         plan = self._plan
-        account_id = plan.proposal.account_id
-        shares: tuple[NewShare, ...] = ()
-        if state.share is not None:
-            if account_id is None:
-                raise InternalError("a run that makes a share names no account")
-            shares = (NewShare.of(account_id, state.share),)
+        if state.shares and len(plan.accounts) != len(state.shares):
+            raise InternalError("a run that makes shares names other accounts")
+        shares = tuple(map(NewShare.of, plan.accounts, state.shares))
         aux = None if state.aux is None else NewAux.of(state.aux, plan.accounts)
         self._store.sessions.put_pending(
             state.sid,

@@ -10,7 +10,7 @@ from typing import Any, Final
 from participant.node.membership import Membership
 from participant.node.workers import Urgency
 from participant.store import AuditRecord
-from tss.cggmp24 import aux_info, keygen, presign
+from tss.cggmp24 import aux_info, keygen, presign, refresh
 from tss.cggmp24.presignature import Presignature
 from tss.effects import Protocol, SessionContext
 from tss.envelope import Signed
@@ -21,6 +21,7 @@ from tss.setting import Setup
 _URGENCY: Final = {
     keygen.KIND: Urgency.CEREMONY,
     aux_info.KIND: Urgency.CEREMONY,
+    refresh.KIND: Urgency.CEREMONY,
     presign.KIND: Urgency.STOCK,
 }
 
@@ -40,6 +41,9 @@ class Decline(StrEnum):
     NEEDS_AUX = "NEEDS_AUX"
     ACCOUNT_EXISTS = "ACCOUNT_EXISTS"
     ACCOUNT_FROZEN = "ACCOUNT_FROZEN"
+    ACCOUNT_DELETED = "ACCOUNT_DELETED"
+    REFRESH_NEEDED = "REFRESH_NEEDED"
+    SHARE_TOO_OLD = "SHARE_TOO_OLD"
     SHARE_DAMAGED = "SHARE_DAMAGED"
     BAD_SIGNER_SET = "BAD_SIGNER_SET"
     PRESIGNATURE_UNKNOWN = "PRESIGNATURE_UNKNOWN"
@@ -50,6 +54,7 @@ class Decline(StrEnum):
     SET_BLOCKED = "SET_BLOCKED"
     BUSY = "BUSY"
     PENDING = "PENDING"
+    BEHIND = "BEHIND"
     NOT_ASKED = "NOT_ASKED"
     STORE_FAILED = "STORE_FAILED"
     STOPPING = "STOPPING"
@@ -84,7 +89,9 @@ class Plan:
     presignature: Presignature | None = None
     """The one that signing from stock uses."""
     accounts: tuple[str, ...] = ()
-    """Accounts that an aux run's outcome is for."""
+    """Accounts that the outcome of a ceremony is for, in the order of the tail."""
+    check_base: Callable[[], None] = field(default=lambda: None, repr=False)
+    """Whether what a ceremony starts from is still so, when everybody has accepted it. Raises SessionMismatch."""
     store_result: StoreResult | None = field(default=None, repr=False)
     """Stores what signing from stock gives, together with this node's answer and before that leaves."""
 

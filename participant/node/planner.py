@@ -7,6 +7,7 @@ worker threads.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from typing import Final
 
@@ -14,9 +15,11 @@ from participant.node.membership import Membership
 from participant.node.ownership import Ownership
 from participant.node.plan import Decline, Declined, Plan, Program
 from participant.node.records import Account, Records
+from participant.node.refresh_plan import refreshed_accounts, refuse_unfinished_keys, still_in_force
 from participant.payloads import SCHEMA, Decoded, Payload, PayloadError, decode, from_value
 from participant.policy import Action, PayloadKind, PolicyRequest
 from participant.store import (
+    AccountState,
     AuditRecord,
     AuxSetNotFound,
     KeyShareNotFound,
@@ -24,7 +27,7 @@ from participant.store import (
     StoreConflict,
     check_account_id,
 )
-from tss.cggmp24 import aux_info, keygen, presign, sign
+from tss.cggmp24 import aux_info, keygen, presign, refresh, sign
 from tss.cggmp24.presignature import Presignature
 from tss.cggmp24.sign import SignRequest
 from tss.encoding import Value, encode
@@ -41,6 +44,7 @@ from tss.setting import Round0, Setup
 ROUND_0: Final = {
     keygen.KIND: Round0.BLOCKING,
     aux_info.KIND: Round0.BLOCKING,
+    refresh.KIND: Round0.BLOCKING,
     presign.KIND: Round0.WITH_ROUND_1,
     presign.FULL_KIND: Round0.WITH_ROUND_1,
     sign.KIND: Round0.NONE,
@@ -49,15 +53,27 @@ ROUND_0: Final = {
 ACTIONS: Final = {
     keygen.KIND: Action.KEYGEN,
     aux_info.KIND: Action.AUX,
+    refresh.KIND: Action.REFRESH,
     presign.KIND: Action.PRESIGN,
     presign.FULL_KIND: Action.SIGN,
     sign.KIND: Action.SIGN,
 }
 
-CEREMONIES: Final = frozenset({keygen.KIND, aux_info.KIND})
+CEREMONIES: Final = frozenset({keygen.KIND, aux_info.KIND, refresh.KIND})
 """Kinds that every member takes part in, one at a time."""
 
 SIGNING: Final = frozenset({presign.FULL_KIND, sign.KIND})
+
+
+_NOT_ACTIVE: Final = {
+    AccountState.FROZEN: (Decline.ACCOUNT_FROZEN, "the account is frozen on this node"),
+    AccountState.DELETING: (Decline.ACCOUNT_DELETED, "the account is being deleted on this node"),
+    AccountState.RESTORED: (
+        Decline.REFRESH_NEEDED,
+        "this node's share was restored from a backup: refresh the account",
+    ),
+    AccountState.TOO_OLD: (Decline.SHARE_TOO_OLD, "this node's share is too old: refresh the account"),
+}
 
 
 def signer_points(proposal: Proposal) -> tuple[int, ...] | None:
@@ -107,6 +123,8 @@ class Planner:
                 return self._keygen(membership, suite, proposal, who)
             if proposal.kind == aux_info.KIND:
                 return self._aux(membership, suite, proposal, who)
+            if proposal.kind == refresh.KIND:
+                return self._refresh(membership, suite, proposal, who)
             return self._with_account(membership, suite, proposal, who)
         except (KeyShareNotFound, AuxSetNotFound) as error:
             raise Declined(Decline.KEY_SHARE_NOT_FOUND, str(error)) from None
@@ -180,23 +198,13 @@ class Planner:
         if aux_id is None:
             raise Declined(Decline.NEEDS_AUX, "this node has no auxiliary information of the committee")
         program: Program = partial(keygen.keygen, t=t, aux_id=aux_id)
-        return self._ceremony(membership, suite, proposal, who, program)
+        return self._ceremony(membership, suite, proposal, who, program, (account_id,))
 
     def _aux(
         self, membership: Membership, suite: Suite, proposal: Proposal, who: str
     ) -> tuple[Plan, PolicyRequest]:
         (listed,) = proposal.tail
-        waiting = [
-            pending
-            for pending in self._store.sessions.pendings()
-            if pending.committee_id == membership.committee_id and pending.state.shares and not pending.voided
-        ]
-        if waiting:
-            raise Declined(
-                Decline.PENDING,
-                f"the key generation of account {waiting[0].state.account_ids[0]!r} waits for its certificate; start it "
-                "again, or wait until all nodes are back",
-            )
+        refuse_unfinished_keys(membership, self._store.sessions.pendings())
         by_key = {
             record.key_id: record.account_id
             for record in self._store.accounts.accounts(membership.committee_id)
@@ -208,6 +216,18 @@ class Planner:
         program: Program = partial(aux_info.aux_info, take_primes=partial(self._take_primes, bits))
         accounts = tuple(by_key[key_id] for key_id in listed or ())
         return self._ceremony(membership, suite, proposal, who, program, accounts)
+
+    def _refresh(
+        self, membership: Membership, suite: Suite, proposal: Proposal, who: str
+    ) -> tuple[Plan, PolicyRequest]:
+        accounts = refreshed_accounts(self._store, self._records, membership, suite, proposal)
+        take = partial(self._take_primes, suite.level.pb) if suite.has_aux else None
+        program: Program = partial(
+            refresh.refresh, shares=[account.share for account in accounts], take_primes=take
+        )
+        names = tuple(account.record.account_id for account in accounts)
+        plan, request = self._ceremony(membership, suite, proposal, who, program, names)
+        return replace(plan, check_base=partial(still_in_force, self._store, accounts)), request
 
     def _ceremony(
         self,
@@ -239,8 +259,8 @@ class Planner:
             raise Declined(Decline.OTHER_COMMITTEE, "the account belongs to another committee or curve")
         if account.record.aux_id is None:
             raise Declined(Decline.NEEDS_AUX, "this node has no auxiliary information for the account")
-        if account.record.state != "active":
-            raise Declined(Decline.ACCOUNT_FROZEN, "the account is frozen on this node")
+        if account.record.state is not AccountState.ACTIVE:
+            raise Declined(*_NOT_ACTIVE[account.record.state])
         aux = self._records.aux(account.record.aux_id, suite)
         points = signer_points(proposal) or ()
         presignature: Presignature | None = None

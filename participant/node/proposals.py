@@ -22,6 +22,7 @@ from participant.node.membership import Membership
 from participant.node.plan import Decline, Declined, Misused, Plan, StoreResult
 from participant.node.planner import CEREMONIES, SIGNING, Planner, signer_points
 from participant.node.records import Records
+from participant.node.refresh_plan import GIVEN_UP_TOGETHER, Behind
 from participant.node.room import Room
 from participant.node.sessions import Sessions
 from participant.node.stock import Stock
@@ -182,6 +183,11 @@ class Proposals:
             return self._sessions.open(plan.backed_by(signed), home)
         except Declined as declined:
             self._refuse(membership, suite, ph, home, declined)
+            if isinstance(declined, Behind):
+                for envelope in declined.envelopes:
+                    membership.room.send(envelope)
+            elif declined.code == Decline.PENDING:
+                membership.presence.refresh()
         except Busy as busy:
             self._refuse(membership, suite, ph, home, Declined(Decline.BUSY, str(busy)))
         except StoreError as error:
@@ -307,9 +313,12 @@ class Proposals:
 
     def _void_pending(self, membership: Membership, proposal: Proposal) -> None:
         """Taking part in a new run gives up what a former one left unfinished (protocol.md 0.8, completion)."""
+        together = GIVEN_UP_TOGETHER if proposal.kind in GIVEN_UP_TOGETHER else frozenset({proposal.kind})
         for pending in self._store.sessions.pendings():
-            same = pending.committee_id == membership.committee_id and pending.kind == proposal.kind
-            if same and not pending.voided and pending.state.account_ids in ([], [proposal.account_id]):
+            same = pending.committee_id == membership.committee_id and pending.kind in together
+            account_ids = pending.state.account_ids
+            concerned = proposal.kind in GIVEN_UP_TOGETHER or account_ids == [proposal.account_id]
+            if same and concerned and not pending.voided:
                 self._store.sessions.void_pending(pending.sid)
 
     def _refuse(

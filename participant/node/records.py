@@ -9,7 +9,14 @@ from dataclasses import dataclass, field
 
 from gmpy2 import mpz
 
-from participant.node.errors import AccountIsFrozen, InvalidRequest, NeedsAux
+from participant.node.errors import (
+    AccountDeleted,
+    AccountIsFrozen,
+    InvalidRequest,
+    NeedsAux,
+    RefreshNeeded,
+    ShareTooOld,
+)
 from participant.payloads import AccountKeys
 from participant.store import AccountRecord, AccountState, KeyShareNotFound, Store
 from tss.errors import ShareCorrupt
@@ -33,10 +40,24 @@ class Account:
         return self.share.suite
 
     def check_active(self) -> None:
-        """Raise AccountIsFrozen, NeedsAux."""
-        if self.record.state is AccountState.FROZEN:
-            raise AccountIsFrozen(
-                f"account {self.record.account_id!r} is frozen on this node; its operator can unfreeze it"
+        """Raise AccountIsFrozen, AccountDeleted, RefreshNeeded, ShareTooOld, NeedsAux."""
+        name, state = f"account {self.record.account_id!r}", self.record.state
+        if state is AccountState.FROZEN:
+            raise AccountIsFrozen(f"{name} is frozen on this node; its operator can unfreeze it")
+        if state is AccountState.DELETING:
+            raise AccountDeleted(
+                f"{name} is being deleted on this node; until its secrets are erased its operator can call that off "
+                "(mpc-keygen delete cancel)"
+            )
+        if state is AccountState.RESTORED:
+            raise RefreshNeeded(
+                f"{name} was restored from a backup, of which others may hold copies: refresh it (mpc-keygen refresh), "
+                "then it signs again"
+            )
+        if state is AccountState.TOO_OLD:
+            raise ShareTooOld(
+                f"the share of {name} is older than this node's accounts.max_share_seconds allows: refresh it "
+                "(mpc-keygen refresh), then it signs again"
             )
         if self.record.aux_id is None:
             raise NeedsAux(

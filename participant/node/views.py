@@ -20,6 +20,14 @@ from tss.hd import format_path, parse_path
 _NOTHING: Final[Mapping[str, str]] = {}
 
 
+_STATUSES: Final = {
+    AccountState.FROZEN: AccountStatus.FROZEN,
+    AccountState.DELETING: AccountStatus.DELETING,
+    AccountState.RESTORED: AccountStatus.NEEDS_REFRESH,
+    AccountState.TOO_OLD: AccountStatus.NEEDS_REFRESH,
+}
+
+
 @lru_cache(maxsize=4096)
 def addresses(curve: str, public_key: bytes) -> Mapping[str, str]:
     """The addresses of a key, where its curve has any."""
@@ -114,8 +122,8 @@ class Views:
     def _status(self, record: AccountRecord) -> AccountStatus:
         if record.account_id in self._records.damaged:
             return AccountStatus.DAMAGED
-        if record.state is AccountState.FROZEN:
-            return AccountStatus.FROZEN
+        if record.state is not AccountState.ACTIVE:
+            return _STATUSES[record.state]
         return AccountStatus.NEEDS_AUX if record.aux_id is None else AccountStatus.ACTIVE
 
     def _pending(self, pending: Pending) -> list[AccountView]:

@@ -16,6 +16,9 @@ from coincurve import PublicKey
 from participant.payloads.errors import PayloadError
 
 _BECH32: Final = "qpzry9x8gf2tvdw0s3jn54khce6mua7l"
+_MAX_HRP: Final = 90 - 1 - 6 - 32
+"""What BIP-173 leaves beside 32 digits of data, the separator and the check sum, of 90 characters."""
+_TRON: Final = 0x41
 _BASE58: Final = "123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz"
 
 
@@ -85,10 +88,28 @@ def bitcoin_testnet(public_key: bytes) -> str:
     return p2wpkh(public_key, TESTNET)
 
 
+def cosmos(public_key: bytes, hrp: str = "cosmos") -> str:
+    """The account address of Cosmos SDK chains: bech32 of HASH160 under the chain's prefix (`hrp`).
+
+    Raises PayloadError for a prefix that is not 1 to 51 lower-case letters and digits.
+    """
+    if not 1 <= len(hrp) <= _MAX_HRP or not (hrp.isascii() and hrp.isalnum() and hrp == hrp.lower()):
+        raise PayloadError(f"{hrp[:90]!r} is no prefix of an address", "give lower-case letters and digits")
+    _point(public_key)
+    return _bech32(hrp, _regroup(hash160(public_key)), 1)
+
+
+def tron(public_key: bytes) -> str:
+    """Tron's address: base58check of 0x41 and Ethereum's 20 bytes."""
+    return base58check(bytes([_TRON]) + ethereum_address_bytes(public_key))
+
+
 FORMATS: Final[dict[str, Callable[[bytes], str]]] = {
     "ethereum": ethereum,
     "bitcoin": bitcoin,
     "bitcoin_testnet": bitcoin_testnet,
+    "cosmos": cosmos,
+    "tron": tron,
 }
 
 
@@ -140,8 +161,10 @@ def address_of_script(script: bytes, network: BitcoinNetwork = MAINNET) -> str |
 
 def segwit_address(hrp: str, version: int, program: bytes) -> str:
     """Bech32 for version 0 (BIP-173), bech32m for later ones (BIP-350)."""
-    data = [version, *_regroup(program)]
-    constant = 1 if version == 0 else 0x2BC830A3
+    return _bech32(hrp, [version, *_regroup(program)], 1 if version == 0 else 0x2BC830A3)
+
+
+def _bech32(hrp: str, data: list[int], constant: int) -> str:
     expanded = [ord(c) >> 5 for c in hrp] + [0] + [ord(c) & 31 for c in hrp]
     polymod = _polymod([*expanded, *data, 0, 0, 0, 0, 0, 0]) ^ constant
     checksum = [(polymod >> 5 * (5 - i)) & 31 for i in range(6)]

@@ -16,6 +16,7 @@ from participant.identity import Card
 from participant.node import api
 from participant.node.errors import AccountUnknown, InvalidRequest, NodeFailure
 from participant.services import requests, values
+from participant.services.keeping import KeepingService
 from participant.services.wallet import abort_session
 from participant.sharefile import SUITES, encode_share_file, parse_share_file
 from tss.errors import ProtocolError
@@ -29,7 +30,7 @@ class EvidenceUnknown(NodeFailure):
     reason = "EVIDENCE_NOT_FOUND"
 
 
-class OperatorService:
+class OperatorService(KeepingService):
     """See proto/wallet/v1/operator.proto. To the node an operator is no caller: policies bind callers and peers."""
 
     def __init__(self, node: api.NodeApi, card: Card, suites: Mapping[str, Suite] = SUITES) -> None:
@@ -80,6 +81,18 @@ class OperatorService:
         """Makes new auxiliary information."""
         committee_id = requests.some_id(request.committee_id, "committee_id")
         async with aclosing(_shown(self._node.run_aux(committee_id, tuple(request.account_ids)))) as items:
+            async for item in items:
+                yield item
+
+    async def RefreshAccounts(
+        self, request: operator.RefreshAccountsRequest, _: Caller
+    ) -> AsyncGenerator[common.Progress, None]:
+        """Makes new shares of the same keys."""
+        if request.all == bool(request.account_ids):
+            raise InvalidRequest("name the accounts to refresh, or say all = true")
+        committee_id = requests.some_id(request.committee_id, "committee_id")
+        steps = self._node.refresh_accounts(committee_id, tuple(request.account_ids))
+        async with aclosing(_shown(steps)) as items:
             async for item in items:
                 yield item
 

@@ -21,6 +21,8 @@ _STATES: Final[Mapping[api.AccountStatus, common.AccountState.ValueType]] = {
     api.AccountStatus.NEEDS_AUX: common.ACCOUNT_STATE_NEEDS_AUX,
     api.AccountStatus.FROZEN: common.ACCOUNT_STATE_FROZEN,
     api.AccountStatus.DAMAGED: common.ACCOUNT_STATE_DAMAGED,
+    api.AccountStatus.DELETING: common.ACCOUNT_STATE_DELETING,
+    api.AccountStatus.NEEDS_REFRESH: common.ACCOUNT_STATE_NEEDS_REFRESH,
     api.AccountStatus.PENDING: common.ACCOUNT_STATE_PENDING,
 }
 SIGHASH_ALL: Final = 1
@@ -111,6 +113,9 @@ def progress(item: api.Progress) -> common.Progress:
                     committee_id=view.committee_id, aux_id=view.aux_id, account_ids=view.account_ids
                 )
             )
+        case api.RefreshView() as view:
+            accounts = map(account, view.accounts)
+            message.refresh.CopyFrom(common.RefreshResult(committee_id=view.committee_id, accounts=accounts))
         case api.PrimePool() as pool:
             message.primes.CopyFrom(primes(pool))
         case api.StockView() as view:

@@ -8,7 +8,8 @@ changed or exchanged row does not open, and only that account stops working.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from functools import lru_cache
 from typing import Any, Final, Self
@@ -23,7 +24,7 @@ from participant.store.errors import (
     StoreConflict,
     StoreDamaged,
 )
-from participant.store.vault import Vault
+from participant.store.vault import SealedValue, Vault
 from tss.encoding import Value
 from tss.errors import ShareCorrupt
 from tss.records import AuxSet, KeyShare
@@ -37,6 +38,12 @@ class AccountState(StrEnum):
 
     ACTIVE = "active"
     FROZEN = "frozen"
+    DELETING = "deleting"
+    """Its secrets are erased after a time of grace."""
+    RESTORED = "restored"
+    """Its share came from a backup, of which others may hold copies: a refresh makes it active."""
+    TOO_OLD = "too-old"
+    """Its share is older than this node's settings allow: a refresh makes it active."""
 
 
 class Origin(StrEnum):
@@ -67,6 +74,8 @@ class AccountRecord:
     created_at: int
     """Milliseconds since 1970, like every time in the store."""
     last_signed_at: int | None
+    activated_at: int
+    """When the share came into force here."""
 
 
 @dataclass(frozen=True)
@@ -128,17 +137,12 @@ class StoredShare:
 
 _RECORD: Final = """
     SELECT a.account_id, a.key_id, a.committee_id, a.curve, a.threshold, a.party, a.public_key, a.share_epoch,
-           s.aux_id, a.state, a.origin, a.created_at, a.last_signed_at
+           s.aux_id, a.state, a.origin, a.created_at, a.last_signed_at, s.activated_at,
+           EXISTS (SELECT 1 FROM deletion AS d WHERE d.account_id = a.account_id),
+           EXISTS (SELECT 1 FROM restored_share AS r
+                   WHERE r.account_id = a.account_id AND r.share_epoch = a.share_epoch)
     FROM account AS a JOIN share AS s ON s.account_id = a.account_id AND s.share_epoch = a.share_epoch
 """
-
-
-def _record(row: tuple[Any, ...]) -> AccountRecord:
-    try:
-        plain: Any = (*row[:9], AccountState(row[9]), Origin(row[10]), *row[11:])
-    except ValueError as error:
-        raise StoreDamaged(f"the record of account {row[0]!r} is damaged: {error}") from None
-    return AccountRecord(*plain)
 
 
 def check_account_id(account_id: str) -> None:
@@ -157,6 +161,8 @@ class Accounts:
     def __init__(self, vault: Vault) -> None:
         self._vault = vault
         self._db = vault.database
+        self.max_share_age: int | None = None
+        """Milliseconds after which a share is too old to sign with; None = never."""
 
     # Committees
 
@@ -184,18 +190,44 @@ class Accounts:
         """Raises KeyShareNotFound."""
         found = self._db.first(_RECORD + "WHERE a.account_id = ?", (account_id,))
         if found is None:
+            if self._was_deleted(account_id):
+                raise KeyShareNotFound(
+                    f"Key share not found: account {account_id!r} was deleted on this node"
+                )
             raise KeyShareNotFound(
                 f"Key share not found: this node has no account {account_id!r}. List its accounts, create the account, "
                 "or import its share file"
             )
-        return _record(found)
+        return self._record(found)
 
     def accounts(self, committee_id: bytes | None = None) -> list[AccountRecord]:
         """All accounts, or those of one committee, in the order in which they came."""
         if committee_id is None:
-            return [_record(row) for row in self._db.rows(_RECORD + "ORDER BY a.rowid")]
+            return [self._record(row) for row in self._db.rows(_RECORD + "ORDER BY a.rowid")]
         rows = self._db.rows(_RECORD + "WHERE a.committee_id = ? ORDER BY a.rowid", (committee_id,))
-        return [_record(row) for row in rows]
+        return [self._record(row) for row in rows]
+
+    def _record(self, row: tuple[Any, ...]) -> AccountRecord:
+        *plain, deleting, restored = row
+        try:
+            plain[9], plain[10] = AccountState(plain[9]), Origin(plain[10])
+        except ValueError as error:
+            raise StoreDamaged(f"the record of account {row[0]!r} is damaged: {error}") from None
+        record = AccountRecord(*plain)
+        age = self._vault.now() - record.activated_at
+        if deleting:
+            state = AccountState.DELETING
+        elif record.state is not AccountState.ACTIVE:
+            state = record.state
+        elif restored:
+            state = AccountState.RESTORED
+        else:
+            too_old = self.max_share_age is not None and age >= self.max_share_age
+            state = AccountState.TOO_OLD if too_old else AccountState.ACTIVE
+        return replace(record, state=state)
+
+    def _was_deleted(self, account_id: str) -> bool:
+        return self._db.first("SELECT 1 FROM deletion WHERE account_id = ?", (account_id,)) is not None
 
     def ids(self) -> list[str]:
         """The ids of all accounts."""
@@ -208,6 +240,13 @@ class Accounts:
     def has_current_share(self, account_id: str) -> bool:
         """Whether the share of the account's epoch is there, as it always should be."""
         return self._db.first(_RECORD + "WHERE a.account_id = ?", (account_id,)) is not None
+
+    def of_old_shares(self, committee_id: bytes, before: int) -> list[str]:
+        """The committee's accounts whose share is in force since `before` or longer, oldest first."""
+        sql = """SELECT a.account_id FROM account AS a JOIN share AS s
+                 ON s.account_id = a.account_id AND s.share_epoch = a.share_epoch
+                 WHERE a.committee_id = ? AND s.activated_at <= ? ORDER BY s.activated_at, a.rowid"""
+        return [row[0] for row in self._db.rows(sql, (committee_id, before))]
 
     def set_state(self, account_id: str, state: AccountState) -> None:
         """Freeze or unfreeze. Raises KeyShareNotFound."""
@@ -222,6 +261,10 @@ class Accounts:
         with vault.transaction():
             if self.has_account(share.account_id):
                 raise AccountExists(f"account {share.account_id!r} exists already on this node")
+            if self._was_deleted(share.account_id):
+                raise AccountExists(
+                    f"an account {share.account_id!r} was deleted on this node; its id is not used again"
+                )
             self.committee(committee_id)
             place = self._place_of_chain_code(share.account_id, share.key_id, share.public_key)
             sealed_chain_code = vault.sealer.seal(share.chain_code, place)
@@ -254,6 +297,8 @@ class Accounts:
                 raise StoreConflict(
                     f"the new share of account {share.account_id!r} has another threshold or place"
                 )
+            # An account that never signs keeps one former share, and not all of them.
+            self.erase_superseded(share.account_id)
             self._insert_share(share, old.committee_id, old.aux_id)
             self._db.execute(
                 "UPDATE share SET superseded_at = ? WHERE account_id = ? AND share_epoch = ?",
@@ -298,9 +343,17 @@ class Accounts:
             for epoch, aux_id, superseded_at, sealed in self._db.rows(sql, (account_id,))
         ]
 
-    def erase_superseded(self, account_id: str) -> int:
-        """Erase the shares of former epochs, after t parties signed in the new one (protocol.md 0.8); their number."""
+    def erase_superseded(self, account_id: str, share_epoch: bytes | None = None) -> int:
+        """Erase the shares of former epochs, after t parties signed in the new one (protocol.md 0.8); their number.
+
+        With `share_epoch`, only when that is the account's epoch.
+        """
+        sql = "SELECT 1 FROM share WHERE account_id = ? AND superseded_at IS NOT NULL"
+        if self._db.first(sql, (account_id,)) is None:
+            return 0
         with self._vault.transaction():
+            if share_epoch not in (None, self.account(account_id).share_epoch):
+                return 0
             sql = "DELETE FROM share WHERE account_id = ? AND superseded_at IS NOT NULL"
             erased = self._db.execute(sql, (account_id,))
             self._drop_unused_aux()
@@ -312,6 +365,19 @@ class Accounts:
         (sealed,) = self._db.row("SELECT sealed_chain_code FROM account WHERE account_id = ?", (account_id,))
         place = self._place_of_chain_code(account_id, record.key_id, record.public_key)
         return self._open(sealed, place, f"the chain code of account {account_id!r}")
+
+    def mark_restored(self, account_id: str) -> None:
+        """Note that the share of the account's epoch came from a backup. Raises KeyShareNotFound."""
+        with self._vault.transaction():
+            values = (account_id, self.account(account_id).share_epoch, self._vault.now())
+            self._db.execute("INSERT OR REPLACE INTO restored_share VALUES (?, ?, ?)", values)
+
+    def erase(self, account_id: str) -> None:
+        """Erase all secrets of an account, and what is known of it besides its deletion."""
+        with self._vault.transaction():
+            self._db.execute("DELETE FROM share WHERE account_id = ?", (account_id,))
+            self._db.execute("DELETE FROM account WHERE account_id = ?", (account_id,))
+            self._drop_unused_aux()
 
     def mark_signed(self, account_id: str) -> None:
         """Note that the account signed now."""
@@ -382,6 +448,19 @@ class Accounts:
         )
 
     # Places
+
+    def sealed(self) -> Iterator[SealedValue]:
+        """Every sealed value of accounts, shares and aux sets."""
+        sql = "SELECT rowid, account_id, key_id, public_key FROM account"
+        for rowid, account_id, key_id, public_key in self._db.rows(sql):
+            place = self._place_of_chain_code(account_id, key_id, public_key)
+            yield SealedValue("account", "sealed_chain_code", rowid, place)
+        sql = """SELECT s.rowid, a.account_id, s.share_epoch, a.party, a.key_id, a.committee_id, a.curve, a.threshold,
+                 a.public_key FROM share AS s JOIN account AS a ON a.account_id = s.account_id"""
+        for rowid, *fields in self._db.rows(sql):
+            yield SealedValue("share", "sealed_share", rowid, self._place_of_share(*fields))
+        for rowid, *fields in self._db.rows("SELECT rowid, aux_id, committee_id, party FROM aux_set"):
+            yield SealedValue("aux_set", "sealed_set", rowid, self._place_of_aux(*fields))
 
     def _place_of_share(
         self, account_id: str, epoch: bytes, party: int, key_id: bytes, committee_id: bytes, *public: Value

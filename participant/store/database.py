@@ -278,6 +278,13 @@ class Database:
             raise StoreDamaged(f"the store {self.path} is damaged: a record that always exists is missing")
         return found
 
+    def truncate_log(self) -> None:
+        """Copy SQLite's log into the file and empty it: former contents of pages are in neither any more.
+
+        A foreign reader may hold it up; then they go with the next time that the log is copied.
+        """
+        self.rows("PRAGMA wal_checkpoint(TRUNCATE)")
+
     def close(self) -> None:
         """Release file and lock. Idempotent."""
         with self._mutex:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Final
 
 from participant.sealing import SealBroken
 from participant.store.errors import StoreConflict, StoreDamaged
-from participant.store.vault import Vault
+from participant.store.vault import SealedValue, Vault
 
 PRIME_ID_BYTES: Final = 16
 
@@ -25,8 +26,8 @@ class Primes:
         vault, bits = self._vault, int(prime).bit_length()
         prime_id = vault.rng(PRIME_ID_BYTES)
         content = int(prime).to_bytes((bits + 7) // 8, "big")
-        sealed = vault.sealer.seal(content, self._place(prime_id, bits))
         with vault.transaction():
+            sealed = vault.sealer.seal(content, self._place(prime_id, bits))
             self._db.execute("INSERT INTO prime VALUES (?, ?, ?, ?)", (prime_id, bits, sealed, vault.now()))
 
     def take(self, count: int, bits: int) -> list[int]:
@@ -60,6 +61,11 @@ class Primes:
                 self._vault.sealer.unseal(sealed, self._place(prime_id, bits))
             except SealBroken as error:
                 raise StoreDamaged(f"prime {prime_id.hex()} of the pool is damaged: {error}") from None
+
+    def sealed(self) -> Iterator[SealedValue]:
+        """Every sealed value of the pool."""
+        for rowid, prime_id, bits in self._db.rows("SELECT rowid, prime_id, bits FROM prime"):
+            yield SealedValue("prime", "sealed_prime", rowid, self._place(prime_id, bits))
 
     def _place(self, prime_id: bytes, bits: int) -> bytes:
         return self._vault.place("prime", "sealed_prime", [prime_id, bits])

@@ -8,6 +8,7 @@ envelope, `add_done` as the others' arrive, `activate` with the full set. Pendin
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Final, Self
@@ -21,10 +22,13 @@ from participant.store.errors import (
     StoreConflict,
     StoreDamaged,
 )
-from participant.store.vault import Vault
+from participant.store.vault import SealedValue, Vault
 from tss.encoding import Bytes, Integer, ListOf, Optional, Text, Tuple, decode, encode
 from tss.errors import ProtocolError
 from tss.params import MAX_PARTIES
+
+GIVEN_UP: Final = "given up"
+"""Outcome of a session whose new state was given up for a run that everybody accepted."""
 
 LOST: Final = "lost"
 """Outcome of a session that was open when the process ended."""
@@ -36,6 +40,10 @@ _STATE_SCHEMA: Final = Tuple(
     Optional(Tuple(_ID, Integer(32), _BLOB, ListOf(Text(512), 0, 1 << 16))),
 )
 _CERTIFICATE_SCHEMA: Final = ListOf(_BLOB, 1, 2 * MAX_PARTIES)
+
+
+REFRESH: Final = "refresh"
+"""The kind of run whose accounts exist before it."""
 
 
 class Kept(StrEnum):
@@ -104,6 +112,8 @@ class Pending:
     """Done envelopes by evaluation point, own one included."""
     voided: bool
     created_at: int
+    fenced: bool = False
+    """Everybody accepted the run for which this was given up: what came of that, this node may not know."""
 
 
 @dataclass(frozen=True)
@@ -215,6 +225,9 @@ class Sessions:
     def pending(self, sid: bytes) -> Pending:
         """Raises PendingNotFound, StoreDamaged."""
         sql = "SELECT kind, committee_id, sealed_state, public, created_at, voided_at FROM pending WHERE sid = ?"
+        if not isinstance(sid, bytes):
+            # SQLite takes NULL as the key of a row that was damaged so.
+            raise StoreDamaged("a row of pending state has lost its session")
         with self._db.steady():
             found = self._db.first(sql, (sid,))
             if found is None:
@@ -248,7 +261,8 @@ class Sessions:
             raise StoreDamaged(f"the pending state of session {sid.hex()} is damaged: {error}") from None
         done = dict(self._db.rows("SELECT party, envelope FROM done WHERE sid = ? ORDER BY party", (sid,)))
         state = NewState.from_bytes(data)
-        return Pending(sid, kind, committee_id, state, public, done, voided_at is not None, created_at)
+        voided, fenced = voided_at is not None, self.outcome(sid) == GIVEN_UP
+        return Pending(sid, kind, committee_id, state, public, done, voided, created_at, fenced)
 
     def add_done(self, sid: bytes, party: int, envelope: bytes) -> dict[int, bytes]:
         """Keep a party's done envelope; all that are there. Raises StoreConflict when it sent another one before."""
@@ -271,6 +285,17 @@ class Sessions:
             sql = "UPDATE pending SET voided_at = ? WHERE sid = ? AND voided_at IS NULL"
             self._db.execute(sql, (self._vault.now(), sid))
 
+    def fence(self, committee_id: bytes, kinds: Collection[str]) -> None:
+        """Before the echo of everybody's acceptances of a new run leaves: what was given up for it is given up by all.
+
+        Another member may take the new run to its end from now on, whatever becomes of it here.
+        """
+        with self._vault.transaction():
+            for pending in self.pendings():
+                if pending.committee_id == committee_id and pending.kind in kinds and pending.voided:
+                    self.end(pending.sid, GIVEN_UP)
+                    self._db.execute("UPDATE session SET outcome = ? WHERE sid = ?", (GIVEN_UP, pending.sid))
+
     def erase_voided(self, sid: bytes) -> None:
         """Erase pending state that was given up, once the rule of protocol.md 0.8 allows it. Raises PendingNotFound."""
         with self._vault.transaction():
@@ -278,13 +303,14 @@ class Sessions:
                 raise StoreConflict(f"the pending state of session {sid.hex()} was not given up")
             self._forget_pending(sid)
 
-    def activate(self, sid: bytes, certificate: list[bytes]) -> Certificate:
+    def activate(self, sid: bytes, certificate: list[bytes], *, in_force: bool = False) -> Certificate:
         """Certificate stored, new state in force, what it replaces marked: in one transaction.
 
         The caller has verified the certificate. State that this node gave up is activated all the same: a certificate
         is stronger. But once this node has completed a later run for the same account, that one may have a certificate
-        too, and an account never has two keys: then what was given up stays so. Doing it twice changes nothing.
-        Raises PendingNotFound, StoreConflict.
+        too, and an account never has two keys: then what was given up stays so. The same holds once everybody accepted a
+        later run, unless a member says that it has this state in force (`in_force`): it did not accept that run, so nobody
+        could complete it. Doing it twice changes nothing. Raises PendingNotFound, StoreConflict.
         """
         with self._vault.transaction():
             known = self.certificate(sid)
@@ -293,6 +319,10 @@ class Sessions:
             pending = self.pending(sid)
             if pending.voided:
                 self._check_last_word(pending)
+            if pending.fenced and not in_force:
+                raise StoreConflict(
+                    f"the run {sid.hex()} was given up, and everybody accepted a later one: its state is kept and not used"
+                )
             values = (sid, pending.kind, pending.committee_id, pending.public, encode(list(certificate)))
             sql = "INSERT INTO certificate VALUES (?, ?, ?, ?, ?, ?)"
             self._db.execute(sql, (*values, self._vault.now()))
@@ -300,7 +330,8 @@ class Sessions:
             for share in state.shares:
                 if self._accounts.has_account(share.account_id):
                     self._accounts.replace_share(share)
-                else:
+                elif pending.kind != REFRESH:
+                    # What was deleted while it was refreshed stays so.
                     self._accounts.add(share, pending.committee_id, Origin.KEYGEN)
             if state.aux is not None:
                 # Behind the shares: a share of a former epoch keeps the aux set that it was used with.
@@ -325,6 +356,16 @@ class Sessions:
                     f"the run {given_up.sid.hex()} for account {account_id!r} was given up, and a later one is complete here: "
                     "its state is kept and not used"
                 )
+
+    def sealed(self) -> Iterator[SealedValue]:
+        """Every sealed value of pending state."""
+        account_sql = "SELECT account_id FROM pending_account WHERE sid = ?"
+        for rowid, sid, kind, committee_id in self._db.rows(
+            "SELECT rowid, sid, kind, committee_id FROM pending"
+        ):
+            account_ids = [row[0] for row in self._db.rows(account_sql, (sid,))]
+            place = self._place(sid, kind, committee_id, account_ids)
+            yield SealedValue("pending", "sealed_state", rowid, place)
 
     def _forget_pending(self, sid: bytes) -> None:
         self._db.execute("DELETE FROM pending WHERE sid = ?", (sid,))

@@ -12,17 +12,19 @@ from pathlib import Path
 from typing import Final, Self
 
 from participant.identity import SEED_BYTES, NodeKeys
-from participant.sealing import KEY_BYTES, EnvelopeSealer, KeyWrapper, SealBroken, wrap_place
+from participant.sealing import KEY_BYTES, EnvelopeSealer, KeyWrapper, SealBroken
 from participant.store.accounts import AccountRecord, Accounts
 from participant.store.audit import GENESIS, AuditLog
 from participant.store.blocked import BlockedSets
 from participant.store.database import Database
+from participant.store.deletions import Deletions
 from participant.store.errors import StoreConflict, StoreDamaged, StoreError, StoreExists
 from participant.store.primes import Primes
 from participant.store.quarantine import Quarantine
 from participant.store.requests import Answers, Requests
+from participant.store.seals import Seals, first_slot, unlock
 from participant.store.sessions import Sessions
-from participant.store.vault import Clock, Vault
+from participant.store.vault import Clock, SealedValue, Vault
 from tss.errors import LocalFault
 from tss.rand import Rng
 
@@ -47,13 +49,14 @@ class Store:
     Those two are what is done in a `transaction(durable=False)`, and `requests.begin`.
 
     Use `create` once and `open` afterwards; one process at a time. Parts: `accounts` (committees, shares, aux sets),
-    `sessions` (sids, pending state, certificates), `requests`, `answers`, `primes`, `quarantine`, `blocked`, `audit`.
+    `sessions` (sids, pending state, certificates), `requests`, `answers`, `primes`, `quarantine`, `blocked`, `audit`,
+    `seals` (what opens the store), `deletions`.
     Several writes become one by `with store.transaction():`.
 
     There is no place for presignatures, pools or nonces (protocol.md 3.3): they live and die with the process.
     """
 
-    def __init__(self, database: Database, vault: Vault) -> None:
+    def __init__(self, database: Database, vault: Vault, slot: int, wrapper: KeyWrapper) -> None:
         self._database = database
         self._vault = vault
         self.path = database.path
@@ -66,6 +69,9 @@ class Store:
         self.primes = Primes(vault)
         self.quarantine = Quarantine(vault)
         self.blocked = BlockedSets(vault)
+        self.deletions = Deletions(vault, self.accounts)
+        parts = (self.accounts, self.sessions, self.primes, self.audit)
+        self.seals = Seals(vault, slot, wrapper, [self._sealed_identity, *(part.sealed for part in parts)])
 
     @classmethod
     def create(
@@ -75,8 +81,8 @@ class Store:
         database = Database(path, create=True)
         try:
             with database.transaction():
-                vault = _initialise(database, wrapper, rng, clock)
-            return cls(database, vault)
+                vault, slot = _initialise(database, wrapper, rng, clock)
+            return cls(database, vault, slot, wrapper)
         except BaseException:
             database.close()
             raise
@@ -92,7 +98,7 @@ class Store:
         """
         database = Database(path, create=False)
         try:
-            store = cls(database, _unlock(database, wrapper, rng, clock))
+            store = cls(database, *_unlock(database, wrapper, rng, clock), wrapper)
             store.sessions.end_lost()
         except BaseException:
             database.close()
@@ -125,15 +131,6 @@ class Store:
         """Write and sync a few bytes, for readiness checks. Raises StoreUnavailable."""
         with self.transaction():
             self._database.execute("UPDATE store SET probe = probe + 1")
-
-    def rewrap(self, wrapper: KeyWrapper, old: KeyWrapper) -> None:
-        """Put the data keys under another password or key. No sealed value changes. Raises WrongSealingKey."""
-        with self.transaction():
-            for number, wrapped in self._database.rows("SELECT number, wrapped FROM sealing_key"):
-                place = wrap_place(self.store_id, number)
-                fresh = wrapper.wrap(old.unwrap(wrapped, place), place)
-                sql = "UPDATE sealing_key SET form = ?, wrapped = ? WHERE number = ?"
-                self._database.execute(sql, (wrapper.form, fresh, number))
 
     # Identity
 
@@ -168,6 +165,10 @@ class Store:
             return NodeKeys.from_bytes(self._vault.sealer.unseal(sealed, self._identity_place(identity)))
         except (SealBroken, ValueError) as error:
             raise StoreDamaged(f"the node's identity is damaged: {error}") from None
+
+    def _sealed_identity(self) -> Iterator[SealedValue]:
+        for rowid, identity in self._database.rows("SELECT rowid, identity FROM identity"):
+            yield SealedValue("identity", "sealed_keys", rowid, self._identity_place(identity))
 
     def _identity_place(self, identity: bytes) -> bytes:
         return self._vault.place("identity", "sealed_keys", identity)
@@ -223,20 +224,20 @@ def _try(what: str, look: Callable[[], object]) -> Iterator[Finding]:
         yield Finding(what, str(error))
 
 
-def _initialise(database: Database, wrapper: KeyWrapper, rng: Rng, clock: Clock) -> Vault:
+def _initialise(database: Database, wrapper: KeyWrapper, rng: Rng, clock: Clock) -> tuple[Vault, int]:
     if database.version:
         raise StoreExists(f"there is a store at {database.path} already")
     database.upgrade()
     store_id, data_key = rng(STORE_ID_BYTES), rng(KEY_BYTES)
-    database.execute("INSERT INTO store VALUES (1, ?, ?, 0)", (store_id, int(clock() * 1000)))
-    wrapped = wrapper.wrap(data_key, wrap_place(store_id, 1))
-    database.execute("INSERT INTO sealing_key VALUES (1, ?, ?)", (wrapper.form, wrapped))
+    now = int(clock() * 1000)
+    database.execute("INSERT INTO store VALUES (1, ?, ?, 0)", (store_id, now))
+    slot = first_slot(database, wrapper, store_id, data_key, now)
     vault = Vault(database, EnvelopeSealer({1: data_key}, rng), store_id, rng, rng(RUN_BYTES), clock)
     AuditLog(vault).write_head(0, GENESIS)
-    return vault
+    return vault, slot
 
 
-def _unlock(database: Database, wrapper: KeyWrapper, rng: Rng, clock: Clock) -> Vault:
+def _unlock(database: Database, wrapper: KeyWrapper, rng: Rng, clock: Clock) -> tuple[Vault, int]:
     if not database.version:
         raise StoreDamaged(
             f"{database.path} is not a store, or one whose making was interrupted: make it again"
@@ -244,10 +245,5 @@ def _unlock(database: Database, wrapper: KeyWrapper, rng: Rng, clock: Clock) -> 
     with database.transaction():
         database.upgrade()
     (store_id,) = database.row("SELECT store_id FROM store")
-    keys = {
-        number: wrapper.unwrap(wrapped, wrap_place(store_id, number))
-        for number, wrapped in database.rows("SELECT number, wrapped FROM sealing_key")
-    }
-    if not keys:
-        raise StoreDamaged(f"the store {database.path} is damaged: its data key is missing")
-    return Vault(database, EnvelopeSealer(keys, rng), store_id, rng, rng(RUN_BYTES), clock)
+    slot, keys = unlock(database, wrapper, store_id)
+    return Vault(database, EnvelopeSealer(keys, rng), store_id, rng, rng(RUN_BYTES), clock), slot

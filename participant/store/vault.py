@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from participant.sealing import Place, Sealer
+from participant.sealing import EnvelopeSealer, Place
 from participant.store.database import Database
 from tss.encoding import Value
 from tss.rand import Rng
@@ -16,12 +16,25 @@ Clock = Callable[[], float]
 """Seconds since 1970."""
 
 
+@dataclass(frozen=True)
+class SealedValue:
+    """Where a sealed value stands, and its associated data."""
+
+    table: str
+    column: str
+    rowid: int
+    place: bytes
+
+
 @dataclass
 class Vault:
-    """Handed to the parts of one open store. `run` is 16 random bytes, new each time the store is opened."""
+    """Handed to the parts of one open store. `run` is 16 random bytes, new each time the store is opened.
+
+    Values are sealed inside the transaction that stores them: another data key may come between two transactions.
+    """
 
     database: Database
-    sealer: Sealer
+    sealer: EnvelopeSealer
     store_id: bytes
     rng: Rng
     run: bytes

@@ -33,7 +33,7 @@ def hc(tag: str, *values: Any) -> bytes:
 
 def completes(index: int, aux_id: bytes | None = AUX_ID) -> Any:
     def program(ctx: SessionContext) -> Protocol[NewState]:
-        state = new_state(ctx, "test", share=SHARES[index], aux=AUX[index], aux_id=aux_id)
+        state = new_state(ctx, "test", shares=[SHARES[index]], aux=AUX[index], aux_id=aux_id)
         yield from complete(ctx, state)
         return state
 
@@ -81,7 +81,7 @@ def aux_data() -> list[Any]:
 def test_done_of_the_specification(share, aux, aux_id):
     """done = Hc("done", sid, [[new ids, X, c, [X'_j]] for each account], aux data), none for what does not exist."""
     state = new_state(
-        context(), "test", share=SHARES[1] if share else None, aux=AUX[1] if aux else None, aux_id=aux_id
+        context(), "test", shares=[SHARES[1]] if share else [], aux=AUX[1] if aux else None, aux_id=aux_id
     )
     accounts, parameters = [account(aux_id)] if share else [], aux_data() if aux else None
     assert state.done == hc("done", b"\x51" * 32, accounts, parameters)
@@ -91,7 +91,9 @@ def test_done_of_the_specification(share, aux, aux_id):
 
 def test_done_is_the_same_for_all_parties():
     said = {
-        new_state(replace(context(), me=holder(i)), "test", share=SHARES[i], aux=AUX[i], aux_id=AUX_ID).done
+        new_state(
+            replace(context(), me=holder(i)), "test", shares=[SHARES[i]], aux=AUX[i], aux_id=AUX_ID
+        ).done
         for i in (1, 2, 3)
     }
     assert len(said) == 1
@@ -101,12 +103,12 @@ def test_done_is_the_same_for_all_parties():
 def test_done_does_not_depend_on_the_order_of_records(order):
     share = replace(SHARES[1], public_shares={i: SHARES[1].public_shares[i] for i in order})
     aux = replace(AUX[1], parties={i: AUX[1].parties[i] for i in order})
-    state = new_state(context(), "test", share=share, aux=aux, aux_id=None)
-    assert state.done == new_state(context(), "test", share=SHARES[1], aux=AUX[1], aux_id=None).done
+    state = new_state(context(), "test", shares=[share], aux=aux, aux_id=None)
+    assert state.done == new_state(context(), "test", shares=[SHARES[1]], aux=AUX[1], aux_id=None).done
 
 
 def test_what_is_durable_shows_no_secret():
-    state = new_state(context(), "test", share=SHARES[1], aux=AUX[1], aux_id=None)
+    state = new_state(context(), "test", shares=[SHARES[1]], aux=AUX[1], aux_id=None)
     assert str(SHARES[1].x) not in repr(state)
     assert "KeyShare" not in repr(state)
     assert "AuxSet" not in repr(state)

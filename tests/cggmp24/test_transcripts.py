@@ -19,11 +19,11 @@ from typing import Any
 
 import pytest
 from cggmp24_cheating import PH
-from cggmp24_testing import Signers, aux_of, aux_program, primes_of
+from cggmp24_testing import Signers, aux_of, aux_program, dealt_key, primes_of, refresh_program
 from session_testing import Member, Program, Round0, Runtime, Session, Setup, holder, identity_of
 from tss_testing import SMALL_SECP, TINY, SeededRng
 
-from tss.cggmp24 import aux_info, keygen, presign, sign
+from tss.cggmp24 import aux_info, keygen, presign, refresh, sign
 from tss.cggmp24.presignature import Presignature
 from tss.cggmp24.sign import Signature, SignRequest
 from tss.effects import run_serially
@@ -94,6 +94,9 @@ def line(encoded: bytes) -> str:
 def digest_of(result: Any) -> str:
     if isinstance(result, (KeyShare, AuxSet)):
         return hashlib.sha256(result.to_bytes()).hexdigest()
+    if isinstance(result, refresh.Refreshed):
+        records = [*result.shares, *([result.aux] if result.aux else [])]
+        return hashlib.sha256(b"".join(record.to_bytes() for record in records)).hexdigest()
     if isinstance(result, Signature):
         return f"{result.r:x} {result.s:x} {result.v}"
     values = []
@@ -137,6 +140,14 @@ def new_aux(n: int) -> dict[str, Any]:
     return lockstep(programs, TINY, "aux", aux_info.tail([b"k" * 32]), Round0.BLOCKING)
 
 
+def refreshed(n: int) -> dict[str, Any]:
+    keys = [dealt_key(TINY, n, 2), dealt_key(TINY, n, n, seed=1)]
+    primes = golden_primes(TINY, range(1, n + 1))
+    programs = {j: refresh_program([key[j] for key in keys], primes[j]) for j in primes}
+    tail = refresh.tail([key[1] for key in keys], [b"a" * 32, None])
+    return lockstep(programs, TINY, "refresh", tail, Round0.BLOCKING)
+
+
 def golden_primes(suite: Suite, parties: Iterable[int]) -> dict[int, list[int]]:
     """The primes of the golden file: another way to search for primes changes nothing on the wire."""
     known = json.loads(GOLDEN.read_text())["primes"][suite.group.name] if GOLDEN.exists() else {}
@@ -160,6 +171,7 @@ RUNS: dict[str, Callable[[], dict[str, Any]]] = {
     "keygen, toy curve, 2 of 3": lambda: new_key(TINY, 3, 2),
     "keygen, secp256k1, 2 of 2": lambda: new_key(SMALL_SECP, 2, 2),
     "aux, toy curve, 3 parties": lambda: new_aux(3),
+    "refresh, toy curve, 3 parties, 2 accounts": lambda: refreshed(3),
     "presign, toy curve, 2 items, 3 signers": lambda: presigned(THREE, 2),
     "full-sign, toy curve, 2 signers": lambda: full(TWO, ()),
     "full-sign, secp256k1, 2 signers, m/1/2": lambda: full(replace(TWO, suite=SMALL_SECP), (1, 2)),

@@ -9,7 +9,7 @@ MARK = "fault"
 PAGE = (ROOT / "docs" / "reliability.md").read_text(encoding="utf-8")
 SECTION = PAGE.partition("\n## Faults\n")[2].partition("\n## ")[0]
 PLAN = [str(number) for number in range(1, 26)]
-LATER = {"20", "23", "24"}
+LATER = {"23", "24"}
 """Faults of what does not exist yet."""
 
 

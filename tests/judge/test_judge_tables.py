@@ -39,9 +39,14 @@ PRESIGNING = {
 STEPS = {
     "keygen": {("r2", "1", (1, 2), (2,), ()), ("r3", "1", (2, 3), (), (2,))},
     "aux": {("r2", "2.1", (1, 2), (), ()), ("r3", "2.1", (2, 3), (3,), (2,))},
+    "refresh": {("r2", "2.2", (1, 2), (2,), ()), ("r3", "2.2", (2, 3), (3,), (2,))},
     "presign": PRESIGNING,
     "full-sign": PRESIGNING | {("partial", "3.5", (2, 3, 4), (), (2, 3))},
     "sign": {("partial", "3.5", (0, 1, 2, 3), (), (0, 2, 3)), ("show", "3.4", (1,), (), ())},
+    "frost-keygen": {("r2", "6.2", (1, 2), (), ()), ("r3", "6.2", (2,), (3,), ())},
+    "frost-pairs": set(),
+    "frost-full-sign": {("partial", "6.2", (1,), (), ())},
+    "frost-sign": {("partial", "6.2", (0,), (), ())},
 }
 """By kind: a check's id behind the kind, its section, and the rounds of own, told and context messages."""
 
@@ -89,8 +94,13 @@ def session(kind: str, *tail: Any) -> Preimage:
     return Preimage(kind, TINY, b"s" * 32, b"p" * 32, members, list(tail))
 
 
-@pytest.mark.parametrize(("kind", "tail"), [("keygen", (2, 2)), ("aux", ())])
-def test_the_rounds_of_sessions_that_make_new_state(kind: str, tail: tuple[int, ...]) -> None:
+def account(t: int, n: int) -> list[Any]:
+    """A line of a refresh."""
+    return [b"k" * 32, TINY.group.G, b"h" * 32, t, b"e" * 32, None, [TINY.group.G] * n]
+
+
+@pytest.mark.parametrize(("kind", "tail"), [("keygen", (2, 2)), ("aux", ()), ("refresh", ([account(2, 2)],))])
+def test_the_rounds_of_sessions_that_make_new_state(kind: str, tail: tuple[Any, ...]) -> None:
     found = [(receive.round, receive.kind) for receive in READERS[kind].rounds(session(kind, *tail))]
     assert found == [(1, Kind.MSG), (2, Kind.MSG), (3, Kind.MSG), (15, Kind.DONE)]
 
@@ -99,6 +109,9 @@ def test_sessions_that_do_not_say_who_takes_part() -> None:
     assert READERS["sign"].rounds(replace(session("sign"), members={})) == ()
     with pytest.raises(NotProven, match="a key generation of 2 of 3 by 2 parties"):
         READERS["keygen"].rounds(session("keygen", 3, 2))
+    for t, n in ((1, 2), (3, 2), (2, 3), (2, 1)):
+        with pytest.raises(NotProven, match=f"a refresh of {t} of {n} by 2 parties"):
+            READERS["refresh"].rounds(session("refresh", [account(2, 2), account(t, n)]))
     for kind in ("presign", "full-sign"):
         with pytest.raises(NotProven, match="does not say who signs"):
             READERS[kind].rounds(session(kind, b"", None, b"", b"", [1, 3], [], [], 1, 1))
@@ -200,4 +213,4 @@ def test_the_lengths_of_what_a_party_accepted_with(place: int, size: int) -> Non
 def test_what_may_be_round_0_of_signing_from_stock(value: Any, of_stock: bool) -> None:  # noqa: FBT001 - a case's outcome
     body = Body(TINY.proto, b"s" * 32, 0, Kind.MSG, holder(2), None, encode_any(value))
     with pytest.raises(NotProven if of_stock else SchemaViolation):
-        generic.check_acceptance("keygen", [sign(body, identity_of(holder(2)).sign)])
+        generic.check_acceptance("keygen", TINY, [sign(body, identity_of(holder(2)).sign)])

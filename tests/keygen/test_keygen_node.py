@@ -4,6 +4,7 @@ import asyncio
 import json
 import os
 import signal
+from dataclasses import replace
 
 import pytest
 from keygen_testing import Ran, assert_absent, fails, keygen_argv, succeeds
@@ -312,6 +313,26 @@ async def test_aux_asks_the_operators_daemon(held):
         ran = await beside("aux", held, "--account", "x", "--json")
     assert scripted.asked == ("run_aux", (None, ("x",)), {})
     assert json.loads(ran.out)["accounts"] == ["main", "x"]
+
+
+async def test_refresh_asks_the_operators_daemon(held):
+    view = replace(MADE[-1].result, share_epoch=b"\x0e" * 32)
+    steps = [api.Progress("refresh", 1, 2, phase="r1"), api.Progress("refresh", 2, 2)]
+    steps[1] = replace(steps[1], result=api.RefreshView(COMMITTEE.committee_id, (view,)))
+    scripted = ScriptedNode(refresh_accounts=steps)
+    async with operated(scripted, held / "operator.sock"):
+        ran = await beside("refresh", view.account_id, "--node", held, "--json")
+        assert scripted.asked == ("refresh_accounts", (None, (view.account_id,)), {})
+        await beside("refresh", "--all", "--node", held)
+        assert scripted.asked == ("refresh_accounts", (None, ()), {})
+    (made,) = json.loads(ran.out)["accounts"]
+    assert made["share_epoch"] == "0e" * 32
+    assert made["public_key"] == view.public_key.hex()
+
+
+@pytest.mark.parametrize("arguments", [[], ["main", "--all"]], ids=["nothing", "both"])
+def test_refresh_wants_names_or_all(arguments):
+    assert "name the accounts to refresh, or give --all" in fails(2, "refresh", *arguments).err
 
 
 async def test_an_interrupted_create_cancels_its_call(tmp_path):

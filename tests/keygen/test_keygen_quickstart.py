@@ -132,7 +132,7 @@ def test_the_settings_name_what_was_made(quick, monkeypatch):
     assert [own.server.index, backup.server.index] == [1, 2]
     for index, settings in enumerate((service, own, backup)):
         assert settings.store.path.exists()
-        assert settings.store.sealing_key.exists()
+        assert settings.store.opened_by.exists()
         assert settings.mpc.key_share_file.resolve() == quick.directory / f"{MEMBERS[index]}_key_shares.json"
         assert read_committee(settings.mpc.committee) == read_committee(quick.directory / "committee.yaml")
 

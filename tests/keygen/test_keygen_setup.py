@@ -392,7 +392,7 @@ def test_init_prints_no_secret(tmp_path):
 @pytest.mark.parametrize(
     "command",
     [
-        [], ["quickstart"], ["identity"], ["committee"], ["init"], ["create"], ["aux"], ["primes"], ["export"], ["import"],
+        [], ["quickstart"], ["identity"], ["committee"], ["init"], ["create"], ["aux"], ["refresh"], ["primes"], ["export"], ["import"],
         ["inspect"], ["deal"], ["status"], ["quarantine"], ["quarantine", "list"], ["quarantine", "clear"],
     ],
     ids=" ".join,

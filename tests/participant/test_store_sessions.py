@@ -145,8 +145,8 @@ def test_nobody_writes_between_the_reads_of_pending_state(tmp_path, monkeypatch)
 
     monkeypatch.setattr(store._database, "__class__", Reads)
     assert len(store.sessions.pendings()) == 2
-    # Of each: its row, its accounts, its done envelopes.
-    assert free == [False] * 7
+    # Of each: its row, its accounts, its done envelopes, how its session ended.
+    assert free == [False] * 9
     store.accounts.accounts()
     assert free[-1], "a single read keeps nobody waiting"
 

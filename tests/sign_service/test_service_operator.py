@@ -183,6 +183,7 @@ async def test_ceremonies_are_the_operators_own(path) -> None:
     node = ScriptedNode(
         create_account=[api.Progress("keygen", 1, 1, result=ACCOUNT)],
         run_aux=[api.Progress("aux", 1, 1, result=aux)],
+        refresh_accounts=[api.Progress("refresh", 1, 1, result=api.RefreshView(b"c" * 32, (ACCOUNT,)))],
         fill_primes=[api.Progress("primes", 0, 0), api.Progress("primes", 1, 1, result=POOL)],
         fill_stock=[api.Progress("presign", 1, 1, result=stock)],
     )
@@ -198,6 +199,15 @@ async def test_ceremonies_are_the_operators_own(path) -> None:
         assert ran.aux == common.AuxResult(
             committee_id=b"c" * 32, aux_id=b"a" * 32, account_ids=["main", "x"]
         )
+        request = operator.RefreshAccountsRequest(committee_id=b"c" * 32, account_ids=["main"])
+        (fresh,) = await steps(client, service.RefreshAccounts, request)
+        assert node.asked == ("refresh_accounts", (b"c" * 32, ("main",)), {})
+        assert [(one.account_id, one.share_epoch) for one in fresh.refresh.accounts] == [("main", b"e" * 32)]
+        await steps(client, service.RefreshAccounts, operator.RefreshAccountsRequest(all=True))
+        assert node.asked == ("refresh_accounts", (None, ()), {})
+        for unclear in ({}, {"all": True, "account_ids": ["main"]}):
+            with pytest.raises(CallFailed, match="name the accounts to refresh, or say all"):
+                await steps(client, service.RefreshAccounts, operator.RefreshAccountsRequest(**unclear))
         filled = await steps(client, service.FillPrimes, operator.FillPrimesRequest(count=7))
         assert node.asked == ("fill_primes", (7,), {})
         assert filled[1].primes == common.PrimePool(available=3, target=4, searching=True)

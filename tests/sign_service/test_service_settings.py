@@ -135,7 +135,7 @@ def test_paths_are_relative_to_the_file(tmp_path) -> None:
     )
     assert settings.store.path == tmp_path / "store.db"
     assert settings.store.password_file == tmp_path / "secret/password"
-    assert settings.store.sealing_key == tmp_path / "seal.key"
+    assert settings.store.opened_by == tmp_path / "secret" / "password"
     assert settings.mpc.committee == tmp_path / "../committee.yaml"
     assert settings.callers.token_file == Path("/etc/tokens")
     assert settings.operator_socket == tmp_path / "operator.sock"

@@ -205,7 +205,8 @@ def test_a_wrong_key_and_a_wrong_password(node) -> None:
     assert f"the store {directory}/store.db does not open with {directory}/other.key: wrong key file" in said
     cheap = Argon2Parameters(iterations=1, lanes=1, memory_kib=64)
     with Store.open(directory / "store.db", KeyFileWrapper.from_file(directory / "seal.key")) as store:
-        store.rewrap(PasswordWrapper(b"right", cheap), KeyFileWrapper.from_file(directory / "seal.key"))
+        store.seals.add(PasswordWrapper(b"right", cheap))
+        store.seals.remove(1)
     create_private(directory / "wrong", b"wrong\n")
     create_private(directory / "right", b"right\n")
     said = refused(node, {"store": {"key_file": None, "password_file": "wrong"}}, code=3)

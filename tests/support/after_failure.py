@@ -16,7 +16,7 @@ from tss.envelope import Kind, Sealed, decode_body, unpack
 from tss.errors import PeerFault
 
 _IDENTIFICATION = 5
-_NEW_STATE = ("keygen", "aux", "presign")
+_NEW_STATE = ("keygen", "aux", "presign", "frost-keygen")
 """Runs whose only durable record comes after all checks. A partial signature is durable before it leaves."""
 
 
@@ -50,7 +50,7 @@ def failed_round(error: BaseException | None) -> int | None:
 
     That is so for echoes, and for signing from stock, whose rounds have none.
     """
-    if not isinstance(error, PeerFault) or re.search(r"\.echo$|^sign\.r\d+\.msg$", error.check):
+    if not isinstance(error, PeerFault) or re.search(r"\.echo$|^(frost-)?sign\.r\d+\.msg$", error.check):
         return None
     if ".abort-" in error.check:
         return _IDENTIFICATION

@@ -68,6 +68,7 @@ def lying(
                 ctx.me,
                 ctx.identities,
                 rng(ctx.rng),
+                accepted=ctx.accepted,
                 hashes=hashes or {},
                 proofs=proofs or {},
             )

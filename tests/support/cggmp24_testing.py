@@ -14,7 +14,7 @@ from cggmp24_cheating import loaded, lying
 from session_testing import Anything, Committee, Outcomes, Program, Round0, holder, identity_of
 from tss_testing import TINY, SeededRng, safe_primes
 
-from tss.cggmp24 import aux_info, keygen, presign, sign
+from tss.cggmp24 import aux_info, keygen, presign, refresh, sign
 from tss.cggmp24.presignature import Presignature, PresignaturePublic
 from tss.cggmp24.sign import Signature, SignRequest
 from tss.effects import SessionContext
@@ -52,7 +52,7 @@ def dealt_key(
             j,
             group.mul_base(f.coefficients[0]),
             public,
-            chain_code or code,
+            code if chain_code is None else chain_code,
             f.evaluate(j),
         )
         for j in public
@@ -176,6 +176,28 @@ def run_aux(
     given = primes or primes_of(suite, n)
     honest = {j: aux_program(given[j]) for j in _points(n)}
     return _run(honest, programs, seed, suite, "aux", aux_info.tail(None), options)
+
+
+def refresh_program(shares: Sequence[KeyShare], primes: Sequence[int] | None) -> Program:
+    take = None if primes is None else lambda: tuple(primes)
+    return lambda ctx: refresh.refresh(ctx, shares, take)  # type: ignore[arg-type]
+
+
+def run_refresh(
+    keys: Sequence[Mapping[int, KeyShare]],
+    seed: object = 0,
+    *,
+    programs: Programs | None = None,
+    primes: Mapping[int, Sequence[int]] | None = None,
+    **options: Any,
+) -> Outcomes:
+    """A refresh of dealt keys, each {I_j: share} of one committee, with `primes` or those of `primes_of`."""
+    one = keys[0][min(keys[0])]
+    aux = one.suite.has_aux
+    given = primes or (primes_of(one.suite, one.n) if aux else {})
+    honest = {j: refresh_program([key[j] for key in keys], given.get(j)) for j in _points(one.n)}
+    tail = refresh.tail([key[min(key)] for key in keys], [b"\xaa" * 32 if aux else None] * len(keys))
+    return _run(honest, programs, seed, one.suite, "refresh", tail, options)
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,15 @@ from functools import partial
 from typing import Any
 
 import pytest
-from cggmp24_testing import aux_program, primes_of, run_aux, run_keygen
+from cggmp24_testing import (
+    aux_program,
+    dealt_key,
+    primes_of,
+    refresh_program,
+    run_aux,
+    run_keygen,
+    run_refresh,
+)
 from judging_testing import CHEATER, SIGNERS
 from session_testing import Program
 from tss_testing import TINY
@@ -56,6 +64,9 @@ def checks_round_3(effect: Effect) -> bool:
 KEYGEN = partial(run_keygen, 3, 2)
 AUX = partial(run_aux, 3)
 PRESIGN = SIGNERS.presign
+KEYS = [dealt_key(TINY, 3, 2), dealt_key(TINY, 3, 3)]
+REFRESH = partial(run_refresh, KEYS)
+HONEST_REFRESH = refresh_program([key[CHEATER] for key in KEYS], primes_of(TINY, 3)[CHEATER])
 HONEST_AUX = aux_program(primes_of(TINY, 3)[CHEATER])
 
 FALSE = [
@@ -64,6 +75,8 @@ FALSE = [
     pytest.param(KEYGEN, honest_keygen, ends, "keygen.r3.sch:z*G = A + e*X", id="keygen round 3"),
     pytest.param(AUX, HONEST_AUX, sends(3), "aux.r2.prm:A unit", id="aux round 2"),
     pytest.param(AUX, HONEST_AUX, ends, "aux.r3.fac:P unit", id="aux round 3"),
+    pytest.param(REFRESH, HONEST_REFRESH, sends(3), "refresh.r2.share", id="refresh round 2"),
+    pytest.param(REFRESH, HONEST_REFRESH, ends, "refresh.r3.fac:P unit", id="refresh round 3"),
     pytest.param(PRESIGN, honest_presign, sends(2), "presign.r1.item0.K", id="presign round 1"),
     pytest.param(PRESIGN, honest_presign, sends(3), "presign.r2.item0.h", id="presign round 2"),
     pytest.param(PRESIGN, honest_presign, checks_round_3, "presign.r3.item0.delta", id="presign round 3"),

@@ -13,7 +13,7 @@ from functools import cached_property, partial
 from typing import Any
 
 from cggmp24_cheating import changed, reports
-from cggmp24_testing import Signers, run_aux, run_keygen
+from cggmp24_testing import Signers, dealt_key, run_aux, run_keygen, run_refresh
 from presign_cheating import AG_W_Y, EE_Z2, PSI, PSI3, cheating, says3, tells1, tells2
 from session_testing import Anything, Identity, Outcomes, Tamper, echoes, encode_any, identity_of, says, tells
 from tss_testing import TINY
@@ -156,6 +156,11 @@ def _aux(*tamper: Tamper) -> Callable[..., Outcomes]:
     return partial(run_aux, 3, tamper={CHEATER: list(tamper)})
 
 
+def _refresh(*tamper: Tamper) -> Callable[..., Outcomes]:
+    keys = [dealt_key(TINY, 3, 2), dealt_key(TINY, 3, 3)]
+    return partial(run_refresh, keys, tamper={CHEATER: list(tamper)})
+
+
 def _presign(*tamper: Tamper) -> Callable[..., Outcomes]:
     return partial(SIGNERS.presign, tamper={CHEATER: list(tamper)})
 
@@ -187,6 +192,20 @@ def _cases() -> Iterator[Case]:
     yield Case("aux.r2.decommit", "2.1", _aux(says(1, lambda _: b"V" * 32)))
     yield Case("aux.r3.mod", "2.1", _aux(says(3, lambda v: [0, v[1]])), spare=frozenset({"2 msg 3 to 1"}))
     yield Case("aux.r3.fac", "2.1", _aux(tells(3, lambda v: changed(v, 0, 0), to=1)))
+    yield Case(
+        "refresh.r2.decommit",
+        "2.2",
+        _refresh(says(1, lambda _: b"V" * 32)),
+        spare=frozenset({"2 msg 2 to 1"}),
+    )
+    yield Case("refresh.r2.share", "2.2", _refresh(tells(2, lambda d: [(d[0] + 1) % Q, d[1]], to=1)))
+    z_of_second = says(3, lambda v: [v[0], [v[1][0], changed(v[1][1], 1, lambda z: (z + 1) % Q)]])
+    yield Case("refresh.r3.sch", "2.2", _refresh(z_of_second), spare=frozenset({"2 msg 3 to 1"}))
+    yield Case(
+        "refresh.r3.mod", "2.2", _refresh(says(3, lambda v: [[0, v[0][1]], v[1]])),
+        spare=frozenset({"2 msg 3 to 1"}),
+    )  # fmt: skip
+    yield Case("refresh.r3.fac", "2.2", _refresh(tells(3, lambda v: changed(v, 0, 0), to=1)))
     yield Case("presign.r1.item0.k", "3.2", _presign(tells1(0, EE_Z2, 0)))
     yield Case("presign.r2.item0.gamma", "3.2", _presign(tells2(PSI, _in_psi)), spare=frozenset({"3 msg 1"}))
     z_plus_1 = says3(PSI3, lambda psi: changed(psi, 3, lambda z: (z + 1) % Q))

@@ -66,7 +66,9 @@ from tss.groups import Group
 from tss.judge import Verdict, judge
 from tss.judge.readers import READERS
 from tss.params import Suite
+from tss.proposal import WITHOUT_ROUND_0
 from tss.session import Member, Outgoing, Round0, Runtime, Session, Setup
+from tss.setting import Enclosed
 
 Program = Callable[[SessionContext], Protocol[Any]]
 Change = Callable[[Any], Any]
@@ -347,6 +349,7 @@ class Committee:
         confess: bool = False,
         preimages: Sequence[Sequence[Any]] = (),
         background: Sequence[Signed] = (),
+        enclosed: Mapping[int, Enclosed] | None = None,
     ) -> None:
         self.seed = seed
         self.suite = suite
@@ -372,6 +375,7 @@ class Committee:
                 round0=round0,
                 preimages=preimages,
                 background=background,
+                enclosed=(enclosed or {}).get(party.index),
             )
             log: list[tuple[str, Any]] = []
             runtime = Runtime(
@@ -617,8 +621,8 @@ def can_be_judged(outcomes: Outcomes, check: str) -> bool:
     """Whether there is a reader for this check in a session of this kind."""
     setup = next(iter(outcomes.nodes.values())).session.setup
     reader = READERS.get(setup.kind)
-    if setup.kind == "sign" and not setup.background:
-        # A dealt presignature, of which there is no transcript.
+    if setup.kind in WITHOUT_ROUND_0 and not setup.background:
+        # A dealt presignature, of which there is no transcript, or no proposal.
         return False
     _, step, *rest = check.split(".", 2)
     generic = rest in (["schema"], ["echo"], ["msg"], ["done"]) or (step, rest) == ("complaint", ["false"])

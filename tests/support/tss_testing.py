@@ -233,6 +233,8 @@ TESTING_TINY = SecurityLevel(name="testing-tiny", kappa=32, l=32, eps=64, l_prim
 TESTING_SECP = SecurityLevel(name="testing-secp", kappa=256, l=256, eps=512, l_prime=1280, m=16, pb=1160)
 
 TINY = Suite("cggmp24-toy32/test", TOY, TESTING_TINY)
+TINY_WITHOUT_AUX = Suite("frost-toy32/test", TOY, TESTING_TINY, has_aux=False)
+"""Refresh and resharing on the toy curve as accounts of FROST have them."""
 SMALL_SECP = Suite("cggmp24-secp256k1/test", SECP256K1, TESTING_SECP)
 
 

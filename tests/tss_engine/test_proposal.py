@@ -19,9 +19,12 @@ ID = b"\x07" * 32
 PARAMETERS = [[15, 21, 4, 9], [33, 35, 2, 3]]
 PRESIGN = [ID, 5 * G, ID, ID, [1, 2], [2 * G, 3 * G], PARAMETERS, 1, 2]
 SCALAR = TINY.group.q - 1
+ACCOUNT = [ID, 5 * G, ID, 2, ID, ID, [2 * G, 3 * G]]
+"""One account of a refresh."""
 GOOD = {
     "keygen": [[3, 2], [16, 16]],
     "aux": [[None], [[]], [[ID, b"\x08" * 32]]],
+    "refresh": [[[ACCOUNT]], [[ACCOUNT, [*ACCOUNT[:2], None, 2, ID, None, [G] * 16]]]],
     "presign": [PRESIGN],
     "full-sign": [[*PRESIGN, ID, []], [*PRESIGN, ID, [0, (1 << 31) - 1]]],
     "sign": [[ID, ID, [], 0, [1, 2], ID], [ID, ID, [5] * 255, SCALAR, list(range(1, 33)), ID]],
@@ -115,7 +118,7 @@ def test_a_wrong_field_is_refused(place, value):
         decode_proposal(TINY, body_of(encode_any(fields)))
 
 
-@pytest.mark.parametrize("kind", ["refresh", "frost", "", "Keygen"])
+@pytest.mark.parametrize("kind", ["renew", "frost", "", "Keygen"])
 def test_an_unknown_kind_is_refused(kind):
     fields = [*PAYLOAD[:2], kind, *PAYLOAD[3:]]
     with pytest.raises(SchemaViolation, match="unknown kind of session"):
@@ -140,9 +143,16 @@ SIGN = [ID, ID, [], 0, [1, 2], ID]
 WRONG_TAILS = [
     ("keygen", [3]), ("keygen", [3, 2, 1]), ("keygen", [3, -1]), ("keygen", [1 << 16, 2]),
     ("aux", []), ("aux", [ID]), ("aux", [[ID[:31]]]), ("aux", [None, None]),
+    ("refresh", []), ("refresh", [[]]), ("refresh", [[ACCOUNT[:-1]]]), ("refresh", [[ACCOUNT], None]),
     ("presign", PRESIGN[:-1]), ("presign", [*PRESIGN, 1]),
     ("full-sign", PRESIGN), ("full-sign", [*PRESIGN, ID[:31], []]), ("full-sign", [*PRESIGN, ID, [1 << 31]]),
     ("full-sign", [*PRESIGN, ID, [0] * 256]), ("full-sign", [*PRESIGN, ID, None]),
+]  # fmt: skip
+WRONG_TAILS += [
+    ("refresh", [[[*ACCOUNT[:at], wrong, *ACCOUNT[at + 1 :]]]])
+    for at, wrong in [
+        (0, ID[:31]), (1, ID), (2, ID[:31]), (3, -1), (3, 1 << 16), (4, None), (5, ID[:31]), (6, [G]), (6, [G] * 17),
+    ]
 ]  # fmt: skip
 WRONG_TAILS += [
     ("presign", [*PRESIGN[:at], wrong, *PRESIGN[at + 1 :]])
@@ -179,6 +189,13 @@ def test_accounts_of_an_aux_run_are_bounded():
     assert decode_proposal(TINY, most.body(TINY)) == most
     with pytest.raises(SchemaViolation, match="list of 10001 items"):
         decode_proposal(TINY, proposal("aux", [[ID] * 10_001]).body(TINY))
+
+
+def test_accounts_of_a_refresh_are_bounded():
+    most = proposal("refresh", [[ACCOUNT] * 1000])
+    assert decode_proposal(TINY, most.body(TINY)) == most
+    with pytest.raises(SchemaViolation, match="list of 1001 items"):
+        decode_proposal(TINY, proposal("refresh", [[ACCOUNT] * 1001]).body(TINY))
 
 
 def test_a_tail_of_a_megabyte_is_read():

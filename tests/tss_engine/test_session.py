@@ -23,7 +23,7 @@ from tss.errors import (
     SessionClosed,
     ShareCorrupt,
 )
-from tss.session import Member, Round0, Runtime, Session, SessionStarted, Setup, session_id
+from tss.session import AllAccepted, Member, Round0, Runtime, Session, SessionStarted, Setup, session_id
 
 BOTH = [Round0.BLOCKING, Round0.WITH_ROUND_1]
 ALL = list(Round0)
@@ -156,16 +156,24 @@ def test_an_acceptance_is_fresh():
 def test_nothing_is_said_under_an_id_that_is_not_stored():
     solo = Solo()
     solo.enter()
-    kinds = [(what, getattr(item, "sid", None) or item.scope) for what, item in solo.log]
+    kinds = [(what, _scope(item)) for what, item in solo.log]
     sid = solo.session.sid
     # the acceptance; the echo of round 0; then round 1: a broadcast and two sealed messages
-    said = [("persist", PH), ("post", PH), ("post", PH), ("persist", sid), *[("post", sid)] * 3]
-    assert kinds == said
-    assert solo.records == [SessionStarted(PH, "test", PH), SessionStarted(sid, "test", PH)]
+    accepted, echoed = [("persist", PH), ("post", PH)], [("persist", PH), ("post", PH)]
+    assert kinds == [*accepted, *echoed, ("persist", sid), *[("post", sid)] * 3]
+    assert solo.records == [
+        SessionStarted(PH, "test", PH),
+        AllAccepted(PH),
+        SessionStarted(sid, "test", PH),
+    ]
+
+
+def _scope(item):
+    return next(getattr(item, name) for name in ("sid", "scope", "ph") if hasattr(item, name))
 
 
 @pytest.mark.attack("A5")
-@pytest.mark.parametrize("at", [0, 1])
+@pytest.mark.parametrize("at", [0, 1, 2])
 @pytest.mark.parametrize("error", [ShareCorrupt("spoken in before"), OSError("disk full")], ids=repr)
 def test_an_id_that_the_store_refuses_is_never_spoken_in(at, error):
     """A restarted party, whose store knows the id already, does not speak in it again."""
@@ -180,11 +188,12 @@ def test_an_id_that_the_store_refuses_is_never_spoken_in(at, error):
     solo.start()
     if at:
         solo.hear(solo.acceptance(2), solo.acceptance(3))
+    if at == 2:
         solo.hear(solo.echo0(2), solo.echo0(3))
     assert solo.session.finished
     assert {body.sid for body in solo.sent()} == {PH}
     assert [body.kind for body in solo.sent()][-1] is Kind.ABORT
-    assert len(solo.sent(Kind.MSG)) == at
+    assert (len(solo.sent(Kind.MSG)), len(solo.sent(Kind.ECHO))) == (min(at, 1), int(at == 2))
     if isinstance(error, OSError):
         assert isinstance(solo.session.error, NotStored)
         assert solo.session.error.__cause__ is error

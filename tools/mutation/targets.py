@@ -108,6 +108,9 @@ TARGETS: Final = (
     _of_engine("echo_rounds", "session_equivocation echo"),
     _of_cggmp24("keygen", CHECKS, "keygen_cheaters keygen_points"),
     _of_cggmp24("aux_info", rf"{CHECKS}|_round3_faults|_fault", "aux_cheaters aux_round3"),
+    _of_cggmp24(
+        "refresh", rf"{CHECKS}|_check_shares|new_public_shares|_new_share", "refresh refresh_cheaters"
+    ),
     _of_cggmp24("presign_checks", EVERYTHING, _PRESIGNING),
     _of_cggmp24("presign_verify", EVERYTHING, "presign_verify"),
     _of_cggmp24("identify_checks", EVERYTHING, "identify"),
@@ -131,6 +134,7 @@ TARGETS: Final = (
             "proposals",
             "reader",
             "record",
+            "refresh",
             "signing",
         )
     ),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from itertools import combinations
 from typing import Final
@@ -23,7 +23,7 @@ from tss.effects import (
     Send,
     SessionContext,
 )
-from tss.encoding import Bytes, Tuple, Value
+from tss.encoding import Bytes, Schema, Tuple, Value
 from tss.envelope import PartyId
 from tss.errors import BadDecommit, BadPedersen, PeerFault, SharedPrime, blaming
 from tss.paillier import PaillierSecret, check_modulus
@@ -50,13 +50,17 @@ def tail(key_ids: Sequence[bytes] | None) -> list[Value]:
 
 def rounds(suite: Suite) -> tuple[Receive, Receive, Receive]:
     """What is received: V; (N, N^, s, t, psi^prm, rho, u); psi^mod with psi^fac to each."""
-    number = natural(suite)
-    reveal = Tuple(number, number, number, number, prm.schema(suite), Bytes(32), Bytes(32))
     return (
         Receive(1, broadcast=Bytes(32), echo=Echo.BLOCKING),
-        Receive(2, broadcast=reveal, echo=Echo.NEXT),
+        Receive(2, broadcast=Tuple(*reveal_schema(suite)), echo=Echo.NEXT),
         Receive(3, broadcast=mod.schema(suite), p2p=fac.schema(suite), echo=Echo.BLOCKING),
     )
+
+
+def reveal_schema(suite: Suite) -> tuple[Schema, ...]:
+    """N, N^, s, t, psi^prm, rho, u."""
+    number = natural(suite)
+    return number, number, number, number, prm.schema(suite), Bytes(32), Bytes(32)
 
 
 def aux_info(ctx: SessionContext, take_primes: TakePrimes) -> Protocol[AuxSet]:
@@ -68,9 +72,43 @@ def aux_info(ctx: SessionContext, take_primes: TakePrimes) -> Protocol[AuxSet]:
     round1, round2, round3 = rounds(suite)
 
     # Round 1
-    yield Progress("aux: safe primes")
+    paillier, pedersen, revealed_i = yield from own_parameters(ctx, take_primes, KIND)
+    yield Send(1, broadcast=_commitment(ctx, i, revealed_i))
+    committed = yield round1
+
+    # Round 2
+    yield Send(2, broadcast=revealed_i)
+    revealed = yield round2
+    yield Progress("aux: checking the others' parameters")
+    yield Compute(
+        [partial(check_reveal, ctx, j, committed[j].broadcast, revealed[j].broadcast) for j in ctx.others]
+    )
+    parties = everybody(ctx.me, revealed_i, {j: revealed[j].broadcast for j in ctx.others})
+
+    # Round 3
+    rid = xor([revealed_i[5], *(revealed[j].broadcast[5] for j in ctx.others)])
+    psi_mod, psi_fac = yield from prove_moduli(ctx, ctx.others, rid, paillier, parties)
+    yield Send(3, broadcast=psi_mod, p2p=psi_fac)
+    proofs = yield round3
+    yield Progress("aux: checking the others' moduli")
+    yield from check_moduli(ctx, rid, parties, pedersen, proofs, KIND)
+
+    aux = AuxSet(suite, aux_id(ctx, rid, parties), i, parties, paillier, pedersen)
+    yield from complete(ctx, new_state(ctx, KIND, aux=aux))
+    return aux
+
+
+# -- what refresh and resharing have in common with it -----------------------------------------------------------
+
+
+def own_parameters(
+    ctx: SessionContext, take_primes: TakePrimes, kind: str
+) -> Protocol[tuple[PaillierSecret, RingPedersenSecret, list[Value]]]:
+    """Round 1: own keys, and what round 2 reveals of them: N, N^, s, t, psi^prm, rho, u."""
+    suite = ctx.suite
+    yield Progress(f"{kind}: safe primes")
     (primes,) = yield Compute([take_primes])
-    yield Progress("aux: own parameters")
+    yield Progress(f"{kind}: own parameters")
     paillier, (pedersen, psi_prm) = yield Compute(
         [
             partial(PaillierSecret.generate, suite.level, ctx.rng, primes[:2]),
@@ -79,52 +117,66 @@ def aux_info(ctx: SessionContext, take_primes: TakePrimes) -> Protocol[AuxSet]:
     )
     own = AuxPublic(paillier.public.N, pedersen.public.N_hat, pedersen.public.s, pedersen.public.t)
     rho_i, u_i = ctx.rng(32), ctx.rng(32)
-    reveal_i = [*own.as_list(), psi_prm.to_value(), rho_i, u_i]
-    yield Send(1, broadcast=_commitment(ctx, i, reveal_i))
-    committed = yield round1
+    return paillier, pedersen, [*own.as_list(), psi_prm.to_value(), rho_i, u_i]
 
-    # Round 2
-    yield Send(2, broadcast=reveal_i)
-    revealed = yield round2
-    yield Progress("aux: checking the others' parameters")
-    yield Compute(
-        [partial(check_reveal, ctx, j, committed[j].broadcast, revealed[j].broadcast) for j in ctx.others]
-    )
-    parties = {j.index: AuxPublic(*revealed[j].broadcast[:4]) for j in ctx.others} | {i: own}
+
+def everybody(
+    me: PartyId, own: Sequence[Value], revealed: Mapping[PartyId, Sequence[Value]]
+) -> dict[int, AuxPublic]:
+    """Everybody's parameters, out of reveals that were checked one by one. Raises SharedPrime."""
+    parties = {j.index: AuxPublic(*reveal[:4]) for j, reveal in revealed.items()}
+    parties[me.index] = AuxPublic(*own[:4])
     _check_distinct(parties)
+    return parties
 
-    # Round 3
-    rid = xor([rho_i, *(revealed[j].broadcast[5] for j in ctx.others)])
+
+def prove_moduli(
+    ctx: SessionContext,
+    others: Sequence[PartyId],
+    rid: bytes,
+    paillier: PaillierSecret,
+    parties: Mapping[int, AuxPublic],
+) -> Protocol[tuple[list[Value], dict[PartyId, Value]]]:
+    """Round 3: psi^mod for all, psi^fac for each of `others`."""
+    suite = ctx.suite
     place = ctx.proof("mod", ctx.me, rid=rid)
-    ((w, ys),) = yield Compute([partial(mod.begin, suite, place, mod.Statement(own.N), ctx.rng)])
+    statement = mod.Statement(paillier.public.N)
+    ((w, ys),) = yield Compute([partial(mod.begin, suite, place, statement, ctx.rng)])
     shares = [ys[first::_MOD_SHARES] for first in range(_MOD_SHARES)]
     proved = yield Compute(
         [
             *(partial(mod.roots, paillier.own, w, share) for share in shares),
-            *(partial(_prove_fac, ctx, j, rid, paillier, parties[j.index]) for j in ctx.others),
+            *(partial(_prove_fac, ctx, j, rid, paillier, parties[j.index]) for j in others),
         ]
     )
     roots, psi_fac = proved[:_MOD_SHARES], proved[_MOD_SHARES:]
     psi_mod = mod.Proof(w, tuple(roots[k % _MOD_SHARES][k // _MOD_SHARES] for k in range(len(ys))))
-    yield Send(
-        3,
-        broadcast=psi_mod.to_value(),
-        p2p={j: psi.to_value() for j, psi in zip(ctx.others, psi_fac, strict=True)},
-    )
-    proofs = yield round3
-    yield Progress("aux: checking the others' moduli")
+    return psi_mod.to_value(), {j: psi.to_value() for j, psi in zip(others, psi_fac, strict=True)}
+
+
+def check_moduli(
+    ctx: SessionContext,
+    rid: bytes,
+    parties: Mapping[int, AuxPublic],
+    own: RingPedersenSecret,
+    proofs: Mapping[PartyId, Received],
+    kind: str,
+) -> Protocol[None]:
+    """Checks 6 and 7 of everybody who proved: in `proofs`, the broadcast is psi^mod and what was told is psi^fac."""
     faults = yield Compute(
-        [partial(_round3_faults, ctx, j, rid, parties[j.index].N, pedersen, proofs[j]) for j in ctx.others]
+        [
+            partial(_round3_faults, ctx, j, rid, parties[j.index].N, own, proof, kind)
+            for j, proof in proofs.items()
+        ]
     )
     for fault in (*(mod_fault for mod_fault, _ in faults), *(fac_fault for _, fac_fault in faults)):
         if fault is not None:
             raise fault
 
-    listed = [parties[index].as_list() for index in sorted(parties)]
-    aux_id = ctx.hc("aux", ctx.sid, rid, listed)
-    aux = AuxSet(suite, aux_id, i, parties, paillier, pedersen)
-    yield from complete(ctx, new_state(ctx, KIND, share=None, aux=aux, aux_id=None))
-    return aux
+
+def aux_id(ctx: PublicContext, rid: bytes, parties: Mapping[int, AuxPublic]) -> bytes:
+    """Hc("aux", sid, rid, all (N_j, N^_j, s_j, t_j))."""
+    return ctx.hc("aux", ctx.sid, rid, [parties[index].as_list() for index in sorted(parties)])
 
 
 def _own_pedersen(ctx: SessionContext, primes: tuple[int, int]) -> tuple[RingPedersenSecret, prm.Proof]:
@@ -140,22 +192,28 @@ def _commitment(ctx: PublicContext, i: int, reveal: Sequence[Value]) -> bytes:
 
 def check_reveal(ctx: PublicContext, j: PartyId, V_j: bytes, reveal: Sequence[Value]) -> None:
     """Checks 1-5 of protocol.md 2.1, in their order."""
-    N, N_hat, s, t, psi, _, _ = reveal
-    level = ctx.suite.level
     with blaming(j.index, "aux.r2"):
         # 1
         if V_j != _commitment(ctx, j.index, reveal):
             raise BadDecommit("the reveal does not match the commitment of round 1", check="decommit")
+    check_parameters(ctx, j, reveal, KIND)
+
+
+def check_parameters(ctx: PublicContext, j: PartyId, reveal: Sequence[Value], kind: str) -> None:
+    """Checks 2-5, of a reveal that begins with N, N^, s, t, psi^prm."""
+    N, N_hat, s, t, psi = reveal[:5]
+    level = ctx.suite.level
+    with blaming(j.index, f"{kind}.r2"):
         # 2
         for name, modulus in (("N", N), ("N^", N_hat)):
-            with blaming(j.index, f"aux.r2.{name}"):
+            with blaming(j.index, f"{kind}.r2.{name}"):
                 check_modulus(modulus, level, name)
         # 3, the part that concerns one party
         if gmpy2.gcd(N, N_hat) != 1:
             raise BadPedersen("N and N^ share a factor", check="gcd")
         # 4
         ring = RingPedersen(N_hat, s, t)
-        with blaming(j.index, "aux.r2.ring-pedersen"):
+        with blaming(j.index, f"{kind}.r2.ring-pedersen"):
             ring.check(level)
         # 5
         proof = prm.Proof.from_value(psi)
@@ -179,12 +237,18 @@ def _prove_fac(
 
 
 def _round3_faults(
-    ctx: SessionContext, j: PartyId, rid: bytes, N: mpz, own: RingPedersenSecret, proofs: Received
+    ctx: SessionContext,
+    j: PartyId,
+    rid: bytes,
+    N: mpz,
+    own: RingPedersenSecret,
+    proofs: Received,
+    kind: str = KIND,
 ) -> tuple[PeerFault | None, PeerFault | None]:
     """What checks 6 and 7 find. 7 comes first: an N without small factors lets 6 test its N-th powers together."""
-    fac_fault = _fault(partial(check_fac, ctx, j, ctx.me, rid, N, own, proofs.p2p))
+    fac_fault = _fault(partial(check_fac, ctx, j, ctx.me, rid, N, own, proofs.p2p, kind))
     rng = ctx.rng if fac_fault is None else None
-    return _fault(partial(check_mod, ctx, j, rid, N, proofs.broadcast, rng)), fac_fault
+    return _fault(partial(check_mod, ctx, j, rid, N, proofs.broadcast, rng, kind)), fac_fault
 
 
 def _fault(check: Callable[[], None]) -> PeerFault | None:
@@ -196,18 +260,31 @@ def _fault(check: Callable[[], None]) -> PeerFault | None:
 
 
 def check_mod(
-    ctx: PublicContext, j: PartyId, rid: bytes, N: mpz, value: list[Value], rng: Rng | None = None
+    ctx: PublicContext,
+    j: PartyId,
+    rid: bytes,
+    N: mpz,
+    value: list[Value],
+    rng: Rng | None = None,
+    kind: str = KIND,
 ) -> None:
     """Check 6. With `rng`, for a party that found check 7 to hold, the N-th powers are tested together."""
-    with blaming(j.index, "aux.r3"):
+    with blaming(j.index, f"{kind}.r3"):
         place, proof = ctx.proof("mod", j, rid=rid), mod.Proof.from_value(value)
         mod.verify(ctx.suite, place, mod.Statement(N), proof, rng)
 
 
 def check_fac(
-    ctx: PublicContext, j: PartyId, i: PartyId, rid: bytes, N: mpz, ring: PedersenKey, value: list[Value]
+    ctx: PublicContext,
+    j: PartyId,
+    i: PartyId,
+    rid: bytes,
+    N: mpz,
+    ring: PedersenKey,
+    value: list[Value],
+    kind: str = KIND,
 ) -> None:
     """Check 7, with the ring-Pedersen parameters `ring` of the verifier i, whose own secret form is faster."""
-    with blaming(j.index, "aux.r3"):
+    with blaming(j.index, f"{kind}.r3"):
         proof = fac.Proof.from_value(value)
         fac.verify(ctx.suite, ctx.proof("fac", j, i, rid), fac.Statement(N, ring), proof)

@@ -28,15 +28,21 @@ DONE: Final = Receive(DONE_ROUND, broadcast=_DONE_SCHEMA, echo=Echo.NONE, kind=K
 class NewState:
     """What a run made. Durable as *pending* before this party says done; a full certificate activates it.
 
-    `aux_id` is the aux set that the new share's account will point to.
+    `shares` are in the order in which the session's id lists their accounts; `aux_id` is the aux set that these accounts
+    will point to.
     """
 
     sid: bytes
     kind: str
-    share: KeyShare | None = field(repr=False)
+    shares: tuple[KeyShare, ...] = field(repr=False)
     aux: AuxSet | None = field(repr=False)
     aux_id: bytes | None
     done: bytes
+
+    @property
+    def share(self) -> KeyShare | None:
+        """The first one: of a run for one account, the only one."""
+        return self.shares[0] if self.shares else None
 
 
 @dataclass(frozen=True)
@@ -48,7 +54,12 @@ class Certificate:
 
 
 def new_state(
-    ctx: SessionContext, kind: str, *, share: KeyShare | None, aux: AuxSet | None, aux_id: bytes | None
+    ctx: SessionContext,
+    kind: str,
+    *,
+    shares: Sequence[KeyShare] = (),
+    aux: AuxSet | None = None,
+    aux_id: bytes | None = None,
 ) -> NewState:
     """Done = Hc("done", sid, [[new ids, X, c, [X'_j]] for each account], aux data).
 
@@ -56,14 +67,16 @@ def new_state(
     complete one certificate.
     """
     accounts: list[Value] = []
-    if share is not None:
+    for share in shares:
         public = [share.public_shares[index] for index in share.indices]
-        accounts = [[[share.key_id, share.share_epoch, aux_id], share.X, share.chain_code, public]]
+        accounts.append(
+            [[share.key_id, share.share_epoch, aux_id], share.X, share.chain_code or None, public]
+        )
     aux_data: list[Value] | None = None
     if aux is not None:
         aux_data = [aux.aux_id, [aux.parties[index].as_list() for index in aux.indices]]
     done = ctx.hc("done", ctx.sid, accounts, aux_data)
-    return NewState(ctx.sid, kind, share, aux, aux_id, done)
+    return NewState(ctx.sid, kind, tuple(shares), aux, aux_id, done)
 
 
 def complete(ctx: SessionContext, state: NewState) -> Protocol[None]:

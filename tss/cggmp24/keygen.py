@@ -118,12 +118,17 @@ def keygen(ctx: SessionContext, t: int, aux_id: bytes | None = None) -> Protocol
 
     share = KeyShare(
         suite=suite,
-        key_id=ctx.hc("key", ctx.sid, X),
+        key_id=key_id(ctx, X),
         share_epoch=share_epoch(ctx, X, X_j),
         t=t, me=i, X=X, public_shares=X_j, chain_code=chain_code, x=x_i,
     )  # fmt: skip
-    yield from complete(ctx, new_state(ctx, KIND, share=share, aux=None, aux_id=aux_id))
+    yield from complete(ctx, new_state(ctx, KIND, shares=[share], aux_id=aux_id))
     return share
+
+
+def key_id(ctx: PublicContext, X: Point) -> bytes:
+    """Hc("key", sid, X) of the run that made the key (protocol.md 2.1)."""
+    return ctx.hc("key", ctx.sid, X)
 
 
 def share_epoch(ctx: SessionContext, X: Point, X_j: dict[int, Point]) -> bytes:

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Final, Literal
 from nacl.bindings import (
     crypto_core_ed25519_add,
     crypto_core_ed25519_is_valid_point,
+    crypto_core_ed25519_scalar_add,
+    crypto_core_ed25519_scalar_mul,
     crypto_core_ed25519_sub,
     crypto_scalarmult_ed25519_base_noclamp,
     crypto_scalarmult_ed25519_noclamp,
@@ -109,6 +111,14 @@ class Ed25519(Group):
         return Ed25519Point(
             crypto_scalarmult_ed25519_noclamp(scalar.to_bytes(_BYTES, "little"), point.to_bytes())
         )
+
+    def combine_secrets(self, terms: Iterable[tuple[int, int]]) -> int:
+        """The sum of c*s mod L for public c and secret s, in constant time."""
+        total = bytes(_BYTES)
+        for c, s in terms:
+            product = crypto_core_ed25519_scalar_mul(self.scalar_to_bytes(c), self.scalar_to_bytes(s))
+            total = crypto_core_ed25519_scalar_add(total, product)
+        return int.from_bytes(total, "little")
 
     def sum(self, points: Iterable[Point]) -> Ed25519Point:
         """The sum of any number of points."""

@@ -9,11 +9,14 @@ from typing import Final
 
 from tss.control import ABORT_SCHEMA, COMPLAINT_SCHEMA, read_acceptance
 from tss.echo import ECHO_SCHEMA, EchoRecord, contradicts_shown, echo_from_value, peek_echo, two_versions
-from tss.encoding import Bytes, Integer, NoValue, Optional, Tuple, Value, decode
+from tss.encoding import Bytes, Integer, NoValue, Optional, Schema, Tuple, Value, decode
 from tss.envelope import Kind, PartyId, Signed, party_from_value
-from tss.errors import EchoMismatch, Equivocation, SchemaViolation, blaming
+from tss.errors import BadPoint, EchoMismatch, Equivocation, SchemaViolation, blaming
+from tss.frost import sign as frost
+from tss.frost.nonces import enclosed_schema
 from tss.judge.record import NotProven, Record
 from tss.mailbox import read_show
+from tss.params import Suite
 
 FALSE_COMPLAINT: Final = "complaint.false"
 """The check of a FalseAccusation, behind the kind of session."""
@@ -24,6 +27,12 @@ _STOCK_ROUND_0: Final = Tuple(
     NoValue(), Tuple(Bytes(32), Optional(Tuple(Bytes(32), Integer(512))))
 )  # fmt: skip
 """Of signing from stock, whose round 0 runs under its sid: [none, [e, [req, sigma] or none]] in any suite."""
+
+_FROST_ROUND_0: Final = Tuple(NoValue(), Tuple(Integer(512), Bytes(32)))
+"""The same of FROST with pairs exchanged ahead: [none, [z, pkg]]."""
+
+_ENCLOSING: Final = frozenset({frost.PREPARE_KIND, frost.FULL_KIND})
+"""Kinds whose acceptances carry nonce commitments."""
 
 
 def check_versions(kind: str, own: Sequence[Signed]) -> None:
@@ -60,20 +69,31 @@ def check_control(
 _WHOSE_SESSION: Final = "nothing shows who the session's parties were"
 
 
-def check_acceptance(kind: str, own: Sequence[Signed]) -> None:
-    """An acceptance that cannot be read. Raises SchemaViolation with its sender, or NotProven.
+def check_acceptance(kind: str, suite: Suite | None, own: Sequence[Signed]) -> None:
+    """An acceptance that cannot be read. Raises SchemaViolation or BadPoint with its sender, or NotProven.
 
-    No session id vouches for what its scope is. So it must not be what signing from stock says in its round 0 either.
+    No session id vouches for what its scope is, or of what kind. So it must be neither what signing from stock says in its
+    round 0, nor an acceptance of the suite's other kinds, with or without nonce commitments.
     """
     found = [signed for signed in own if (signed.body.round, signed.body.kind) == (0, Kind.MSG)]
     if not found:
         raise NotProven("the accused's acceptance is missing")
     for signed in found:
-        with suppress(SchemaViolation):
-            decode(signed.body.payload, _STOCK_ROUND_0)
-            raise NotProven("what it says may belong to signing from stock")
+        payload = signed.body.payload
+        for stock in (_STOCK_ROUND_0, _FROST_ROUND_0):
+            with suppress(SchemaViolation):
+                decode(payload, stock)
+                raise NotProven("what it says may belong to signing from stock")
+        schemas: list[Schema | None] = [None]
+        if suite is not None and not suite.has_aux:
+            schemas.insert(kind not in _ENCLOSING, enclosed_schema(suite))
+        due, *others = schemas
+        for schema in others:
+            with suppress(SchemaViolation, BadPoint):
+                read_acceptance(payload, schema)
+                raise NotProven("what it says may belong to a session of another kind")
         with blaming(signed.body.sender.index, f"{kind}.r0.schema"):
-            read_acceptance(signed.body.payload)
+            read_acceptance(payload, due)
 
 
 _ROUND: Final = re.compile(r"r(\d{1,2})")

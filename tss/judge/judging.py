@@ -17,9 +17,12 @@ from tss.judge.proposals import RULES
 from tss.judge.readers import READERS
 from tss.judge.record import NotProven, Preimage, Record, authentic, read_preimage
 from tss.judge.signing import proposed
-from tss.params import CGGMP24_SECP256K1, Suite
+from tss.params import CGGMP24_SECP256K1, FROST_ED25519, Suite
+from tss.proposal import WITHOUT_ROUND_0
 
-PRODUCTION_SUITES: Final[Mapping[str, Suite]] = {CGGMP24_SECP256K1.proto: CGGMP24_SECP256K1}
+PRODUCTION_SUITES: Final[Mapping[str, Suite]] = {
+    suite.proto: suite for suite in (CGGMP24_SECP256K1, FROST_ED25519)
+}
 
 MAX_NESTING: Final = 3
 """Complaints about complaints: nobody honest is further from the message that it is all about."""
@@ -126,8 +129,8 @@ class _Case:
             self._false_complaint(kind, own)
         elif round_ is not None and rest == "echo":
             generic.check_echo(kind, claim.proto, round_, own, self._identities, record)
-        elif round_ == 0 and rest == "schema" and kind != "sign":
-            generic.check_acceptance(kind, own)
+        elif round_ == 0 and rest == "schema" and kind not in WITHOUT_ROUND_0:
+            generic.check_acceptance(kind, self._suites.get(claim.proto), own)
         elif record is None:
             raise NotProven("the session's id is missing, with what it is the hash of")
         elif round_ is not None and rest == "schema":

@@ -15,7 +15,7 @@ from tss.envelope import Kind, PartyId, Signed, Slot, decode_body, verify_signat
 from tss.errors import ProtocolError, SchemaViolation, blaming
 from tss.evidence import Claim
 from tss.params import MAX_SIGNERS, Suite
-from tss.proposal import TAILS
+from tss.proposal import WITHOUT_ROUND_0, tails
 from tss.rounds import echo_due, read_broadcast
 
 
@@ -68,13 +68,13 @@ def read_preimage(
         suite = suites.get(proto)
         if suite is None or (said_proto, tag, group) != (proto, "sid", suite.group.name):
             raise NotProven("the session's suite is not one that is accepted here")
-        if kind not in TAILS:
+        if kind not in tails(suite):
             raise NotProven("the session is of an unknown kind")
         sid = hashlib.sha256(encoded).digest()
-        if kind == "sign":
+        if kind in WITHOUT_ROUND_0:
             *_, ph = decode(encoded, Tuple(*_HEAD, Bytes(32)))
             return Preimage(kind, suite, sid, ph, {}, [])
-        schema = Tuple(*_HEAD, _LEVEL, Bytes(32), _ACCEPTED, *TAILS[kind](suite).items)
+        schema = Tuple(*_HEAD, _LEVEL, Bytes(32), _ACCEPTED, *tails(suite)[kind](suite).items)
         _, _, _, _, level, ph, accepted, *tail = decode(encoded, schema)
     except ProtocolError as error:
         raise NotProven(f"the preimage of the session's id cannot be read: {error}") from None

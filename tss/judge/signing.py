@@ -22,15 +22,15 @@ from tss.judge import presign
 from tss.judge.reader import Reader, Step, always
 from tss.judge.record import NotProven, Preimage, Record
 from tss.params import Suite
-from tss.proposal import decode_proposal
+from tss.proposal import WITHOUT_ROUND_0, decode_proposal, signers_in
 
 
 def proposed(session: Preimage, messages: Iterable[Signed], identities: Mapping[PartyId, bytes]) -> Preimage:
-    """A session of signing from stock with the members and the tail of its signed proposal, where that is here.
+    """A session that began with its proposal with the members and the tail of that, where it is here, signed.
 
     Raises NotProven for a proposal that no member of this committee takes up.
     """
-    if session.kind != sign.KIND:
+    if session.kind not in WITHOUT_ROUND_0:
         return session
     for signed in messages:
         if (signed.body.kind, signed.body.sid) == (Kind.PROPOSE, session.ph):
@@ -38,9 +38,10 @@ def proposed(session: Preimage, messages: Iterable[Signed], identities: Mapping[
                 proposal = decode_proposal(session.suite, signed.body)
             except PeerFault as error:
                 raise NotProven(f"the proposal cannot be read: {error.what}") from None
-            if proposal.kind != sign.KIND:
-                raise NotProven("the proposal is for something else than signing from stock")
-            members = {holder(int(j)): identities.get(holder(int(j)), b"") for j in proposal.tail[4]}
+            if proposal.kind != session.kind:
+                raise NotProven("the proposal is for something else than this session")
+            signers = signers_in(proposal.kind, proposal.tail) or ()
+            members = {holder(j): identities.get(holder(j), b"") for j in signers}
             if not all(members.values()):
                 raise NotProven("the proposal is for others than this committee")
             return replace(session, members=members, tail=proposal.tail)

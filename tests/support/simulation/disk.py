@@ -16,7 +16,7 @@ from tss.encoding import Bytes, NoValue, Tuple, decode
 from tss.envelope import Kind, PartyId, Signed
 from tss.errors import SchemaViolation
 from tss.records import AuxSet, KeyShare
-from tss.setting import SessionStarted
+from tss.setting import AllAccepted, SessionStarted
 
 _DONE = Tuple(NoValue(), Bytes(32))
 
@@ -86,6 +86,9 @@ class Disk:
 
     def _take(self, record: object, me: PartyId, account_id: str | None, accounts: tuple[str, ...]) -> None:
         match record:
+            case AllAccepted():
+                # Where only key generation and aux runs are, `_completed_later` is enough.
+                pass
             case SessionStarted(sid=sid):
                 if sid in self.sids:
                     raise Refused("this session is known")

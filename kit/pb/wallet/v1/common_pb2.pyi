@@ -61,6 +61,10 @@ class _AccountStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_AccountS
     """This node's stored share is damaged and is not used. Other nodes may still sign."""
     ACCOUNT_STATE_PENDING: _AccountState.ValueType  # 5
     """Key generation ran but its certificate is not complete yet."""
+    ACCOUNT_STATE_DELETING: _AccountState.ValueType  # 6
+    """This node erases its share after a time of grace, and does not sign with it meanwhile."""
+    ACCOUNT_STATE_NEEDS_REFRESH: _AccountState.ValueType  # 7
+    """This node's share is older than its settings allow, or came from a backup: it signs again after a refresh."""
 
 class AccountState(_AccountState, metaclass=_AccountStateEnumTypeWrapper): ...
 
@@ -75,6 +79,10 @@ ACCOUNT_STATE_DAMAGED: AccountState.ValueType  # 4
 """This node's stored share is damaged and is not used. Other nodes may still sign."""
 ACCOUNT_STATE_PENDING: AccountState.ValueType  # 5
 """Key generation ran but its certificate is not complete yet."""
+ACCOUNT_STATE_DELETING: AccountState.ValueType  # 6
+"""This node erases its share after a time of grace, and does not sign with it meanwhile."""
+ACCOUNT_STATE_NEEDS_REFRESH: AccountState.ValueType  # 7
+"""This node's share is older than its settings allow, or came from a backup: it signs again after a refresh."""
 Global___AccountState: _TypeAlias = AccountState  # noqa: Y015
 
 @_typing.final
@@ -183,8 +191,9 @@ class Progress(_message.Message):
     AUX_FIELD_NUMBER: _builtins.int
     PRIMES_FIELD_NUMBER: _builtins.int
     STOCK_FIELD_NUMBER: _builtins.int
+    REFRESH_FIELD_NUMBER: _builtins.int
     operation: _builtins.str
-    """"waiting", "primes", "keygen", "aux", "presign", ..."""
+    """"waiting", "primes", "keygen", "aux", "refresh", "presign", ..."""
     phase: _builtins.str
     """The step within it, such as "round 2"."""
     done: _builtins.int
@@ -207,6 +216,8 @@ class Progress(_message.Message):
     def primes(self) -> Global___PrimePool: ...
     @_builtins.property
     def stock(self) -> Global___Stock: ...
+    @_builtins.property
+    def refresh(self) -> Global___RefreshResult: ...
     def __init__(
         self,
         *,
@@ -222,16 +233,42 @@ class Progress(_message.Message):
         aux: Global___AuxResult | None = ...,
         primes: Global___PrimePool | None = ...,
         stock: Global___Stock | None = ...,
+        refresh: Global___RefreshResult | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["account", b"account", "aux", b"aux", "primes", b"primes", "result", b"result", "stock", b"stock"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["account", b"account", "aux", b"aux", "primes", b"primes", "refresh", b"refresh", "result", b"result", "stock", b"stock"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["account", b"account", "aux", b"aux", "done", b"done", "elapsed_ms", b"elapsed_ms", "operation", b"operation", "phase", b"phase", "primes", b"primes", "result", b"result", "session_id", b"session_id", "stock", b"stock", "text", b"text", "total", b"total", "waiting_for", b"waiting_for"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["account", b"account", "aux", b"aux", "done", b"done", "elapsed_ms", b"elapsed_ms", "operation", b"operation", "phase", b"phase", "primes", b"primes", "refresh", b"refresh", "result", b"result", "session_id", b"session_id", "stock", b"stock", "text", b"text", "total", b"total", "waiting_for", b"waiting_for"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_result: _TypeAlias = _typing.Literal["account", "aux", "primes", "stock"]  # noqa: Y015
+    _WhichOneofReturnType_result: _TypeAlias = _typing.Literal["account", "aux", "primes", "stock", "refresh"]  # noqa: Y015
     _WhichOneofArgType_result: _TypeAlias = _typing.Literal["result", b"result"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_result) -> _WhichOneofReturnType_result | None: ...
 
 Global___Progress: _TypeAlias = Progress  # noqa: Y015
+
+@_typing.final
+class RefreshResult(_message.Message):
+    """New shares of the same keys, in force on the node that answers."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    COMMITTEE_ID_FIELD_NUMBER: _builtins.int
+    ACCOUNTS_FIELD_NUMBER: _builtins.int
+    committee_id: _builtins.bytes
+    @_builtins.property
+    def accounts(self) -> _containers.RepeatedCompositeFieldContainer[Global___Account]: ...
+    def __init__(
+        self,
+        *,
+        committee_id: _builtins.bytes = ...,
+        accounts: _abc.Iterable[Global___Account] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["accounts", b"accounts", "committee_id", b"committee_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RefreshResult: _TypeAlias = RefreshResult  # noqa: Y015
 
 @_typing.final
 class AuxResult(_message.Message):

@@ -66,6 +66,11 @@ class OperatorStub:
                 request_serializer=wallet_dot_v1_dot_operator__pb2.RunAuxRequest.SerializeToString,
                 response_deserializer=wallet_dot_v1_dot_common__pb2.Progress.FromString,
                 _registered_method=True)
+        self.RefreshAccounts = channel.unary_stream(
+                '/wallet.v1.Operator/RefreshAccounts',
+                request_serializer=wallet_dot_v1_dot_operator__pb2.RefreshAccountsRequest.SerializeToString,
+                response_deserializer=wallet_dot_v1_dot_common__pb2.Progress.FromString,
+                _registered_method=True)
         self.FillPrimes = channel.unary_stream(
                 '/wallet.v1.Operator/FillPrimes',
                 request_serializer=wallet_dot_v1_dot_operator__pb2.FillPrimesRequest.SerializeToString,
@@ -90,6 +95,51 @@ class OperatorStub:
                 '/wallet.v1.Operator/UnfreezeAccount',
                 request_serializer=wallet_dot_v1_dot_operator__pb2.UnfreezeAccountRequest.SerializeToString,
                 response_deserializer=wallet_dot_v1_dot_common__pb2.Account.FromString,
+                _registered_method=True)
+        self.GetExtendedPublicKey = channel.unary_unary(
+                '/wallet.v1.Operator/GetExtendedPublicKey',
+                request_serializer=wallet_dot_v1_dot_operator__pb2.GetExtendedPublicKeyRequest.SerializeToString,
+                response_deserializer=wallet_dot_v1_dot_operator__pb2.GetExtendedPublicKeyResponse.FromString,
+                _registered_method=True)
+        self.ApproveDeletion = channel.unary_unary(
+                '/wallet.v1.Operator/ApproveDeletion',
+                request_serializer=wallet_dot_v1_dot_operator__pb2.ApproveDeletionRequest.SerializeToString,
+                response_deserializer=wallet_dot_v1_dot_operator__pb2.ApproveDeletionResponse.FromString,
+                _registered_method=True)
+        self.DeleteAccount = channel.unary_unary(
+                '/wallet.v1.Operator/DeleteAccount',
+                request_serializer=wallet_dot_v1_dot_operator__pb2.DeleteAccountRequest.SerializeToString,
+                response_deserializer=wallet_dot_v1_dot_operator__pb2.Deletion.FromString,
+                _registered_method=True)
+        self.CancelDeletion = channel.unary_unary(
+                '/wallet.v1.Operator/CancelDeletion',
+                request_serializer=wallet_dot_v1_dot_operator__pb2.CancelDeletionRequest.SerializeToString,
+                response_deserializer=wallet_dot_v1_dot_common__pb2.Account.FromString,
+                _registered_method=True)
+        self.ListDeletions = channel.unary_unary(
+                '/wallet.v1.Operator/ListDeletions',
+                request_serializer=wallet_dot_v1_dot_operator__pb2.ListDeletionsRequest.SerializeToString,
+                response_deserializer=wallet_dot_v1_dot_operator__pb2.ListDeletionsResponse.FromString,
+                _registered_method=True)
+        self.ListSeals = channel.unary_unary(
+                '/wallet.v1.Operator/ListSeals',
+                request_serializer=wallet_dot_v1_dot_operator__pb2.ListSealsRequest.SerializeToString,
+                response_deserializer=wallet_dot_v1_dot_operator__pb2.ListSealsResponse.FromString,
+                _registered_method=True)
+        self.AddSeal = channel.unary_unary(
+                '/wallet.v1.Operator/AddSeal',
+                request_serializer=wallet_dot_v1_dot_operator__pb2.AddSealRequest.SerializeToString,
+                response_deserializer=wallet_dot_v1_dot_operator__pb2.SealSlot.FromString,
+                _registered_method=True)
+        self.RemoveSeal = channel.unary_unary(
+                '/wallet.v1.Operator/RemoveSeal',
+                request_serializer=wallet_dot_v1_dot_operator__pb2.RemoveSealRequest.SerializeToString,
+                response_deserializer=wallet_dot_v1_dot_operator__pb2.ListSealsResponse.FromString,
+                _registered_method=True)
+        self.RenewDataKey = channel.unary_unary(
+                '/wallet.v1.Operator/RenewDataKey',
+                request_serializer=wallet_dot_v1_dot_operator__pb2.RenewDataKeyRequest.SerializeToString,
+                response_deserializer=wallet_dot_v1_dot_operator__pb2.RenewDataKeyResponse.FromString,
                 _registered_method=True)
         self.ListQuarantine = channel.unary_unary(
                 '/wallet.v1.Operator/ListQuarantine',
@@ -185,6 +235,12 @@ class OperatorServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def RefreshAccounts(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def FillPrimes(self, request, context):
         """Missing associated documentation comment in .proto file."""
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -217,9 +273,67 @@ class OperatorServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
-    def ListQuarantine(self, request, context):
+    def GetExtendedPublicKey(self, request, context):
         """Peers that failed a check, and the proof of it; signer sets that are blocked.
+        The account's extended public key: whoever has it finds every address of the account.
         """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ApproveDeletion(self, request, context):
+        """Deleting an account: this node's signed word for it; the erasure, with as many nodes' words as sign together, after a
+        time of grace in which it can be called off.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DeleteAccount(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CancelDeletion(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListDeletions(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListSeals(self, request, context):
+        """What opens the store. Files that are named are on the daemon's machine.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def AddSeal(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RemoveSeal(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RenewDataKey(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListQuarantine(self, request, context):
+        """Missing associated documentation comment in .proto file."""
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
@@ -313,6 +427,11 @@ def add_OperatorServicer_to_server(servicer, server):
                     request_deserializer=wallet_dot_v1_dot_operator__pb2.RunAuxRequest.FromString,
                     response_serializer=wallet_dot_v1_dot_common__pb2.Progress.SerializeToString,
             ),
+            'RefreshAccounts': grpc.unary_stream_rpc_method_handler(
+                    servicer.RefreshAccounts,
+                    request_deserializer=wallet_dot_v1_dot_operator__pb2.RefreshAccountsRequest.FromString,
+                    response_serializer=wallet_dot_v1_dot_common__pb2.Progress.SerializeToString,
+            ),
             'FillPrimes': grpc.unary_stream_rpc_method_handler(
                     servicer.FillPrimes,
                     request_deserializer=wallet_dot_v1_dot_operator__pb2.FillPrimesRequest.FromString,
@@ -337,6 +456,51 @@ def add_OperatorServicer_to_server(servicer, server):
                     servicer.UnfreezeAccount,
                     request_deserializer=wallet_dot_v1_dot_operator__pb2.UnfreezeAccountRequest.FromString,
                     response_serializer=wallet_dot_v1_dot_common__pb2.Account.SerializeToString,
+            ),
+            'GetExtendedPublicKey': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetExtendedPublicKey,
+                    request_deserializer=wallet_dot_v1_dot_operator__pb2.GetExtendedPublicKeyRequest.FromString,
+                    response_serializer=wallet_dot_v1_dot_operator__pb2.GetExtendedPublicKeyResponse.SerializeToString,
+            ),
+            'ApproveDeletion': grpc.unary_unary_rpc_method_handler(
+                    servicer.ApproveDeletion,
+                    request_deserializer=wallet_dot_v1_dot_operator__pb2.ApproveDeletionRequest.FromString,
+                    response_serializer=wallet_dot_v1_dot_operator__pb2.ApproveDeletionResponse.SerializeToString,
+            ),
+            'DeleteAccount': grpc.unary_unary_rpc_method_handler(
+                    servicer.DeleteAccount,
+                    request_deserializer=wallet_dot_v1_dot_operator__pb2.DeleteAccountRequest.FromString,
+                    response_serializer=wallet_dot_v1_dot_operator__pb2.Deletion.SerializeToString,
+            ),
+            'CancelDeletion': grpc.unary_unary_rpc_method_handler(
+                    servicer.CancelDeletion,
+                    request_deserializer=wallet_dot_v1_dot_operator__pb2.CancelDeletionRequest.FromString,
+                    response_serializer=wallet_dot_v1_dot_common__pb2.Account.SerializeToString,
+            ),
+            'ListDeletions': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListDeletions,
+                    request_deserializer=wallet_dot_v1_dot_operator__pb2.ListDeletionsRequest.FromString,
+                    response_serializer=wallet_dot_v1_dot_operator__pb2.ListDeletionsResponse.SerializeToString,
+            ),
+            'ListSeals': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListSeals,
+                    request_deserializer=wallet_dot_v1_dot_operator__pb2.ListSealsRequest.FromString,
+                    response_serializer=wallet_dot_v1_dot_operator__pb2.ListSealsResponse.SerializeToString,
+            ),
+            'AddSeal': grpc.unary_unary_rpc_method_handler(
+                    servicer.AddSeal,
+                    request_deserializer=wallet_dot_v1_dot_operator__pb2.AddSealRequest.FromString,
+                    response_serializer=wallet_dot_v1_dot_operator__pb2.SealSlot.SerializeToString,
+            ),
+            'RemoveSeal': grpc.unary_unary_rpc_method_handler(
+                    servicer.RemoveSeal,
+                    request_deserializer=wallet_dot_v1_dot_operator__pb2.RemoveSealRequest.FromString,
+                    response_serializer=wallet_dot_v1_dot_operator__pb2.ListSealsResponse.SerializeToString,
+            ),
+            'RenewDataKey': grpc.unary_unary_rpc_method_handler(
+                    servicer.RenewDataKey,
+                    request_deserializer=wallet_dot_v1_dot_operator__pb2.RenewDataKeyRequest.FromString,
+                    response_serializer=wallet_dot_v1_dot_operator__pb2.RenewDataKeyResponse.SerializeToString,
             ),
             'ListQuarantine': grpc.unary_unary_rpc_method_handler(
                     servicer.ListQuarantine,
@@ -562,6 +726,33 @@ class Operator:
             _registered_method=True)
 
     @staticmethod
+    def RefreshAccounts(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/wallet.v1.Operator/RefreshAccounts',
+            wallet_dot_v1_dot_operator__pb2.RefreshAccountsRequest.SerializeToString,
+            wallet_dot_v1_dot_common__pb2.Progress.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
     def FillPrimes(request,
             target,
             options=(),
@@ -686,6 +877,249 @@ class Operator:
             '/wallet.v1.Operator/UnfreezeAccount',
             wallet_dot_v1_dot_operator__pb2.UnfreezeAccountRequest.SerializeToString,
             wallet_dot_v1_dot_common__pb2.Account.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetExtendedPublicKey(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/wallet.v1.Operator/GetExtendedPublicKey',
+            wallet_dot_v1_dot_operator__pb2.GetExtendedPublicKeyRequest.SerializeToString,
+            wallet_dot_v1_dot_operator__pb2.GetExtendedPublicKeyResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ApproveDeletion(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/wallet.v1.Operator/ApproveDeletion',
+            wallet_dot_v1_dot_operator__pb2.ApproveDeletionRequest.SerializeToString,
+            wallet_dot_v1_dot_operator__pb2.ApproveDeletionResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DeleteAccount(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/wallet.v1.Operator/DeleteAccount',
+            wallet_dot_v1_dot_operator__pb2.DeleteAccountRequest.SerializeToString,
+            wallet_dot_v1_dot_operator__pb2.Deletion.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CancelDeletion(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/wallet.v1.Operator/CancelDeletion',
+            wallet_dot_v1_dot_operator__pb2.CancelDeletionRequest.SerializeToString,
+            wallet_dot_v1_dot_common__pb2.Account.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListDeletions(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/wallet.v1.Operator/ListDeletions',
+            wallet_dot_v1_dot_operator__pb2.ListDeletionsRequest.SerializeToString,
+            wallet_dot_v1_dot_operator__pb2.ListDeletionsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListSeals(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/wallet.v1.Operator/ListSeals',
+            wallet_dot_v1_dot_operator__pb2.ListSealsRequest.SerializeToString,
+            wallet_dot_v1_dot_operator__pb2.ListSealsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def AddSeal(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/wallet.v1.Operator/AddSeal',
+            wallet_dot_v1_dot_operator__pb2.AddSealRequest.SerializeToString,
+            wallet_dot_v1_dot_operator__pb2.SealSlot.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RemoveSeal(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/wallet.v1.Operator/RemoveSeal',
+            wallet_dot_v1_dot_operator__pb2.RemoveSealRequest.SerializeToString,
+            wallet_dot_v1_dot_operator__pb2.ListSealsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RenewDataKey(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/wallet.v1.Operator/RenewDataKey',
+            wallet_dot_v1_dot_operator__pb2.RenewDataKeyRequest.SerializeToString,
+            wallet_dot_v1_dot_operator__pb2.RenewDataKeyResponse.FromString,
             options,
             channel_credentials,
             insecure,

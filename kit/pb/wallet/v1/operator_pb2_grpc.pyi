@@ -45,6 +45,7 @@ class OperatorStub:
     CreateAccount: _grpc.UnaryStreamMultiCallable[_wallet_pb2.CreateAccountRequest, _common_pb2.Progress]
     """Ceremonies: each streams its progress, the last message carries the result."""
     RunAux: _grpc.UnaryStreamMultiCallable[_operator_pb2.RunAuxRequest, _common_pb2.Progress]
+    RefreshAccounts: _grpc.UnaryStreamMultiCallable[_operator_pb2.RefreshAccountsRequest, _common_pb2.Progress]
     FillPrimes: _grpc.UnaryStreamMultiCallable[_operator_pb2.FillPrimesRequest, _common_pb2.Progress]
     ImportShares: _grpc.UnaryUnaryMultiCallable[_operator_pb2.ImportSharesRequest, _operator_pb2.ImportSharesResponse]
     """Shares as files. The plain share crosses this listener only."""
@@ -52,8 +53,23 @@ class OperatorStub:
     FreezeAccount: _grpc.UnaryUnaryMultiCallable[_operator_pb2.FreezeAccountRequest, _common_pb2.Account]
     """Accounts on this node."""
     UnfreezeAccount: _grpc.UnaryUnaryMultiCallable[_operator_pb2.UnfreezeAccountRequest, _common_pb2.Account]
+    GetExtendedPublicKey: _grpc.UnaryUnaryMultiCallable[_operator_pb2.GetExtendedPublicKeyRequest, _operator_pb2.GetExtendedPublicKeyResponse]
+    """Peers that failed a check, and the proof of it; signer sets that are blocked.
+    The account's extended public key: whoever has it finds every address of the account.
+    """
+    ApproveDeletion: _grpc.UnaryUnaryMultiCallable[_operator_pb2.ApproveDeletionRequest, _operator_pb2.ApproveDeletionResponse]
+    """Deleting an account: this node's signed word for it; the erasure, with as many nodes' words as sign together, after a
+    time of grace in which it can be called off.
+    """
+    DeleteAccount: _grpc.UnaryUnaryMultiCallable[_operator_pb2.DeleteAccountRequest, _operator_pb2.Deletion]
+    CancelDeletion: _grpc.UnaryUnaryMultiCallable[_operator_pb2.CancelDeletionRequest, _common_pb2.Account]
+    ListDeletions: _grpc.UnaryUnaryMultiCallable[_operator_pb2.ListDeletionsRequest, _operator_pb2.ListDeletionsResponse]
+    ListSeals: _grpc.UnaryUnaryMultiCallable[_operator_pb2.ListSealsRequest, _operator_pb2.ListSealsResponse]
+    """What opens the store. Files that are named are on the daemon's machine."""
+    AddSeal: _grpc.UnaryUnaryMultiCallable[_operator_pb2.AddSealRequest, _operator_pb2.SealSlot]
+    RemoveSeal: _grpc.UnaryUnaryMultiCallable[_operator_pb2.RemoveSealRequest, _operator_pb2.ListSealsResponse]
+    RenewDataKey: _grpc.UnaryUnaryMultiCallable[_operator_pb2.RenewDataKeyRequest, _operator_pb2.RenewDataKeyResponse]
     ListQuarantine: _grpc.UnaryUnaryMultiCallable[_operator_pb2.ListQuarantineRequest, _operator_pb2.ListQuarantineResponse]
-    """Peers that failed a check, and the proof of it; signer sets that are blocked."""
     ClearQuarantine: _grpc.UnaryUnaryMultiCallable[_operator_pb2.ClearQuarantineRequest, _operator_pb2.ClearQuarantineResponse]
     ListEvidence: _grpc.UnaryUnaryMultiCallable[_operator_pb2.ListEvidenceRequest, _operator_pb2.ListEvidenceResponse]
     GetEvidence: _grpc.UnaryUnaryMultiCallable[_operator_pb2.GetEvidenceRequest, _operator_pb2.GetEvidenceResponse]
@@ -78,6 +94,7 @@ class OperatorAsyncStub(OperatorStub):
     CreateAccount: _aio.UnaryStreamMultiCallable[_wallet_pb2.CreateAccountRequest, _common_pb2.Progress]  # type: ignore[assignment]
     """Ceremonies: each streams its progress, the last message carries the result."""
     RunAux: _aio.UnaryStreamMultiCallable[_operator_pb2.RunAuxRequest, _common_pb2.Progress]  # type: ignore[assignment]
+    RefreshAccounts: _aio.UnaryStreamMultiCallable[_operator_pb2.RefreshAccountsRequest, _common_pb2.Progress]  # type: ignore[assignment]
     FillPrimes: _aio.UnaryStreamMultiCallable[_operator_pb2.FillPrimesRequest, _common_pb2.Progress]  # type: ignore[assignment]
     ImportShares: _aio.UnaryUnaryMultiCallable[_operator_pb2.ImportSharesRequest, _operator_pb2.ImportSharesResponse]  # type: ignore[assignment]
     """Shares as files. The plain share crosses this listener only."""
@@ -85,8 +102,23 @@ class OperatorAsyncStub(OperatorStub):
     FreezeAccount: _aio.UnaryUnaryMultiCallable[_operator_pb2.FreezeAccountRequest, _common_pb2.Account]  # type: ignore[assignment]
     """Accounts on this node."""
     UnfreezeAccount: _aio.UnaryUnaryMultiCallable[_operator_pb2.UnfreezeAccountRequest, _common_pb2.Account]  # type: ignore[assignment]
+    GetExtendedPublicKey: _aio.UnaryUnaryMultiCallable[_operator_pb2.GetExtendedPublicKeyRequest, _operator_pb2.GetExtendedPublicKeyResponse]  # type: ignore[assignment]
+    """Peers that failed a check, and the proof of it; signer sets that are blocked.
+    The account's extended public key: whoever has it finds every address of the account.
+    """
+    ApproveDeletion: _aio.UnaryUnaryMultiCallable[_operator_pb2.ApproveDeletionRequest, _operator_pb2.ApproveDeletionResponse]  # type: ignore[assignment]
+    """Deleting an account: this node's signed word for it; the erasure, with as many nodes' words as sign together, after a
+    time of grace in which it can be called off.
+    """
+    DeleteAccount: _aio.UnaryUnaryMultiCallable[_operator_pb2.DeleteAccountRequest, _operator_pb2.Deletion]  # type: ignore[assignment]
+    CancelDeletion: _aio.UnaryUnaryMultiCallable[_operator_pb2.CancelDeletionRequest, _common_pb2.Account]  # type: ignore[assignment]
+    ListDeletions: _aio.UnaryUnaryMultiCallable[_operator_pb2.ListDeletionsRequest, _operator_pb2.ListDeletionsResponse]  # type: ignore[assignment]
+    ListSeals: _aio.UnaryUnaryMultiCallable[_operator_pb2.ListSealsRequest, _operator_pb2.ListSealsResponse]  # type: ignore[assignment]
+    """What opens the store. Files that are named are on the daemon's machine."""
+    AddSeal: _aio.UnaryUnaryMultiCallable[_operator_pb2.AddSealRequest, _operator_pb2.SealSlot]  # type: ignore[assignment]
+    RemoveSeal: _aio.UnaryUnaryMultiCallable[_operator_pb2.RemoveSealRequest, _operator_pb2.ListSealsResponse]  # type: ignore[assignment]
+    RenewDataKey: _aio.UnaryUnaryMultiCallable[_operator_pb2.RenewDataKeyRequest, _operator_pb2.RenewDataKeyResponse]  # type: ignore[assignment]
     ListQuarantine: _aio.UnaryUnaryMultiCallable[_operator_pb2.ListQuarantineRequest, _operator_pb2.ListQuarantineResponse]  # type: ignore[assignment]
-    """Peers that failed a check, and the proof of it; signer sets that are blocked."""
     ClearQuarantine: _aio.UnaryUnaryMultiCallable[_operator_pb2.ClearQuarantineRequest, _operator_pb2.ClearQuarantineResponse]  # type: ignore[assignment]
     ListEvidence: _aio.UnaryUnaryMultiCallable[_operator_pb2.ListEvidenceRequest, _operator_pb2.ListEvidenceResponse]  # type: ignore[assignment]
     GetEvidence: _aio.UnaryUnaryMultiCallable[_operator_pb2.GetEvidenceRequest, _operator_pb2.GetEvidenceResponse]  # type: ignore[assignment]
@@ -146,6 +178,13 @@ class OperatorServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_abc.Iterator[_common_pb2.Progress], _abc.AsyncIterator[_common_pb2.Progress]]: ...
 
     @_abc_1.abstractmethod
+    def RefreshAccounts(
+        self,
+        request: _operator_pb2.RefreshAccountsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_common_pb2.Progress], _abc.AsyncIterator[_common_pb2.Progress]]: ...
+
+    @_abc_1.abstractmethod
     def FillPrimes(
         self,
         request: _operator_pb2.FillPrimesRequest,
@@ -183,12 +222,81 @@ class OperatorServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_common_pb2.Account, _abc.Awaitable[_common_pb2.Account]]: ...
 
     @_abc_1.abstractmethod
+    def GetExtendedPublicKey(
+        self,
+        request: _operator_pb2.GetExtendedPublicKeyRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_operator_pb2.GetExtendedPublicKeyResponse, _abc.Awaitable[_operator_pb2.GetExtendedPublicKeyResponse]]:
+        """Peers that failed a check, and the proof of it; signer sets that are blocked.
+        The account's extended public key: whoever has it finds every address of the account.
+        """
+
+    @_abc_1.abstractmethod
+    def ApproveDeletion(
+        self,
+        request: _operator_pb2.ApproveDeletionRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_operator_pb2.ApproveDeletionResponse, _abc.Awaitable[_operator_pb2.ApproveDeletionResponse]]:
+        """Deleting an account: this node's signed word for it; the erasure, with as many nodes' words as sign together, after a
+        time of grace in which it can be called off.
+        """
+
+    @_abc_1.abstractmethod
+    def DeleteAccount(
+        self,
+        request: _operator_pb2.DeleteAccountRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_operator_pb2.Deletion, _abc.Awaitable[_operator_pb2.Deletion]]: ...
+
+    @_abc_1.abstractmethod
+    def CancelDeletion(
+        self,
+        request: _operator_pb2.CancelDeletionRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_common_pb2.Account, _abc.Awaitable[_common_pb2.Account]]: ...
+
+    @_abc_1.abstractmethod
+    def ListDeletions(
+        self,
+        request: _operator_pb2.ListDeletionsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_operator_pb2.ListDeletionsResponse, _abc.Awaitable[_operator_pb2.ListDeletionsResponse]]: ...
+
+    @_abc_1.abstractmethod
+    def ListSeals(
+        self,
+        request: _operator_pb2.ListSealsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_operator_pb2.ListSealsResponse, _abc.Awaitable[_operator_pb2.ListSealsResponse]]:
+        """What opens the store. Files that are named are on the daemon's machine."""
+
+    @_abc_1.abstractmethod
+    def AddSeal(
+        self,
+        request: _operator_pb2.AddSealRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_operator_pb2.SealSlot, _abc.Awaitable[_operator_pb2.SealSlot]]: ...
+
+    @_abc_1.abstractmethod
+    def RemoveSeal(
+        self,
+        request: _operator_pb2.RemoveSealRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_operator_pb2.ListSealsResponse, _abc.Awaitable[_operator_pb2.ListSealsResponse]]: ...
+
+    @_abc_1.abstractmethod
+    def RenewDataKey(
+        self,
+        request: _operator_pb2.RenewDataKeyRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_operator_pb2.RenewDataKeyResponse, _abc.Awaitable[_operator_pb2.RenewDataKeyResponse]]: ...
+
+    @_abc_1.abstractmethod
     def ListQuarantine(
         self,
         request: _operator_pb2.ListQuarantineRequest,
         context: _ServicerContext,
-    ) -> _typing.Union[_operator_pb2.ListQuarantineResponse, _abc.Awaitable[_operator_pb2.ListQuarantineResponse]]:
-        """Peers that failed a check, and the proof of it; signer sets that are blocked."""
+    ) -> _typing.Union[_operator_pb2.ListQuarantineResponse, _abc.Awaitable[_operator_pb2.ListQuarantineResponse]]: ...
 
     @_abc_1.abstractmethod
     def ClearQuarantine(
