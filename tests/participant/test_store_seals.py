@@ -34,6 +34,8 @@ OLD_SCHEMA = (
     "INSERT INTO old SELECT number, form, wrapped FROM sealing_key",
     "DROP TABLE sealing_key",
     "ALTER TABLE old RENAME TO sealing_key",
+    "DROP TABLE deletion",
+    "DROP TABLE restored_share",
     "PRAGMA user_version = 2",
 )
 

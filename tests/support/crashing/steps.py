@@ -95,6 +95,7 @@ def plan_of(
 ) -> Plan:
     """The plan that the planner would make of a proposal for this session."""
     me = setup.me
+    accounts = accounts or (() if account_id is None else (account_id,))
     membership = Membership(committee_of(), me, identity_of(me).sign, frozenset({TINY.proto}))
     proposal = Proposal(me, membership.committee_id, account_id, setup.kind, bytes(16), [], None, 0)
     return Plan(membership, proposal, setup, program, RECORD, accounts=accounts)
