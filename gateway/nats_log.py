@@ -83,6 +83,10 @@ class Record:
         """The first message at or after this record."""
         return self.next_id - 1 if self.is_message else self.next_id
 
+    def is_message_of(self, incarnation: str, number: int) -> bool:
+        """Whether it is that message of that room."""
+        return self.is_message and (self.incarnation, self.first_id) == (incarnation, number)
+
     @property
     def newest_note(self) -> int:
         """The seq of the newest record so far that is no message; 0 = none."""
