@@ -21,7 +21,7 @@ from kit.settings import SettingsError
 
 ED, EC = Minter("ed"), Minter("ec", "ES256")
 STRANGER = Minter("stranger")
-LONGEST = 900
+LONGEST = 300
 
 
 @pytest.fixture(scope="module")
@@ -132,15 +132,17 @@ TOKENS = {
 }  # fmt: skip
 
 
+@pytest.mark.attack("E5")
 @pytest.mark.parametrize("name", TOKENS)
 def test_what_opens_nothing(gateway: GatewayProcess, name: str) -> None:
     status, reason, token = TOKENS[name]
-    before = refusals(gateway, reason)
+    before, taken = refusals(gateway, reason), gateway.metric("gateway_messages_total")
     answer = gateway.post("room", "m", headers=bearer(token()))
     assert (answer.status_code, answer.json()["error"]) == (status, reason)
     code = "insufficient_scope" if status == 403 else "invalid_token"
     assert f'error="{code}", error_description="{reason}"' in answer.headers["www-authenticate"]
     assert refusals(gateway, reason) == before + 1
+    assert gateway.metric("gateway_messages_total") == taken
 
 
 def test_other_schemes_and_two_tokens(gateway: GatewayProcess) -> None:
