@@ -53,7 +53,12 @@ async def test_tls_with_a_certificate_and_a_password(tmp_path: Path) -> None:
     tls = {
         "cert_file": str(pair.certificate), "key_file": str(pair.key), "ca_file": str(authority.ca), "verify": True,
     }  # fmt: skip
-    users = {"users": [{"user": "gateway", "password": "right"}]}
+    # What docs/operations.md says that a gateway needs.
+    allowed = {
+        "publish": ["gate.>", "$JS.API.>", "_INBOX.>"],
+        "subscribe": ["gate.>", "$JS.API.>", "_INBOX.>"],
+    }
+    users = {"users": [{"user": "gateway", "password": "right", "permissions": allowed}]}
     with running_nats(tls=tls, authorization=users) as server:
         settings: dict[str, Any] = {
             "servers": [server.url.replace("nats:", "tls:")],
@@ -62,9 +67,17 @@ async def test_tls_with_a_certificate_and_a_password(tmp_path: Path) -> None:
             "ca": authority.ca,
             "certificate": own.certificate,
             "key": own.key,
+            "prefix": "gate",
         }
         async with opened(server.store(LIMITS, **settings)) as store:
-            assert await store.append("room", b"m") == 0
+            told = asyncio.Event()
+            watch = await store.watch("room", lambda _: told.set())
+            assert [await store.append("room", b"m") for _ in range(3)] == [0, 1, 2]
+            async with asyncio.timeout(PATIENCE):
+                await told.wait()
+            watch.close()
+            watch = await store.watch("room", lambda _: None)
+            assert [event.id for event in await watch.read(0, 1 << 20)] == [0, 1, 2]
         wrong = {**settings, "password_file": secret(tmp_path / "wrong", "wrong")}
         async with opened(server.store(LIMITS, **wrong)) as store:
             assert "Authorization Violation" in (await store.check() or "")

@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 import pytest
 from deaf_proxy import deaf_proxy
 from gateway_testing import PATIENCE
+from redis_testing import running_redis
 from store_testing import SHARED, StoreServer, copy_of, go_back, running_store
 
 from gateway.settings import RoomsSettings
@@ -390,3 +391,23 @@ async def test_what_was_answered_is_there_whenever_the_server_is_killed(kind: st
             assert await reader.read(final + 1) == list(range(final + 1))
             assert {number: reader.bodies[number] for number in stored} == stored
             assert len(set(indices)) == len(indices)
+
+
+async def test_redis_with_a_log_loses_nothing_when_it_is_killed() -> None:
+    with running_redis("--appendonly", "yes", "--appendfsync", "everysec") as server:
+        async with stores(server) as (store,):
+            for k in range(50):
+                assert await store.append("room", b"%d" % k) == k
+                assert await store.next_index("room") == k
+            before = await store.watch("room", lambda _: None)
+            server.kill()
+            server.start()
+
+            async def works() -> bool:
+                return await store.check() is None
+
+            await until(works)
+            reader = await Reader().open(store, "room")
+            assert reader.watch.view == before.view
+            assert await reader.read(50) == list(range(50))
+            assert await store.next_index("room") == 50
