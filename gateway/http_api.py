@@ -92,8 +92,7 @@ class RoomEndpoint:
             if scope["method"] != self.method:
                 raise Refusal(405, "method_not_allowed", f"use {self.method}", {"allow": self.method})  # noqa: TRY301 - one way out
             self._check_room(room)
-            if self.broker.draining:
-                raise Refusal(503, "draining", "the gateway is closing", _retry_after())  # noqa: TRY301 - one way out
+            self.check_open()
             client = client_address(scope)
             self.limits.message(client)
             scope[GRANT] = self.access.admit(scope, room, self.right)
@@ -123,6 +122,11 @@ class RoomEndpoint:
     async def serve(self, room: str, scope: Scope, receive: Receive, send: Send) -> None:
         """Answers the call, or raises Refusal, TooMuch, StoreFull, StoreUnavailable before it began to."""
         raise NotImplementedError
+
+    def check_open(self) -> None:
+        """Raises Refusal once the gateway drains: whoever asks asks another one."""
+        if self.broker.draining:
+            raise Refusal(503, "draining", "the gateway is closing", _retry_after())
 
     def traced(self, scope: Scope, room: str) -> AbstractContextManager[None]:
         """The span of the call, in the trace that its headers name."""
@@ -245,6 +249,8 @@ class Broadcast(RoomEndpoint):
             raise Refusal(
                 400, "carriage_return", "the body holds a CR, which server-sent events cannot carry"
             )
+        # A body may take its time: what is taken from here on has to reach the readers, who leave when the drain begins.
+        self.check_open()
         with self.meters.post_seconds.time():
             await self.broker.store.append(room, body)
         self.meters.messages.inc()
