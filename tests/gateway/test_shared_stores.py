@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import itertools
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from random import Random
 
 import pytest
 from deaf_proxy import deaf_proxy
@@ -283,6 +284,55 @@ async def test_housekeeping_outlives_a_room_that_was_lost_and_has_no_place(serve
         await until(taken)
         await store.expire()
         assert await store.check() is None
+
+
+@pytest.mark.parametrize("seed", [1])
+async def test_rooms_that_come_and_go_tell_all_readers_one_story(server: StoreServer, seed: int) -> None:
+    """Rooms end, are dropped for others and are written to, all at once, by gateways that know nothing of each other."""
+    random = Random(seed)
+    bounds = {"idle_seconds": 0.15, "min_idle_seconds": 0, "max_rooms": 3, "max_messages": 4}
+    story: dict[tuple[str, str, int], bytes] = {}
+    bodies = itertools.count()
+
+    async def read(store: SharedStore, room: str) -> None:
+        watch = await store.watch(room, lambda _: None)
+        at = watch.view.oldest
+        while at < watch.view.next_id:
+            try:
+                events = await watch.read(at, 1 << 20)
+            except HistoryLost as error:
+                at = max(error.oldest, at + 1)
+                continue
+            if not events:
+                # The room is another one by now.
+                break
+            for event in events:
+                assert event.id == at, f"seed {seed}"
+                known = story.setdefault((room, watch.view.incarnation, at), event.frame)
+                assert known == event.frame, f"seed {seed}"
+                at += 1
+        watch.close()
+
+    async def act(store: SharedStore) -> None:
+        for _ in range(40):
+            room = f"room{random.randrange(5)}"
+            with contextlib.suppress(StoreFull):
+                match random.randrange(8):
+                    case 0:
+                        await store.expire()
+                    case 1 | 2:
+                        await read(store, room)
+                    case 3:
+                        # Long enough for some rooms to end.
+                        await asyncio.sleep(random.random() / 10)
+                    case _:
+                        await store.append(room, b"%d" % next(bodies))
+
+    async with stores(server, 3, **bounds) as shared:
+        await asyncio.gather(*(act(store) for store in shared * 2))
+    assert len({incarnation for _, incarnation, _ in story}) > 5
+    # No message stands in a room twice, or in two.
+    assert len({frame.split(b"data: ")[1] for frame in story.values()}) == len(story)
 
 
 # What happens to servers
