@@ -10,7 +10,7 @@ from pathlib import Path
 import grpc
 import httpx2
 import pytest
-from certificates import Authority
+from certificates import Authority, Pair
 from committee_processes import make_committee
 from gateway_testing import PATIENCE, new_room, subscribed
 from grpc_health.v1 import health_pb2, health_pb2_grpc
@@ -93,9 +93,10 @@ def trusting(authority: Authority, client: str | None = None) -> ssl.SSLContext:
     return context
 
 
-def healthy(target: str, authority: Authority) -> bool:
-    """Whether gRPC's health answers on a listener whose certificate comes from `authority`."""
-    credentials = grpc.ssl_channel_credentials(authority.ca.read_bytes())
+def healthy(target: str, authority: Authority, client: Pair | None = None) -> bool:
+    """Whether gRPC's health answers `client` on a listener whose certificate comes from `authority`."""
+    pair = (None, None) if client is None else (client.key.read_bytes(), client.certificate.read_bytes())
+    credentials = grpc.ssl_channel_credentials(authority.ca.read_bytes(), *pair)
     with grpc.secure_channel(target, credentials) as channel:
         stub = health_pb2_grpc.HealthStub(channel)
         try:
@@ -108,8 +109,8 @@ def healthy(target: str, authority: Authority) -> bool:
 def test_certificates_and_authorities_of_clients_are_replaced_while_streams_stay_open(tmp_path: Path) -> None:
     old, new = Authority(tmp_path, "old"), Authority(tmp_path, "new")
     old.issue("server")
-    old.issue("old-client", client=True)
-    new.issue("new-client", client=True)
+    former = old.issue("old-client", client=True)
+    coming = new.issue("new-client", client=True)
     (tmp_path / "clients.pem").write_bytes(old.ca.read_bytes())
     settings = {"certificate": "server.pem", "key": "server.key", "client_ca": "clients.pem"}
     with Reloadable(tmp_path, tls=settings) as running:
@@ -120,10 +121,22 @@ def test_certificates_and_authorities_of_clients_are_replaced_while_streams_stay
         ):
             chunks = stream.iter_raw()
             assert b"retry" in next(chunks)
-            assert not healthy(gateway.grpc, old), "a client without a certificate"
+            target = f"localhost:{gateway.grpc_port}"
+            assert [healthy(target, old, who) for who in (former, former, coming, None)] == [
+                True,
+                True,
+                False,
+                False,
+            ]
             new.issue("server")
             (tmp_path / "clients.pem").write_bytes(new.ca.read_bytes())
             running.hang_up()
+            assert [healthy(target, new, who) for who in (coming, coming, former, None)] == [
+                True,
+                True,
+                False,
+                False,
+            ]
             context = ssl.create_default_context(cafile=str(new.ca))
             context.load_cert_chain(tmp_path / "new-client.pem", tmp_path / "new-client.key")
             assert gateway.post("room", "m", verify=context).status_code == 200

@@ -22,7 +22,8 @@ from participant.channel import (
     RoomChannel,
     session_topic,
 )
-from participant.rooms import Backoff, Event, HistoryLost, Incarnation, RoomBodyTooLarge, RoomsClient
+from participant.room_refusals import RoomBodyTooLarge
+from participant.rooms import Backoff, Event, HistoryLost, Incarnation, RoomsClient
 
 WAIT = 60.0
 """Seconds after which a test that hangs is stopped; nothing is asserted about time."""
