@@ -271,7 +271,7 @@ async def test_bounds_of_streams_follow_the_settings(server: NatsServer) -> None
 
 
 async def test_a_room_in_use_outlives_its_messages(server: NatsServer) -> None:
-    limits = RoomsSettings(idle_seconds=0.4, min_idle_seconds=0.4)
+    limits = RoomsSettings(idle_seconds=2, min_idle_seconds=2)
     async with opened(server.store(limits)) as store:
         assert [await store.append("room", b"m") for _ in range(3)] == [0, 1, 2]
         assert await store.next_index("room") == 0
