@@ -10,14 +10,14 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Iterable, Mapping
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, suppress
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
-from starlette.routing import BaseRoute, Route
-from starlette.types import Receive, Scope, Send
+from starlette.routing import BaseRoute
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from gateway.access import Access, NotAdmitted
 from gateway.client import client_address
@@ -92,8 +92,7 @@ class RoomEndpoint:
             if scope["method"] != self.method:
                 raise Refusal(405, "method_not_allowed", f"use {self.method}", {"allow": self.method})  # noqa: TRY301 - one way out
             self._check_room(room)
-            if self.broker.draining:
-                raise Refusal(503, "draining", "the gateway is closing", _retry_after())  # noqa: TRY301 - one way out
+            self.check_open()
             client = client_address(scope)
             self.limits.message(client)
             scope[GRANT] = self.access.admit(scope, room, self.right)
@@ -123,6 +122,11 @@ class RoomEndpoint:
     async def serve(self, room: str, scope: Scope, receive: Receive, send: Send) -> None:
         """Answers the call, or raises Refusal, TooMuch, StoreFull, StoreUnavailable before it began to."""
         raise NotImplementedError
+
+    def check_open(self) -> None:
+        """Raises Refusal once the gateway drains: whoever asks asks another one."""
+        if self.broker.draining:
+            raise Refusal(503, "draining", "the gateway is closing", _retry_after())
 
     def traced(self, scope: Scope, room: str) -> AbstractContextManager[None]:
         """The span of the call, in the trace that its headers name."""
@@ -245,6 +249,8 @@ class Broadcast(RoomEndpoint):
             raise Refusal(
                 400, "carriage_return", "the body holds a CR, which server-sent events cannot carry"
             )
+        # A body may take its time: what is taken from here on has to reach the readers, who leave when the drain begins.
+        self.check_open()
         with self.meters.post_seconds.time():
             await self.broker.store.append(room, body)
         self.meters.messages.inc()
@@ -320,6 +326,42 @@ async def refuse(
     await response(scope, receive, send)
 
 
+def _failure(meters: Meters, scope: Scope, error: Exception) -> Response:
+    """Of the gateway itself. The traceback is logged by the server, to which the exception goes on."""
+    meters.refused(
+        "internal_error", method=scope["method"], path=scope["path"][:512], error=type(error).__name__
+    )
+    return JSONResponse({"error": "internal_error", "message": "see the gateway's log"}, status_code=500)
+
+
+class _Calls:
+    """The calls of rooms by their paths; all else goes on to `rest`.
+
+    A router's way through middleware and patterns takes as long as all that the gateway does with a message.
+    """
+
+    def __init__(self, calls: Mapping[str, RoomEndpoint], rest: ASGIApp, meters: Meters) -> None:
+        self._calls = calls
+        self._rest = rest
+        self._meters = meters
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """ASGI."""
+        _, first, *more = scope["path"].split("/")
+        endpoint = self._calls.get(more[1]) if first == "rooms" and len(more) == 2 and more[0] else None
+        if endpoint is None:
+            await self._rest(scope, receive, send)
+            return
+        scope["path_params"] = {"room_id": more[0]}
+        try:
+            await endpoint(scope, receive, send)
+        except Exception as error:
+            # A response that has begun cannot be another one: then the server breaks off.
+            with suppress(RuntimeError):
+                await _failure(self._meters, scope, error)(scope, receive, send)
+            raise
+
+
 class GatewayApp:
     """The application: rooms, whatever `extra_routes` adds, 404 and 405 for the rest."""
 
@@ -332,8 +374,11 @@ class GatewayApp:
         access: Access,
         extra_routes: Iterable[BaseRoute] = (),
     ) -> None:
-        self._rooms: list[RoomEndpoint] = []
-        app = self._routed(broker, server, meters, limits, access, extra_routes)
+        kinds = {"broadcast": Broadcast, "subscribe": Subscribe, "issue_unique_idx": IssueUniqueIdx}
+        self._calls: dict[str, RoomEndpoint] = {
+            name: kind(broker, server, meters, limits, access) for name, kind in kinds.items()
+        }
+        app = _Calls(self._calls, self._others(meters, extra_routes), meters)
         self._cors = Cors(app, server.cors_origins)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -343,22 +388,11 @@ class GatewayApp:
     def reload(self, server: ServerSettings) -> None:
         """Other origins and sizes, from the next request on."""
         self._cors.reload(server.cors_origins)
-        for endpoint in self._rooms:
+        for endpoint in self._calls.values():
             endpoint.server = server
 
-    def _routed(
-        self,
-        broker: Broker,
-        server: ServerSettings,
-        meters: Meters,
-        limits: ClientLimits,
-        access: Access,
-        extra_routes: Iterable[BaseRoute],
-    ) -> Starlette:
-        def endpoint(kind: type[RoomEndpoint], path: str) -> Route:
-            self._rooms.append(kind(broker, server, meters, limits, access))
-            return Route(path, self._rooms[-1])
-
+    @staticmethod
+    def _others(meters: Meters, routes: Iterable[BaseRoute]) -> Starlette:
         async def not_ours(request: Request, error: Exception) -> Response:
             status = error.status_code if isinstance(error, HTTPException) else 500
             headers = dict(error.headers or {}) if isinstance(error, HTTPException) else {}
@@ -372,25 +406,10 @@ class GatewayApp:
             return JSONResponse({"error": reason, "message": text}, status_code=status, headers=headers)
 
         async def failed(request: Request, error: Exception) -> Response:
-            # The traceback is logged by the server, to which the exception goes on.
-            meters.refused(
-                "internal_error",
-                method=request.method,
-                path=request.url.path[:512],
-                error=type(error).__name__,
-            )
-            return JSONResponse(
-                {"error": "internal_error", "message": "see the gateway's log"}, status_code=500
-            )
+            return _failure(meters, request.scope, error)
 
         app = Starlette(
-            routes=[
-                # They are tried in this order: the call that is made most comes first.
-                endpoint(Broadcast, "/rooms/{room_id}/broadcast"),
-                endpoint(Subscribe, "/rooms/{room_id}/subscribe"),
-                endpoint(IssueUniqueIdx, "/rooms/{room_id}/issue_unique_idx"),
-                *extra_routes,
-            ],
+            routes=list(routes),
             exception_handlers={HTTPException: not_ours, Exception: failed},
         )
         app.router.redirect_slashes = False

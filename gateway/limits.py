@@ -86,8 +86,11 @@ class ClientLimits:
         return len(self._clients)
 
     def reload(self, settings: ClientsSettings) -> None:
-        """Takes other bounds from now on; what clients did before counts on."""
-        self.settings = settings
+        """Takes other bounds from now on, with full buckets where rates are others; subscriptions count on."""
+        former, self.settings = self.settings, settings
+        if _rates(former) != _rates(settings):
+            # What is owed is kept as a time, which means something at the former rate alone.
+            self._clients.clear()
         self._forget()
 
     def message(self, address: str) -> None:
@@ -146,3 +149,12 @@ class ClientLimits:
             raise TooMuch(
                 reason, f"this client sends more than {rate:g} {what} a second; wait", max(1, math.ceil(wait))
             )
+
+
+def _rates(settings: ClientsSettings) -> tuple[float, ...]:
+    return (
+        settings.messages_per_second,
+        settings.bytes_per_second,
+        settings.rooms_per_second,
+        settings.burst_seconds,
+    )

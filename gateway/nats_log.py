@@ -10,6 +10,7 @@ whatever gateways they are. What is stored is told in PREFIX.told.ROOM by the se
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, replace
 from typing import Any, Final, Self
 
@@ -20,6 +21,7 @@ from gateway.store import StoreUnavailable
 HEADER: Final = "Wallet-Mpc-Room"
 # Records of a log that are no messages and may be there beside as many messages as a room may have.
 SPARE_RECORDS: Final = 16
+_HEADER_FORM: Final = re.compile("(message|note) ([0-9a-f]{1,64})" + 6 * " (0|[1-9][0-9]{0,17})")
 _PLAIN: Final = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-")
 
 
@@ -56,15 +58,15 @@ class Record:
     @classmethod
     def read(cls, stored: Stored) -> Self:
         """A record of the stream. Raises StoreUnavailable if something else wrote there."""
-        try:
-            kind, incarnation, *numbers = stored.headers.get(HEADER, "").split(" ")
-            start, next_id, index, note, total, dropped = map(int, numbers)
-        except ValueError:
+        found = _HEADER_FORM.fullmatch(stored.headers.get(HEADER, ""))
+        kind, incarnation, *numbers = found.groups() if found is not None else ("", "")
+        if found is None or (kind == "message" and numbers[1] == "0"):
             what = f"message {stored.seq} of {stored.subject} was not written by a gateway"
-            raise StoreUnavailable(f"NATS: {what}: nothing else may write there") from None
-        message = kind == "message"
+            raise StoreUnavailable(f"NATS: {what}: nothing else may write there")
+        start, next_id, index, note, total, dropped = map(int, numbers)
         return cls(
-            stored.seq, incarnation, start, next_id, index, note, total, dropped, message, stored.time, stored.data
+            stored.seq, incarnation, start, next_id, index, note, total, dropped, kind == "message", stored.time,
+            stored.data,
         )  # fmt: skip
 
     def header(self) -> str:
@@ -82,6 +84,10 @@ class Record:
     def first_id(self) -> int:
         """The first message at or after this record."""
         return self.next_id - 1 if self.is_message else self.next_id
+
+    def is_message_of(self, incarnation: str, number: int) -> bool:
+        """Whether it is that message of that room."""
+        return self.is_message and (self.incarnation, self.first_id) == (incarnation, number)
 
     @property
     def newest_note(self) -> int:

@@ -15,53 +15,25 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import secrets
 import time
-from collections import OrderedDict
-from collections.abc import AsyncIterator, Callable, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Sequence
 from functools import partial
 
 from nats.aio.subscription import Subscription
 
-from gateway.nats_link import EXPECTED_LAST, ApiError, Conflict, Exhausted, NatsLink, Stored, finished
+from gateway.nats_link import ApiError, NatsLink, Stored, finished
 from gateway.nats_lives import RoomLives
-from gateway.nats_log import HEADER, Names, Record, streams, token_of
-from gateway.nats_reader import LogReader
+from gateway.nats_log import Names, Record, streams, token_of
+from gateway.nats_writer import RoomWriter
 from gateway.settings import NatsSettings, RoomsSettings
 from gateway.shared import SharedStore, WatchedRoom
-from gateway.store import Event, HistoryLost, StoreFull, StoreUnavailable, View, first_events
+from gateway.store import Event, HistoryLost, StoreUnavailable, View, first_events
 from kit.settings import SettingsError
 
-# Whose last record is remembered; that of any other room is asked for.
-MAX_KNOWN_ROOMS = 10_000
-# Of a room, for readers that are at different places.
-MAX_POSITIONS = 16
 # A record's header, its subject and what the protocol adds.
 OVERHEAD_BYTES = 2048
 # JetStream's error code of STREAM.CREATE for a stream that there is, otherwise configured.
 OTHER_CONFIGURATION = 10058
-
-
-class _Room:
-    """What this gateway knows of a room's log."""
-
-    __slots__ = ("last", "lock", "positions", "touched_at")
-
-    def __init__(self) -> None:
-        # Of those who write here; the condition on the last record is for other gateways.
-        self.lock = asyncio.Lock()
-        self.last: Record | None = None
-        self.touched_at = float("-inf")
-        # Where messages stand, by id.
-        self.positions: OrderedDict[int, int] = OrderedDict()
-
-    def stands(self, number: int, seq: int) -> None:
-        """The message with that id is the first one from `seq` on, or not there yet."""
-        self.positions[number] = seq
-        self.positions.move_to_end(number)
-        if len(self.positions) > MAX_POSITIONS:
-            self.positions.popitem(last=False)
 
 
 class NatsStore(SharedStore):
@@ -87,11 +59,9 @@ class NatsStore(SharedStore):
         self._trouble = "closed"
         # Whether there was a first try to connect.
         self._tried = asyncio.Event()
-        self._known: OrderedDict[str, _Room] = OrderedDict()
-        # How long a room counts as alive without being asked about.
-        self._fresh_seconds = min(limits.idle_seconds, limits.min_idle_seconds) / 4
         self._looked_at = now()
         self._lives = RoomLives(self._names, limits, now)
+        self._writer = RoomWriter(settings, limits, self._lives, now)
 
     # -- the connection ------------------------------------------------------------------------------------------
 
@@ -113,8 +83,7 @@ class NatsStore(SharedStore):
             link = NatsLink(self._settings, self._changed.set)
             await link.connect()
             await self._provide(link)
-            # What was known may be of a server that has lost it since.
-            self._known.clear()
+            self._writer.forget()
             self._link = link
             self._tried.set()
             await self._hear(link)
@@ -175,7 +144,7 @@ class NatsStore(SharedStore):
         record = Record.read(stored)
         if self._watched.get(name) is not place:
             return
-        room = self._room(name)
+        room = self._writer.room(name)
         if room.last is None or room.last.seq < record.seq:
             room.last = record.without_body()
         room.stands(record.next_id, record.seq + 1)
@@ -186,57 +155,40 @@ class NatsStore(SharedStore):
 
     async def append(self, room: str, body: bytes) -> int:
         """See RoomStore."""
-        record = await self._add(room, lambda last: last.then_message(body), len(body))
+        link = await self._reach()
+        record = await self._writer.add(link, room, lambda last: last.then_message(body), len(body))
         return record.first_id
 
     async def next_index(self, room: str) -> int:
         """See RoomStore."""
-        record = await self._add(room, lambda last: last.then_note(last.index + 1))
+        link = await self._reach()
+        record = await self._writer.add(link, room, lambda last: last.then_note(last.index + 1))
         if record.note:
             # It says nothing any longer, and has the place of a message.
-            await self._lives.forget(await self._reach(), self._names.log_stream, record.note)
+            await self._lives.forget(link, self._names.log_stream, record.note)
         return record.index - 1
 
     async def _view(self, name: str) -> View:
         """See SharedStore."""
-        room = self._room(name)
         link = await self._reach()
-        async with self._turn(room):
-            # Others may have gone on since.
-            room.last = None
-            last = await self._open(link, name, room)
-            if time.time() - last.time > self._settings.max_age_seconds / 2:
-                # All of the room is in its last record, which must not grow too old.
-                with contextlib.suppress(Conflict):
-                    last = room.last = await self._write(link, name, last.then_note(last.index), last.seq)
-        oldest = self._oldest(await self._reader(link, name).at(last.begin), last)
+        last = await self._writer.current(link, name)
+        oldest = self._oldest(await self._writer.reader(link, name).at(last.begin), last)
         return View(last.incarnation, oldest, last.next_id)
 
     async def _give_up(self, name: str, incarnation: str) -> None:
         """See SharedStore."""
-        link = await self._reach()
-        room = self._room(name)
-        async with self._turn(room):
-            last = await self._reader(link, name).last()
-            # Who was faster has done it.
-            with contextlib.suppress(Conflict):
-                if last is not None and last.incarnation == incarnation:
-                    await self._begin(link, name, room, last)
+        await self._writer.begin_anew(await self._reach(), name, incarnation)
 
     async def _fetch(self, name: str, incarnation: str, start: int, max_bytes: int) -> Sequence[Event]:
         """See SharedStore."""
         link = await self._reach()
-        room = self._room(name)
-        reader = self._reader(link, name)
+        room = self._writer.room(name)
+        reader = self._writer.reader(link, name)
         record = None
         position = room.positions.get(start)
         if position is not None and start >= self._next_id(name) - self._limits.max_messages:
             record = await reader.at(position)
-        if record is None or (record.incarnation, record.first_id, record.is_message) != (
-            incarnation,
-            start,
-            True,
-        ):
+        if record is None or not record.is_message_of(incarnation, start):
             last = await reader.last()
             if last is None or last.incarnation != incarnation or start >= last.next_id:
                 return ()
@@ -287,24 +239,9 @@ class NatsStore(SharedStore):
             )
         return None
 
-    # -- how rooms are written -----------------------------------------------------------------------------------
-
-    def _room(self, name: str) -> _Room:
-        room = self._known.get(name)
-        if room is None:
-            room = self._known[name] = _Room()
-            if len(self._known) > MAX_KNOWN_ROOMS:
-                self._known.popitem(last=False)
-        else:
-            self._known.move_to_end(name)
-        return room
-
     def _next_id(self, name: str) -> int:
         place = self._watched.get(name)
         return 0 if place is None else place.next_id
-
-    def _reader(self, link: NatsLink, name: str) -> LogReader:
-        return LogReader(link, self._names.log_stream, self._names.log(token_of(name)))
 
     def _oldest(self, first: Record | None, last: Record) -> int:
         """The oldest message of a room, by the first of its records that is there."""
@@ -313,91 +250,11 @@ class NatsStore(SharedStore):
         )
         return max(there, last.next_id - self._limits.max_messages)
 
-    @contextlib.asynccontextmanager
-    async def _turn(self, room: _Room) -> AsyncIterator[None]:
-        """The right to write to a room, for as long as an answer may take. What goes wrong is an error of stores."""
-        try:
-            async with asyncio.timeout(self._seconds), room.lock:
-                yield
-        except TimeoutError:
-            room.last = None
-            raise StoreUnavailable("NATS: no answer in time") from None
-        except StoreUnavailable:
-            # Whether it was done is not known.
-            room.last = None
-            raise
-        except Exhausted as error:
-            raise StoreFull("memory_full", f"the store keeps as much as it may: {error}") from None
-
-    async def _add(self, name: str, change: Callable[[Record], Record], size: int = 0) -> Record:
-        """Adds what `change` makes of the room's last record, with `size` bytes more."""
-        link = await self._reach()
-        room = self._room(name)
-        async with self._turn(room):
-            while True:
-                last = await self._open(link, name, room)
-                if last.total - last.dropped + size > self._limits.max_bytes:
-                    last = await self._make_place(link, name, last, size)
-                try:
-                    room.last = await self._write(link, name, change(last), last.seq)
-                except Conflict:
-                    room.last = None
-                else:
-                    return room.last
-
-    async def _open(self, link: NatsLink, name: str, room: _Room) -> Record:
-        """The last record of a room that is alive, made if need be; see the module for the order."""
-        while True:
-            fresh = self._now() - room.touched_at < self._fresh_seconds
-            if fresh and room.last is not None:
-                return room.last
-            last = await self._reader(link, name).last()
-            alive = last is not None
-            if not fresh:
-                alive = alive and await self._lives.is_alive(link, token_of(name))
-                began = self._now()
-                await self._lives.touch(link, token_of(name))
-                room.touched_at = began
-            if last is not None and alive:
-                room.last = last.without_body()
-                return room.last
-            with contextlib.suppress(Conflict):
-                return await self._begin(link, name, room, last)
-
-    async def _begin(self, link: NatsLink, name: str, room: _Room, last: Record | None) -> Record:
-        """Begins a room anew after that record of its log, and drops what was before. Raises Conflict."""
-        opening = Record.opening(secrets.token_hex(16), self._limits.first_index)
-        room.last = opening = await self._write(link, name, opening, 0 if last is None else last.seq)
-        if last is not None:
-            await self._lives.drop_log(link, token_of(name), opening.seq - 1)
-        return opening
-
-    async def _write(self, link: NatsLink, name: str, record: Record, after: int) -> Record:
-        """Adds a record if the last one is still that of seq `after`. Raises Conflict, Exhausted."""
-        headers = {HEADER: record.header(), EXPECTED_LAST: str(after)}
-        seq = await link.publish(self._names.log(token_of(name)), record.body, headers)
-        return replace(record, seq=seq, time=time.time(), body=b"")
-
-    async def _make_place(self, link: NatsLink, name: str, last: Record, size: int) -> Record:
-        """Drops the room's oldest messages until `size` bytes more are within its bound."""
-        reader = self._reader(link, name)
-        oldest = await reader.at(last.begin)
-        start = 0 if oldest is None else oldest.seq
-        while oldest is not None:
-            last = replace(last, dropped=oldest.total - len(oldest.body))
-            # The last one is all that is known of the room.
-            if last.total - last.dropped + size <= self._limits.max_bytes or oldest.seq >= last.seq:
-                break
-            oldest = await reader.at(oldest.seq + 1)
-        if oldest is not None and oldest.seq > start:
-            await self._lives.drop_log(link, token_of(name), oldest.seq - 1)
-        return last
-
     async def _keep_watched_alive(self) -> None:
         """Says that they are in use; looks at them less often, in case that something was not told."""
         limits = self._limits
         now = self._now()
-        if now - self._touched_at >= self._fresh_seconds:
+        if now - self._touched_at >= self._writer.fresh_seconds:
             self._touched_at = now
             link = await self._reach()
             for name in list(self._watched):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -36,6 +37,12 @@ def parse_address(text: str) -> Address:
     address = ipaddress.ip_address(host.partition("%")[0])
     mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
     return mapped or address
+
+
+@lru_cache(maxsize=4096)
+def parse_peer(text: str) -> Address:
+    """The address that a connection says it comes from: the same few again and again."""
+    return parse_address(text)
 
 
 def client_of(peer: Address, forwarded: Sequence[str], trusted: Sequence[Network]) -> Address:
@@ -79,7 +86,7 @@ class KnownClients:
             return
         values = [value.decode("latin-1") for name, value in scope["headers"] if name == b"x-forwarded-for"]
         try:
-            direct = parse_address(peer[0])
+            direct = parse_peer(peer[0])
             client = client_of(direct, values, self._trusted)
         except ValueError:
             text = "a trusted proxy's X-Forwarded-For holds what is no address"

@@ -189,7 +189,7 @@ class AccessSettings(Section):
         default=None,
         description="JWK Set file, read again when it changes: rooms ask for tokens of its keys; null = for none",
     )
-    max_token_seconds: Seconds = Field(default=900, description="longest life of a token, from nbf to exp")
+    max_token_seconds: Seconds = Field(default=300, description="longest life of a token, from nbf to exp")
     leeway_seconds: Annotated[float, Field(ge=0, le=60)] = Field(
         default=30, description="by which the clock of who mints tokens may be off"
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import cast
 
 import grpc
 
@@ -17,21 +18,29 @@ class GrpcServerTls:
     def __init__(self, settings: TlsSettings) -> None:
         """Raises SettingsError."""
         self._verifies = settings.client_ca is not None
-        self._current = first = _configuration(settings)
+        self._fresh: grpc.ServerCertificateConfiguration | None = None
         self.credentials: grpc.ServerCredentials | None = None
         """None without a certificate."""
+        first = _configuration(settings)
         if first is not None:
             self.credentials = grpc.dynamic_ssl_server_credentials(
-                first, lambda: self._current or first, require_client_authentication=self._verifies
+                first,
+                cast("Callable[[], grpc.ServerCertificateConfiguration]", self._take),
+                require_client_authentication=self._verifies,
             )
+
+    def _take(self) -> grpc.ServerCertificateConfiguration | None:
+        """Asked in every handshake: another configuration, or None for no change. gRPC frees what it is given, so each once."""
+        fresh, self._fresh = self._fresh, None
+        return fresh
 
     def prepare(self, settings: TlsSettings) -> Callable[[], None]:
         """Reads the files again; what is returned puts them in force for handshakes to come. Raises SettingsError."""
-        current = _configuration(settings)
-        check_same_kind(settings, enabled=self._current is not None, verifies=self._verifies)
+        fresh = _configuration(settings)
+        check_same_kind(settings, enabled=self.credentials is not None, verifies=self._verifies)
 
         def apply() -> None:
-            self._current = current
+            self._fresh = fresh
 
         return apply
 

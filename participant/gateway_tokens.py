@@ -16,8 +16,8 @@ from typing import Any, Final
 
 from participant.identity import Card, NodeKeys
 
-LIFE_SECONDS: Final = 600
-RENEW_SECONDS: Final = 120
+LIFE_SECONDS: Final = 300
+RENEW_SECONDS: Final = 60
 """A token with less life left than this is not used for another request."""
 SCOPE: Final = "subscribe post"
 MAX_KEPT: Final = 4096

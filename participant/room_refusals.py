@@ -9,6 +9,7 @@ import msgspec
 
 from participant.answer import Answer, ConnectionFailed
 from participant.errors import NodeError
+from participant.gateway_tokens import LIFE_SECONDS
 
 RETRY_STATUS: Final = frozenset({408, 425, 429, 500, 502, 503, 504})
 """Answers that another try may change."""
@@ -23,7 +24,7 @@ WHAT_TO_DO: Final = {
     "wrong_algorithm": _CARD,
     "token_expired": _CLOCK,
     "token_not_yet_valid": _CLOCK,
-    "token_too_long_lived": "the gateway's access.max_token_seconds has to be 600 at least",
+    "token_too_long_lived": f"the gateway's access.max_token_seconds has to be {LIFE_SECONDS} at least",
     "certificate_not_allowed": "the name in gateway.certificate belongs into the gateway's access.certificates",
     "address_not_allowed": "this node's address belongs into the gateway's access.networks",
 }

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from functools import lru_cache
 from typing import Any
 
-from fuzz_target import Target, need
+from fuzz_target import Target, judged, need
 from prometheus_client import CollectorRegistry
 from uvicorn.server import ServerState
 
@@ -17,8 +17,11 @@ from gateway.http_api import GatewayApp
 from gateway.limits import ClientLimits
 from gateway.memory import MemoryStore
 from gateway.meters import Meters
+from gateway.nats_link import Stored
+from gateway.nats_log import HEADER, Record
 from gateway.rooms import Broker
 from gateway.settings import AccessSettings, ClientsSettings, RoomsSettings, ServerSettings
+from gateway.store import StoreUnavailable
 from kit.http import BoundedHttpProtocol, HttpLimits, _Config
 
 MAX_BODY, MAX_HEAD = 600, 1024
@@ -176,4 +179,22 @@ WORDS = (
     b"Transfer-Encoding: chunked\r\n", b"Last-Event-ID: ", b"Expect: 100-continue\r\n", b"Connection: close\r\n", b"Upgrade: ", b"%00", b"%2F",
     b"%ff", b"?", b"#", b"http://", b"0\r\n\r\n",
 )  # fmt: skip
-TARGETS = [Target("http", _http, _requests, WORDS, max_len=2048, share=0.15)]
+
+
+def _record(data: bytes) -> Record:
+    return Record.read(Stored("log.room", 7, 0, {HEADER: data.decode("latin-1")}, b"body"))
+
+
+def _same_header(data: bytes, record: Record) -> None:
+    need(record.header().encode() == data, "written back as other bytes")
+    need(record.first_id >= 0, "a message before the first")
+
+
+TARGETS = [
+    Target("http", _http, _requests, WORDS, max_len=2048, share=0.15),
+    Target(
+        "nats-record", judged(_record, StoreUnavailable, _same_header),
+        lambda: [b"note 00ff 0 0 1 0 0 0", b"message 00ff 5 12 1 5 60000 2000"], (b"note ", b"message ", b" 0", b" -1", b"_"),
+        share=0.05,
+    ),
+]  # fmt: skip

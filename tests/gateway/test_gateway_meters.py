@@ -11,7 +11,12 @@ from gateway.rooms import OPERATIONS
 
 
 async def test_what_is_posted_and_written_is_counted_in_bytes_and_seconds(tmp_path: Path) -> None:
-    with running_gateway(tmp_path) as gateway:
+    settings = {"rooms": {"max_rooms": 7, "max_subscribers": 8}, "server": {"max_connections": 0}}
+    with running_gateway(tmp_path, settings) as gateway:
+        # Bounds stand beside what they bound.
+        assert gateway.metric('gateway_limit{what="rooms"}') == 7
+        assert gateway.metric('gateway_limit{what="subscribers"}') == 8
+        assert gateway.metric('gateway_limit{what="connections"}') == float("inf")
         room, body = new_room(), "x" * 1000
         gateway.post(room, body)
         async with subscribed(gateway, room) as reader, subscribed(gateway, room) as other:
@@ -27,14 +32,6 @@ async def test_what_is_posted_and_written_is_counted_in_bytes_and_seconds(tmp_pa
         gateway.wait_for_metric("gateway_fanout_seconds_count", 2)
         assert gateway.metric("gateway_post_seconds_count") == 2
         assert gateway.metric("gateway_message_bytes_total") == 2000
-
-
-def test_bounds_stand_beside_what_they_bound(tmp_path: Path) -> None:
-    settings = {"rooms": {"max_rooms": 7, "max_subscribers": 8}, "server": {"max_connections": 0}}
-    with running_gateway(tmp_path, settings) as gateway:
-        assert gateway.metric('gateway_limit{what="rooms"}') == 7
-        assert gateway.metric('gateway_limit{what="subscribers"}') == 8
-        assert gateway.metric('gateway_limit{what="connections"}') == float("inf")
 
 
 def test_failures_of_the_store_are_counted_by_operation_from_0_on(tmp_path: Path) -> None:

@@ -104,7 +104,7 @@ def test_a_key_that_cannot_be_used_makes_the_set_unusable(name: str) -> None:
     [
         (b"", "no JSON"),
         (b"\xff\xfe", "no JSON"),
-        (b"[" * 100_000, "no JSON"),
+        (b"[" * 5_000, "no JSON"),
         (b"[]", "no JWK Set"),
         (b"{}", "no JWK Set"),
         (b'{"keys": {}}', "no JWK Set"),
@@ -224,10 +224,10 @@ def test_a_token_that_was_good_is_judged_anew_each_time() -> None:
     assert refused(parsed(EC.jwk()), "room", POST) == "unknown_key"
     assert refused(parsed(Minter("other").jwk(kid="ed")), "room", POST) == "bad_signature"
     assert refused(parsed(EC.jwk(kid="ed")), "room", POST) == "wrong_algorithm"
-    clock.now = NOW + 600 + LEEWAY
+    clock.now = NOW + 200 + LEEWAY
     assert refused(KEYS, "room", POST) == "token_expired"
     clock.now = NOW
-    assert verifier.seconds_left(verifier.check(token, KEYS, "room", POST)) == 600 + LEEWAY
+    assert verifier.seconds_left(verifier.check(token, KEYS, "room", POST)) == 200 + LEEWAY
 
 
 def test_a_token_that_was_good_costs_no_signature_check(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -272,9 +272,9 @@ def test_the_first_and_the_last_second() -> None:
     clock, last = Clock(), 10**12
     clock.now = 0
     assert check(ED.token(now=0), clock=clock).not_before == 0
-    clock.now = last - 600
-    assert check(ED.token(now=last - 600), clock=clock).expires == last
-    assert reason(ED.token(now=last - 600, life=601), clock=clock) == "bad_token"
+    clock.now = last - 200
+    assert check(ED.token(now=last - 200), clock=clock).expires == last
+    assert reason(ED.token(now=last - 200, life=201), clock=clock) == "bad_token"
 
 
 def test_fractions_of_seconds_are_numbers_too() -> None:
@@ -353,6 +353,7 @@ def test_payloads_that_are_no_claims() -> None:
         assert reason(f"{start}.{base64url(ED.private.sign(start.encode()))}") == "bad_token"
 
 
+@pytest.mark.attack("E5")
 def test_the_key_set_decides_the_algorithm_for_every_pair() -> None:
     for signer in (ED, EC):
         for kid in ("ed", "ec"):

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+import itertools
+from collections.abc import Iterator
 
 import httpx2
 import pytest
-from gateway_testing import PATIENCE, GatewayProcess, new_room, running_gateway, subscribed
+from gateway_testing import PATIENCE, GatewayProcess, new_room, subscribed
+from reloadable import Reloadable
 
 from gateway.client import client_address, client_key
 from gateway.limits import Bucket, ClientLimits, TooMuch
@@ -124,11 +126,24 @@ def test_other_bounds_hold_from_the_next_request_on() -> None:
     world = World(messages_per_second=1, burst_seconds=1)
     for address in ("a", "b"):
         world.limits.message(address)
-    world.limits.reload(ClientsSettings(messages_per_second=1, burst_seconds=2, max_tracked=1))
+    world.limits.reload(ClientsSettings(messages_per_second=1, burst_seconds=1, max_tracked=1))
     assert world.limits.tracked == 1
-    world.limits.message("b")
     with pytest.raises(TooMuch):
         world.limits.message("b")
+
+
+def test_what_is_owed_at_one_rate_is_not_owed_at_another() -> None:
+    world = World(messages_per_second=1e-6, burst_seconds=1e6)
+    world.limits.message("a")
+    with pytest.raises(TooMuch):
+        world.limits.message("a")
+    with world.limits.subscription("a"):
+        world.limits.reload(ClientsSettings(messages_per_second=1, burst_seconds=1, max_subscriptions=1))
+        world.limits.message("a")
+        with pytest.raises(TooMuch):
+            world.limits.message("a")
+        with pytest.raises(TooMuch), world.limits.subscription("a"):
+            pass
 
 
 @pytest.mark.parametrize(
@@ -163,6 +178,21 @@ def test_by_default_one_client_cannot_take_all_rooms() -> None:
 # The real process
 
 
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Reloadable]:
+    with Reloadable(tmp_path_factory.mktemp("gateway")) as running:
+        yield running
+
+
+_addresses = itertools.count(2)
+
+
+@pytest.fixture
+def address() -> str:
+    """A client address of its own, so that no test has what another one did."""
+    return f"127.0.1.{next(_addresses)}"
+
+
 def post_from(gateway: GatewayProcess, address: str, room: str, body: str = "m") -> httpx2.Response:
     with httpx2.Client(transport=httpx2.HTTPTransport(local_address=address), timeout=PATIENCE) as http:
         return http.post(gateway.room(room, "broadcast"), content=body)
@@ -184,36 +214,43 @@ def check_refused(gateway: GatewayProcess, response: httpx2.Response, reason: st
     ids=["messages", "bytes"],
 )
 async def test_a_client_that_sends_too_much_is_refused_and_others_are_not(
-    tmp_path: Path, settings: dict[str, float], reason: str, bodies: list[str]
+    running: Reloadable, address: str, settings: dict[str, float], reason: str, bodies: list[str]
 ) -> None:
-    with running_gateway(tmp_path, {"clients": of(2, **settings)}) as gateway:
-        *allowed, refused = [post_from(gateway, "127.0.0.2", "room", body) for body in bodies]
-        assert [response.status_code for response in allowed] == [200, 200]
-        check_refused(gateway, refused, reason)
-        assert post_from(gateway, "127.0.0.3", "room", "other").status_code == 200
-        async with subscribed(gateway, "room") as reader:
-            assert [event.data for event in await reader.messages(3)] == [*bodies[:2], "other"]
+    gateway, room = running.gateway, new_room()
+    running.use(clients=of(2, **settings))
+    *allowed, refused = [post_from(gateway, address, room, body) for body in bodies]
+    assert [response.status_code for response in allowed] == [200, 200]
+    check_refused(gateway, refused, reason)
+    assert post_from(gateway, f"{address}0", room, "other").status_code == 200
+    running.use()
+    async with subscribed(gateway, room) as reader:
+        assert [event.data for event in await reader.messages(3)] == [*bodies[:2], "other"]
 
 
 @pytest.mark.fault(15)
-def test_a_client_that_names_too_many_rooms_may_go_on_in_those_that_it_has(tmp_path: Path) -> None:
-    with running_gateway(tmp_path, {"clients": of(2, rooms_per_second=ONE_IN_A_WEEK)}) as gateway:
-        for room in ("a", "b", "a"):
-            assert post_from(gateway, "127.0.0.2", room).status_code == 200
-        check_refused(gateway, post_from(gateway, "127.0.0.2", "c"), "client_room_rate")
-        assert gateway.metric("gateway_rooms") == 2
-        assert post_from(gateway, "127.0.0.3", "c").status_code == 200
+def test_a_client_that_names_too_many_rooms_may_go_on_in_those_that_it_has(
+    running: Reloadable, address: str
+) -> None:
+    gateway, (first, second, third) = running.gateway, [new_room() for _ in range(3)]
+    before = gateway.metric("gateway_rooms")
+    running.use(clients=of(2, rooms_per_second=ONE_IN_A_WEEK))
+    for room in (first, second, first):
+        assert post_from(gateway, address, room).status_code == 200
+    check_refused(gateway, post_from(gateway, address, third), "client_room_rate")
+    assert gateway.metric("gateway_rooms") == before + 2
+    assert post_from(gateway, f"{address}0", third).status_code == 200
 
 
 @pytest.mark.fault(15)
-async def test_a_client_may_have_so_many_subscriptions_open(tmp_path: Path) -> None:
-    with running_gateway(tmp_path, {"clients": {"max_subscriptions": 1}}) as gateway:
-        async with subscribed(gateway, "a"):
-            response = httpx2.get(gateway.room("b", "subscribe"), timeout=PATIENCE)
-            check_refused(gateway, response, "client_subscriptions")
-            transport = httpx2.AsyncHTTPTransport(local_address="127.0.0.2")
-            async with subscribed(gateway, "b", transport=transport):
-                pass
-        gateway.wait_for_metric("gateway_subscribers", 0)
-        async with subscribed(gateway, new_room()):
+async def test_a_client_may_have_so_many_subscriptions_open(running: Reloadable, address: str) -> None:
+    gateway = running.gateway
+    running.use(clients={"max_subscriptions": 1})
+    async with subscribed(gateway, new_room()):
+        response = httpx2.get(gateway.room(new_room(), "subscribe"), timeout=PATIENCE)
+        check_refused(gateway, response, "client_subscriptions")
+        transport = httpx2.AsyncHTTPTransport(local_address=address)
+        async with subscribed(gateway, new_room(), transport=transport):
             pass
+    gateway.wait_for_metric("gateway_subscribers", 0)
+    async with subscribed(gateway, new_room()):
+        pass

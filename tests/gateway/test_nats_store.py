@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,8 @@ from gateway_testing import PATIENCE
 from nats_testing import NatsServer, running_cluster, running_nats
 from pydantic import ValidationError
 
-from gateway.nats_log import Record, token_of
+from gateway.nats_link import Stored
+from gateway.nats_log import HEADER, Record, token_of
 from gateway.nats_store import NatsStore
 from gateway.settings import GatewaySettings, NatsSettings, RoomsSettings
 from gateway.store import StoreUnavailable
@@ -53,7 +55,12 @@ async def test_tls_with_a_certificate_and_a_password(tmp_path: Path) -> None:
     tls = {
         "cert_file": str(pair.certificate), "key_file": str(pair.key), "ca_file": str(authority.ca), "verify": True,
     }  # fmt: skip
-    users = {"users": [{"user": "gateway", "password": "right"}]}
+    # What docs/operations.md says that a gateway needs.
+    allowed = {
+        "publish": ["gate.>", "$JS.API.>", "_INBOX.>"],
+        "subscribe": ["gate.>", "$JS.API.>", "_INBOX.>"],
+    }
+    users = {"users": [{"user": "gateway", "password": "right", "permissions": allowed}]}
     with running_nats(tls=tls, authorization=users) as server:
         settings: dict[str, Any] = {
             "servers": [server.url.replace("nats:", "tls:")],
@@ -62,9 +69,17 @@ async def test_tls_with_a_certificate_and_a_password(tmp_path: Path) -> None:
             "ca": authority.ca,
             "certificate": own.certificate,
             "key": own.key,
+            "prefix": "gate",
         }
         async with opened(server.store(LIMITS, **settings)) as store:
-            assert await store.append("room", b"m") == 0
+            told = asyncio.Event()
+            watch = await store.watch("room", lambda _: told.set())
+            assert [await store.append("room", b"m") for _ in range(3)] == [0, 1, 2]
+            async with asyncio.timeout(PATIENCE):
+                await told.wait()
+            watch.close()
+            watch = await store.watch("room", lambda _: None)
+            assert [event.id for event in await watch.read(0, 1 << 20)] == [0, 1, 2]
         wrong = {**settings, "password_file": secret(tmp_path / "wrong", "wrong")}
         async with opened(server.store(LIMITS, **wrong)) as store:
             assert "Authorization Violation" in (await store.check() or "")
@@ -256,7 +271,7 @@ async def test_bounds_of_streams_follow_the_settings(server: NatsServer) -> None
 
 
 async def test_a_room_in_use_outlives_its_messages(server: NatsServer) -> None:
-    limits = RoomsSettings(idle_seconds=0.4, min_idle_seconds=0.4)
+    limits = RoomsSettings(idle_seconds=2, min_idle_seconds=2)
     async with opened(server.store(limits)) as store:
         assert [await store.append("room", b"m") for _ in range(3)] == [0, 1, 2]
         assert await store.next_index("room") == 0
@@ -295,6 +310,19 @@ def test_a_record_says_all_that_is_known() -> None:
     assert (message.first_id, message.body) == (0, b"body")
     note = Record(9, "abc", 7, 1, 1, 7, 4, 0, is_message=True).then_note(2)
     assert note.header() == "note abc 7 1 2 7 4 0"
+
+
+@pytest.mark.parametrize(
+    "header",
+    ["", "note", "note abc 1 2 3 4 5", "note abc 1 2 3 4 5 6 7", "note abc -1 0 0 0 0 0", "note abc 01 0 0 0 0 0",
+     "note abc 1  2 3 4 5 6", "note abc \N{ARABIC-INDIC DIGIT ONE} 0 0 0 0 0", "word abc 0 0 0 0 0 0", "message abc 7 0 1 7 4 0",
+     "note xyz 0 0 0 0 0 0", "note abc 0 0 0 0 0 0\n", "note abc 1000000000000000000 0 0 0 0 0"],
+)  # fmt: skip
+def test_a_record_has_one_form(header: str) -> None:
+    good = Stored("log.room", 7, 0, {HEADER: "note abc 1 0 3 4 5 6"}, b"")
+    assert Record.read(good).header() == "note abc 1 0 3 4 5 6"
+    with pytest.raises(StoreUnavailable, match=r"message 7 of log\.room was not written by a gateway"):
+        Record.read(replace(good, headers={HEADER: header}))
 
 
 def test_a_rooms_name_is_one_token_of_its_own() -> None:

@@ -113,7 +113,7 @@ async def test_a_node_whose_card_is_not_in_the_key_set(gateway: GatewayProcess) 
 async def test_a_flood_of_wrong_tokens_is_bounded_and_moves_nobody_else(gateway: GatewayProcess) -> None:
     room, answers = new_room(), Counter[tuple[int, str]]()
     wrong = bearer(Minter("stranger").token(room))
-    flooder = httpx2.HTTPTransport(local_address="127.0.0.2")
+    flooder = httpx2.HTTPTransport(local_address="127.0.0.2", verify=False)
     with httpx2.Client(transport=flooder, timeout=PATIENCE, headers=wrong) as http:
         for _ in range(300):
             answer = http.post(gateway.room(room, "broadcast"), content=b"m")

@@ -23,7 +23,7 @@ from committee_processes import (
     merged,
     wait_until,
 )
-from fault_testing import ROUNDS, SHORT
+from fault_testing import ROUNDS
 from gateway_fleet import GatewayFleet, running_fleet
 from killing import nobody_is_blamed
 from ledger import Ledger
@@ -39,6 +39,8 @@ pytestmark = pytest.mark.fault(1)
 ALONE = 2
 """Index of the node behind a network of its own."""
 AT_ONCE = 3 if ROUNDS == 1 else 50
+DEADLINE = 8 if ROUNDS == 1 else 60
+"""Seconds after which silence in signing is noticed; so many at once take their time."""
 ROLLS = 1 if ROUNDS == 1 else 5
 DURABLE = ("--appendonly", "yes", "--appendfsync", "always")
 STORES: dict[str, Callable[[], contextlib.AbstractContextManager[RedisServer | NatsServer]]] = {
@@ -77,7 +79,8 @@ def settings_of(store: RedisServer | NatsServer) -> dict[str, Any]:
 
 @pytest.fixture(scope="module", params=list(STORES)[: 1 if ROUNDS == 1 else None])
 def world(request, tmp_path_factory) -> Iterator[World]:
-    settings = merged(UNHURRIED, SHORT)
+    deadlines = dict.fromkeys(("full-sign", "full-sign.r0", "sign", "sign.r0"), DEADLINE)
+    settings = merged(UNHURRIED, {"node": {"hello_seconds": 5, "deadlines": deadlines}})
     committee = make_committee(tmp_path_factory.mktemp("committee"), settings=settings)
     with (
         network_of_its_own() as net,
@@ -140,7 +143,7 @@ async def test_one_node_cut_off_and_back(world):
         try:
             call = asyncio.ensure_future(world.ledger.sign(needs_it))
             await asyncio.gather(*(world.ledger.sign(world.ledger.request(node)) for node in others))
-            async with asyncio.timeout(PATIENCE):
+            async with asyncio.timeout(PATIENCE + 2 * DEADLINE):
                 await needs_it.refused.wait()
             assert not call.done()
         finally:

@@ -4,8 +4,8 @@
     await ledger.sign_many(50, kill_something)
     ledger.audit()
 
-A request that fails has to fail with an error that says "try again" (RETRYABLE), from the node itself. It is then asked again
-under the same id until it is signed: nothing that a node took on is lost.
+A request that fails has to fail with an error that says "try again" (RETRYABLE), from the node itself, or by its caller's own
+deadline. It is then asked again under the same id until it is signed: nothing that a node took on is lost.
 """
 
 from __future__ import annotations
@@ -68,13 +68,15 @@ class Ledger:
 
     async def sign(self, request: Request) -> None:
         """Ask until it is signed."""
-        deadline = time.monotonic() + 5 * PATIENCE
+        deadline = time.monotonic() + 10 * PATIENCE
         async with request.node.client() as client:
             while request.signature is None:
                 try:
                     answer = await request.ask(client)
                 except CallFailed as error:
-                    if not error.from_service or error.code not in RETRYABLE or time.monotonic() > deadline:
+                    # Without the service's word it is the caller's own deadline, of which it learns nothing.
+                    asked = error.from_service or error.code == "DEADLINE_EXCEEDED"
+                    if not asked or error.code not in RETRYABLE or time.monotonic() > deadline:
                         raise
                     request.refusals.append(error.reason)
                     request.refused.set()

@@ -13,6 +13,12 @@ import httpx2
 import yaml
 from processes import start_process
 
+DEPLOY = Path(__file__).parents[2] / "deploy"
+DASHBOARD: dict[str, Any] = json.loads((DEPLOY / "grafana" / "wallet-mpc.json").read_text(encoding="utf-8"))
+ALERTS = DEPLOY / "prometheus" / "alerts.yaml"
+RULES: list[dict[str, Any]] = [
+    rule for group in yaml.safe_load(ALERTS.read_text(encoding="utf-8"))["groups"] for rule in group["rules"]
+]
 PATIENCE = 60.0
 SCRAPE_SECONDS = 0.25
 
@@ -83,8 +89,3 @@ def expressions(dashboard: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     for panel in dashboard["panels"]:
         for target in panel.get("targets", ()):
             yield panel["title"], target["expr"]
-
-
-def read_dashboard(path: Path) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    return found

@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import itertools
 import shutil
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any, Protocol
 
+from gateway_testing import PATIENCE
 from nats_testing import running_nats
 from processes import Process
 from redis_testing import running_redis
 
 from gateway.settings import RoomsSettings
 from gateway.shared import SharedStore
+from gateway.store import Watch
 
 SHARED = ("redis", "nats")
 
 _copies = itertools.count()
+_prefixes = itertools.count()
 
 
 class StoreServer(Protocol):
@@ -79,3 +84,67 @@ def running_store(
     if durable:
         options += ["--appendonly", "yes", "--appendfsync", "always"]
     return running_redis(*options)
+
+
+@contextlib.asynccontextmanager
+async def stores(
+    server: StoreServer, count: int = 1, *, prefix: str | None = None, **bounds: float
+) -> AsyncIterator[list[SharedStore]]:
+    """Of `count` gateways that share rooms with each other alone."""
+    limits = RoomsSettings.model_validate(bounds)
+    prefix = prefix or f"shared{next(_prefixes)}"
+    made = [server.store(limits, prefix) for _ in range(count)]
+    try:
+        yield made
+    finally:
+        for store in made:
+            await store.close()
+
+
+async def until(condition: Callable[[], Awaitable[bool]]) -> None:
+    """Asks again until it is so."""
+    async with asyncio.timeout(PATIENCE):
+        while not await condition():  # noqa: ASYNC110 - it is the server's state, which tells nobody
+            await asyncio.sleep(0.01)
+
+
+class Reader:
+    """Reads all of a room through one store."""
+
+    def __init__(self) -> None:
+        self.bodies: list[bytes] = []
+        self.ids: list[int] = []
+        self._grown = asyncio.Event()
+        self.next_id = 0
+
+    async def open(self, store: SharedStore, room: str) -> Reader:
+        self.watch: Watch = await store.watch(room, self._told)
+        self.next_id = max(self.next_id, self.watch.view.next_id)
+        return self
+
+    def _told(self, next_id: int) -> None:
+        self.next_id = next_id
+        self._grown.set()
+
+    async def read(self, count: int) -> list[int]:
+        """All ids when there are `count`."""
+        async with asyncio.timeout(PATIENCE):
+            while len(self.ids) < count:
+                at = self.ids[-1] + 1 if self.ids else 0
+                if at >= self.next_id:
+                    self._grown.clear()
+                    await self._grown.wait()
+                    continue
+                for event in await self.watch.read(at, 10_000):
+                    self.ids.append(event.id)
+                    self.bodies.append(event.frame.split(b"data: ")[1].strip())
+        return self.ids
+
+    async def is_lost(self) -> bool:
+        """Waits until it is told of something that it has not read, which is not to be had if the room is another one."""
+        at = self.ids[-1] + 1
+        async with asyncio.timeout(PATIENCE):
+            while self.next_id <= at:
+                self._grown.clear()
+                await self._grown.wait()
+        return not await self.watch.read(at, 1)

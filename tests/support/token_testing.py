@@ -14,7 +14,7 @@ import jwt
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-LIFE = 600
+LIFE = 200
 
 
 def base64url(data: bytes) -> str:
