@@ -531,6 +531,11 @@ class NodeApi(Protocol):
     async def check_store(self, *, deep: bool = False) -> StoreReport:
         """Look at the whole store; `deep` also recomputes every share's public record."""
 
+    async def make_backup(
+        self, recovery_keys: Sequence[str], quorum: int, committee_id: bytes | None = None
+    ) -> bytes:
+        """The file of this node's backup, for a quorum of public recovery keys (as text)."""
+
     async def seals(self) -> SealsView:
         """What opens the store."""
 

@@ -90,6 +90,11 @@ class Records:
         return next(iter(self._suites.values()))
 
     @property
+    def suites(self) -> Mapping[str, Suite]:
+        """By curve."""
+        return self._suites
+
+    @property
     def curves(self) -> tuple[str, ...]:
         """The curves that this node knows, the usual one first."""
         return tuple(self._suites)
