@@ -25,9 +25,10 @@ from participant.node.room import Room
 from participant.node.tasks import Changes, Tasks
 from participant.node.workers import Workers
 from participant.store import Kept, Store
-from tss.cggmp24 import presign, sign
+from tss.cggmp24 import presign
 from tss.envelope import Kind, PartyId, routing
 from tss.errors import InternalError, NoBlame, ProtocolError, SchemaViolation
+from tss.proposal import WITHOUT_ROUND_0
 from tss.rand import Rng
 from tss.session import Session
 from tss.setting import Outgoing, Round0, Runtime
@@ -268,7 +269,7 @@ class SessionDriver:
         envelopes: Sequence[bytes],
         expired: bool,  # noqa: FBT001 - positional for the pool
     ) -> list[Outgoing]:
-        if self.plan.kind != sign.KIND:
+        if self.plan.kind not in WITHOUT_ROUND_0:
             out = self._run_engine(started, results, envelopes, expired)
             self._keep(out)
         else:

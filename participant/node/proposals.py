@@ -20,7 +20,7 @@ from participant.node.driver import SessionDriver
 from participant.node.errors import Busy
 from participant.node.membership import Membership
 from participant.node.plan import Decline, Declined, Misused, Plan, StoreResult
-from participant.node.planner import CEREMONIES, SIGNING, Planner, signer_points
+from participant.node.planner import CEREMONIES, PRESIGNING, SIGNING, Planner, signer_points, used_ahead
 from participant.node.records import Records
 from participant.node.refresh_plan import GIVEN_UP_TOGETHER, Behind
 from participant.node.room import Room
@@ -29,13 +29,12 @@ from participant.node.stock import Stock
 from participant.node.workers import Workers
 from participant.policy import SELF, Policy, PolicyRequest, Refuse
 from participant.store import AuditRecord, Store, StoreError
-from tss.cggmp24 import presign, sign
 from tss.encoding import encode
 from tss.envelope import Kind, Signed, pack
 from tss.envelope import sign as sign_body
 from tss.errors import PeerFault
 from tss.params import Suite
-from tss.proposal import Proposal, decode_proposal
+from tss.proposal import WITHOUT_ROUND_0, Proposal, decode_proposal
 from tss.session import session_id
 
 log = logging.getLogger(__name__)
@@ -158,9 +157,9 @@ class Proposals:
         points = signer_points(proposal)
         if points is not None and membership.me.index not in points:
             self._sessions.forget(ph)
-            if proposal.kind == sign.KIND:
+            if proposal.kind in WITHOUT_ROUND_0:
                 # All of it goes through this room, under an id that is known from now on.
-                self._sessions.forget(session_id([suite.proto, "sid", sign.KIND, suite.group.name, ph]))
+                self._sessions.forget(session_id([suite.proto, "sid", proposal.kind, suite.group.name, ph]))
             return None
         if proposal.expiry < self._wall():
             # The gateway shows a room's whole past to whoever joins.
@@ -198,12 +197,13 @@ class Proposals:
 
     async def _until_presigned(self, membership: Membership, proposal: Proposal) -> None:
         """The owner of a presignature may have its half, and use it, a moment before this node has its own."""
-        if proposal.kind != sign.KIND or self._stock.find(proposal.tail[0]) is not None:
+        used = used_ahead(proposal)
+        if used is None or self._stock.find(used) is not None:
             return
         making = [
             driver.outcome
             for driver in self._sessions.active(membership.committee_id)
-            if driver.plan.kind == presign.KIND and driver.plan.proposal.initiator == proposal.initiator
+            if driver.plan.kind in PRESIGNING and driver.plan.proposal.initiator == proposal.initiator
         ]
         if making:
             await asyncio.wait(making, timeout=self._config.deadlines.for_phase("sign.r0") / 2)
@@ -226,7 +226,7 @@ class Proposals:
         active = self._sessions.active(membership.committee_id)
         if proposal.kind in CEREMONIES and any(driver.plan.kind in CEREMONIES for driver in active):
             raise Declined(Decline.BUSY, "another ceremony of the committee is under way")
-        if proposal.kind == presign.KIND:
+        if proposal.kind in PRESIGNING:
             owned = self._stock.owned_by(membership.committee_id, proposal.initiator.index)
             if owned >= self._config.stock.cap:
                 raise Declined(
