@@ -23,6 +23,7 @@ PLACES: Final = {
     "refresh": "keygen.ceremony_commands",
     "primes": "keygen.node_commands",
     "status": "keygen.node_commands",
+    "doctor": "keygen.doctor_command",
     "recovery-key": "keygen.backup_commands",
     "backup": "keygen.backup_commands",
     "verify-backup": "keygen.backup_commands",

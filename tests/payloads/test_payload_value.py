@@ -92,7 +92,10 @@ def test_what_travels(payload: Payload, value: list[Any]) -> None:
         (["solana_tx", b"", None], "the Solana message ends early"),
         (["solana_tx", b"", b"x"], "a payload of kind solana_tx takes no third item"),
         (["sshsig", b"", None], "the SSH namespace '' is not 1 to 20 printable ASCII characters"),
-        (["message", bytes(65_537), b"none"], "the message has 65537 bytes, at most 65536 are signed as they are"),
+        (
+            ["message", bytes(65_537), b"none"],
+            "the message has 65537 bytes, at most 65536 are signed as they are",
+        ),
         (["cardano_tx", b"", None], "unknown kind of payload 'cardano_tx'"),
     ],
 )
