@@ -36,7 +36,8 @@ from participant.node.errors import (
 )
 from participant.payloads import Digest, Message
 from participant.policy import AccountRule, PolicySettings
-from tss.envelope import Body, Kind
+from tss.envelope import Body, Kind, routing
+from tss.judge import judge
 
 MESSAGE = b"what is signed is the message itself"
 PAIRS = [(0, 1), (0, 2), (1, 2)]
@@ -87,33 +88,41 @@ async def test_pairs_exchanged_ahead_sign_with_one_message_each_way(
     async with network(tmp_path, gateway.url) as net:
         await net.ready()
         public_key = await make(net)
+        posted: dict[bytes, tuple[bytes, int, Kind]] = {}
+        for member in net:
+            member.channel.on_post = _noting(posted, member)
         await last(net[0].node.fill_stock("ed", (0, 1), 3))
         await poll(lambda: len(net[1].node._stock._held) == 3)
         (stock,) = [entry for entry in net[0].node.stock("ed")[0].entries if entry.fresh]
         assert (stock.signers, stock.owner, stock.fresh) == ((0, 1), 0, 3)
-        posted: list[tuple[int, Kind]] = []
-        for member in net:
-            member.channel.on_post = _noting(posted, member)
         signatures = set()
         for number in range(3):
             result = await net[0].node.sign(call(number, signers=(0, 1)))
             assert result.signed[0].from_stock
             signatures.add(verified(result, MESSAGE, public_key))
-            await poll(lambda number=number: len(posted) == 3 * (number + 1))
+            sid, each = result.signed[0].session_id, [(0, Kind.MSG), (1, Kind.MSG)]
+            await poll(lambda sid=sid: len(_of(posted, sid)) >= 2)
+            assert _of(posted, sid) == each
         assert len(signatures) == 3
-        assert sorted(posted) == sorted([(0, Kind.PROPOSE), (0, Kind.MSG), (1, Kind.MSG)] * 3)
+        # One for the pairs, one for each signature.
+        proposed = [index for _, index, kind in posted.values() if kind is Kind.PROPOSE]
+        assert proposed == [0] * 4
         assert not (await net[0].node.sign(call("without", signers=(0, 1)))).signed[0].from_stock
 
 
-def _noting(posted: list[tuple[int, Kind]], member: Member) -> Any:
-    from tss.envelope import routing
+def _noting(posted: dict[bytes, tuple[bytes, int, Kind]], member: Member) -> Any:
+    """Notes what a member posts, repetitions once."""
 
     async def note(envelope: bytes) -> None:
-        _, kind, _ = routing(envelope)
-        if kind is not Kind.HELLO:
-            posted.append((member.index, kind))
+        scope, kind, _ = routing(envelope)
+        posted[envelope] = scope, member.index, kind
 
     return note
+
+
+def _of(posted: dict[bytes, tuple[bytes, int, Kind]], scope: bytes) -> list[tuple[int, Kind]]:
+    """Who said what in one session."""
+    return sorted((index, kind) for found, index, kind in posted.values() if found == scope)
 
 
 async def test_stock_is_gone_after_a_restart(tmp_path: Any, gateway: GatewayProcess) -> None:
@@ -229,8 +238,6 @@ async def test_a_cheater_is_marked_and_left_out(
         (evidence_id,) = net[0].node.evidence_ids()
         evidence = net[0].node.evidence(evidence_id)
         assert evidence is not None
-        from tss.judge import judge
-
         identities = net[0].node._memberships[net.committee.committee_id].identities
         verdict = judge(evidence, identities)
         assert (verdict.guilty, verdict.accused.index) == (True, 2)
