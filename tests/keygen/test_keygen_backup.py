@@ -134,7 +134,7 @@ def test_the_guide_shows_the_steps_that_are_tried_below():
 def test_disaster_recovery_all_machines_are_lost_and_the_key_signs_again(tmp_path):
     keys = recovery_keys(tmp_path, "mlkem768-x25519", "p256", "x25519")
     (tmp_path / "committee").mkdir()
-    with running_committee(tmp_path / "committee") as committee:
+    with running_committee(tmp_path / "committee", 2, 2) as committee:
 
         async def make() -> bytes:
             async with committee.nodes[0].client() as client:
