@@ -17,7 +17,7 @@ from participant.node.membership import Membership
 from participant.node.ownership import Ownership
 from participant.node.plan import Decline, Declined, Plan, Program
 from participant.node.records import Account, Records
-from participant.node.refresh_plan import refreshed_accounts, refuse_unfinished_keys, still_in_force
+from participant.node.refresh_plan import refreshed_accounts, refuse_unfinished, still_in_force
 from participant.node.stock import Stocked
 from participant.payloads import SCHEMA, Decoded, Payload, PayloadError, decode, from_value
 from participant.policy import Action, PayloadKind, PolicyRequest
@@ -248,7 +248,7 @@ class Planner:
         self, membership: Membership, suite: Suite, proposal: Proposal, who: str
     ) -> tuple[Plan, PolicyRequest]:
         (listed,) = proposal.tail
-        refuse_unfinished_keys(membership, self._store.sessions.pendings())
+        refuse_unfinished(membership, self._store.sessions.pendings())
         by_key = {
             record.key_id: record.account_id
             for record in self._store.accounts.accounts(membership.committee_id)

@@ -10,7 +10,7 @@ import asyncio
 import logging
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Final
 
@@ -22,7 +22,7 @@ from participant.node.membership import Membership
 from participant.node.plan import Decline, Declined, Misused, Plan, StoreResult
 from participant.node.planner import CEREMONIES, PRESIGNING, SIGNING, Planner, signer_points, used_ahead
 from participant.node.records import Records
-from participant.node.refresh_plan import GIVEN_UP_TOGETHER, Behind
+from participant.node.refresh_plan import Behind, gives_up
 from participant.node.room import Room
 from participant.node.sessions import Sessions
 from participant.node.stock import Stock
@@ -279,7 +279,7 @@ class Proposals:
             self._record(refusal(request, who, proposal.request_id, decision))
             raise PolicyDeclined(decision)
         if proposal.kind in CEREMONIES:
-            self._void_pending(membership, proposal)
+            self._void_pending(membership, proposal, plan.accounts)
         if proposal.kind not in SIGNING:
             # A signature's record is written together with the answer (protocol.md 3.5).
             self._record(plan.audit)
@@ -311,14 +311,11 @@ class Proposals:
     def _record(self, record: AuditRecord) -> None:
         self._store.audit.append(record)
 
-    def _void_pending(self, membership: Membership, proposal: Proposal) -> None:
+    def _void_pending(self, membership: Membership, proposal: Proposal, accounts: Sequence[str]) -> None:
         """Taking part in a new run gives up what a former one left unfinished (protocol.md 0.8, completion)."""
-        together = GIVEN_UP_TOGETHER if proposal.kind in GIVEN_UP_TOGETHER else frozenset({proposal.kind})
         for pending in self._store.sessions.pendings():
-            same = pending.committee_id == membership.committee_id and pending.kind in together
-            account_ids = pending.state.account_ids
-            concerned = proposal.kind in GIVEN_UP_TOGETHER or account_ids == [proposal.account_id]
-            if same and concerned and not pending.voided:
+            same = pending.committee_id == membership.committee_id and not pending.voided
+            if same and gives_up(proposal, accounts, pending):
                 self._store.sessions.void_pending(pending.sid)
 
     def _refuse(
