@@ -1,10 +1,13 @@
 """Recovery keys: what they encapsulate, their texts, and what is refused."""
 
+import hmac
+
 import pytest
 from backup_testing import recovery_key
-from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives import hpke, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.asymmetric.mlkem import MLKEM768PrivateKey
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from tss_testing import SeededRng
 
 from participant.backup import kem, ml_kem
@@ -22,6 +25,33 @@ def test_the_library_opens_what_our_ml_kem_encapsulates():
         shared, ciphertext = ml_kem.encapsulate(public, rng(32))
         assert len(ciphertext) == ml_kem.CIPHERTEXT_BYTES
         assert private.decapsulate(ciphertext) == shared
+
+
+def labeled(suite: bytes):
+    """HPKE's LabeledExtract and LabeledExpand (RFC 9180) with HMAC-SHA256, for outputs of at most 32 bytes."""
+
+    def extract(salt: bytes, label: bytes, ikm: bytes) -> bytes:
+        return hmac.digest(salt or bytes(32), b"HPKE-v1" + suite + label + ikm, "sha256")
+
+    def expand(prk: bytes, label: bytes, info: bytes, length: int) -> bytes:
+        info = length.to_bytes(2, "big") + b"HPKE-v1" + suite + label + info
+        return hmac.digest(prk, info + b"\1", "sha256")[:length]
+
+    return extract, expand
+
+
+def test_the_hybrid_kind_is_the_librarys_x_wing():
+    """What the library encrypts by HPKE with X-Wing (KEM 0x647a) opens with the secret that our key decapsulates."""
+    key = kem.HybridPrivate(bytes(range(32)))
+    theirs = hpke.MLKEM768X25519PrivateKey(*key._keys()).public_key()
+    suite = hpke.Suite(hpke.KEM.MLKEM768_X25519, hpke.KDF.HKDF_SHA256, hpke.AEAD.AES_128_GCM)
+    sealed = suite.encrypt(b"hello", theirs, b"info")
+    cut = kem.HybridPublic.ciphertext_bytes
+    extract, expand = labeled(b"HPKE" + bytes.fromhex("647a00010001"))
+    context = b"\0" + extract(b"", b"psk_id_hash", b"") + extract(b"", b"info_hash", b"info")
+    secret = extract(key.decapsulate(sealed[:cut]), b"secret", b"")
+    nonce = expand(secret, b"base_nonce", context, 12)
+    assert AESGCM(expand(secret, b"key", context, 16)).decrypt(nonce, sealed[cut:], b"") == b"hello"
 
 
 def test_ml_kem_refuses_keys_that_are_none():
