@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from cggmp24_cheating import Cheat, changed, meddling, reports
-from cggmp24_testing import _run, dealt_key
+from cggmp24_testing import dealt_key
+from reshare_testing import Loss, helper, recipient
 from session_testing import (
     LEADING_ZERO,
     Anything,
     Outcomes,
-    Program,
     assert_judged,
     identity_of,
     says,
@@ -24,7 +24,7 @@ from tss_testing import SMALL_SECP, TINY, TINY_WITHOUT_AUX
 from zk_naive import enc
 
 from tss.cggmp24 import recover
-from tss.cggmp24.recover import HELPER, RECIPIENT, Terms
+from tss.cggmp24.recover import HELPER, Terms
 from tss.effects import Effect, Send
 from tss.encoding import Integer, decode
 from tss.envelope import Kind, PartyId
@@ -39,56 +39,9 @@ from tss.errors import (
     WrongLength,
     WrongRecord,
 )
-from tss.params import Suite
-from tss.records import KeyShare
 from tss.vss import lagrange
 
 Q, G = TINY.group.q, TINY.group.G
-
-
-def helper(index: int) -> PartyId:
-    return PartyId(HELPER, index)
-
-
-def recipient(index: int) -> PartyId:
-    return PartyId(RECIPIENT, index)
-
-
-@dataclass(frozen=True)
-class Loss:
-    """A key, t of n, of which r lost its share, and who helps."""
-
-    suite: Suite = TINY
-    n: int = 5
-    t: int = 3
-    helpers: tuple[int, ...] = (1, 3, 5)
-    r: int = 2
-
-    @property
-    def key(self) -> dict[int, KeyShare]:
-        return dealt_key(self.suite, self.n, self.t, seed="lost")
-
-    @property
-    def terms(self) -> Terms:
-        return Terms.of(
-            self.key[self.helpers[0]], self.helpers, self.r, identity_of(recipient(self.r)).public
-        )
-
-    def program(self, index: int, terms: Terms | None = None) -> Program:
-        known = terms or self.terms
-        if index == self.r:
-            return lambda ctx: recover.recover(ctx, known)
-        return lambda ctx: recover.help_recover(ctx, known, self.key[index])
-
-    def run(
-        self, seed: object = 0, *, programs: Mapping[int, Program] | None = None, **options: Any
-    ) -> Outcomes:
-        own = programs or {}
-        parties = [*map(helper, self.helpers), recipient(self.r)]
-        honest = {party: own.get(party.index) or self.program(party.index) for party in parties}
-        options["cheaters"] = {*options.get("cheaters", ()), *own}
-        options["stored"] = [self.key[i] for i in self.helpers]
-        return _run(honest, None, seed, self.suite, recover.KIND, self.terms.tail(), options)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(

@@ -10,10 +10,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from cggmp24_testing import _run, dealt_key, primes_of
-from session_testing import Outcomes, Program
+from session_testing import Outcomes, Program, identity_of
 from tss_testing import TINY
 
-from tss.cggmp24 import reshare
+from tss.cggmp24 import recover, reshare
+from tss.cggmp24.recover import HELPER, RECIPIENT
 from tss.cggmp24.reshare import DEALER, NEW, Terms
 from tss.envelope import PartyId
 from tss.params import Suite
@@ -76,3 +77,48 @@ class Move:
         options["cheaters"] = {*options.get("cheaters", ()), *own}
         options["stored"] = [self.key[i] for i in self.dealers]
         return _run(honest, None, seed, self.suite, reshare.KIND, self.terms.tail(), options)  # type: ignore[arg-type]
+
+
+def helper(index: int) -> PartyId:
+    return PartyId(HELPER, index)
+
+
+def recipient(index: int) -> PartyId:
+    return PartyId(RECIPIENT, index)
+
+
+@dataclass(frozen=True)
+class Loss:
+    """A key, t of n, of which r lost its share, and who helps."""
+
+    suite: Suite = TINY
+    n: int = 5
+    t: int = 3
+    helpers: tuple[int, ...] = (1, 3, 5)
+    r: int = 2
+
+    @property
+    def key(self) -> dict[int, KeyShare]:
+        return dealt_key(self.suite, self.n, self.t, seed="lost")
+
+    @property
+    def terms(self) -> recover.Terms:
+        return recover.Terms.of(
+            self.key[self.helpers[0]], self.helpers, self.r, identity_of(recipient(self.r)).public
+        )
+
+    def program(self, index: int, terms: recover.Terms | None = None) -> Program:
+        known = terms or self.terms
+        if index == self.r:
+            return lambda ctx: recover.recover(ctx, known)
+        return lambda ctx: recover.help_recover(ctx, known, self.key[index])
+
+    def run(
+        self, seed: object = 0, *, programs: Mapping[int, Program] | None = None, **options: Any
+    ) -> Outcomes:
+        own = programs or {}
+        parties = [*map(helper, self.helpers), recipient(self.r)]
+        honest = {party: own.get(party.index) or self.program(party.index) for party in parties}
+        options["cheaters"] = {*options.get("cheaters", ()), *own}
+        options["stored"] = [self.key[i] for i in self.helpers]
+        return _run(honest, None, seed, self.suite, recover.KIND, self.terms.tail(), options)  # type: ignore[arg-type]

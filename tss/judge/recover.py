@@ -44,6 +44,8 @@ def _round1(record: Record) -> None:
 def _round2(record: Record) -> None:
     """[round 1 of all + the signed contribution]."""
     terms, accused = _terms(record.session), record.accused
+    if accused.role != HELPER:
+        raise NotProven("the recipient contributes nothing")
     told = record.told(2)
     record.need_told(told, 2)
     said = record.broadcasts(1)
@@ -51,8 +53,6 @@ def _round2(record: Record) -> None:
     for party, value in helpers.items():
         if value[0] is None or len(value[0][1]) != sum(k > party.index for k in terms.helpers):
             raise NotProven("one of the other helpers said something else than its role has")
-    if accused.role != HELPER:
-        raise NotProven("the recipient contributes nothing")
     keys = recover.pair_keys(terms, helpers)
     for m in told.values():
         recover.check_contribution(terms, accused, keys, m)
