@@ -16,7 +16,7 @@ from client.session import Session, parse_signers
 from client.settings import DEFAULT_PATH, ENV_PREFIX, NAME
 from client.signer import MpcSigner
 from kit.version import version
-from participant.payloads import HASHES, MAX_BODY, Digest
+from participant.payloads import HASHES, MAX_BODY, NO_HASH, Digest
 from participant.payloads.psbt import MAGIC
 
 CONTEXT: Final = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
@@ -110,10 +110,10 @@ def cli(ctx: click.Context) -> None:
 @click.option(
     "--hash",
     "hash_name",
-    type=click.Choice(sorted(HASHES)),
+    type=click.Choice(sorted([*HASHES, NO_HASH])),
     default="eip191",
     show_default=True,
-    help="Hash of a message.",
+    help="Hash of a message; none with an account of Ed25519, which signs the message itself.",
 )
 @click.option(
     "--transaction",
@@ -123,6 +123,14 @@ def cli(ctx: click.Context) -> None:
     "hex); - is standard input. It is printed signed.",
 )
 @click.option("--typed-data", metavar="FILE", type=click.File("rb"), help="EIP-712 typed data (JSON).")
+@click.option(
+    "--solana", metavar="FILE", type=click.File("rb"), help="The message of a Solana transaction (binary)."
+)
+@click.option(
+    "--ssh-namespace",
+    metavar="NAME",
+    help='Sign the message as OpenSSH does in this namespace, such as "file" or "git" (Ed25519).',
+)
 @click.option(
     "--path", metavar="PATH", default="m", show_default=True, help="Key to sign with, such as m/0/5."
 )
@@ -144,6 +152,8 @@ def sign(
     hash_name: str,
     transaction: Any,
     typed_data: Any,
+    solana: Any,
+    ssh_namespace: str | None,
     path: str,
     signers: str | None,
     request_id: str | None,
@@ -154,11 +164,13 @@ def sign(
     def prepare() -> dict[str, Any]:
         content = _content(transaction)
         psbt = content is not None and is_psbt(content)
-        what = {
+        what: dict[str, Any] = {
             "digest": _one_digest(digest, digest_option),
             "message": _one_message(message, message_file),
             "typed_data": _content(typed_data),
             "psbt": content if psbt else None,
+            "solana": _content(solana),
+            "ssh_namespace": ssh_namespace,
         }
         chosen = parse_signers(signers)
         identifier = request_id_of(request_id) if request_id is not None else None

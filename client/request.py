@@ -6,6 +6,7 @@ verified, and a signed transaction must be the one that these signatures make.
 
 from __future__ import annotations
 
+import base64
 import os
 import re
 import uuid
@@ -16,6 +17,7 @@ from typing import Any, Final
 from client.errors import RequestFailed
 from client.result import InputSignature, SignatureResult, path_or_none
 from participant.payloads import (
+    ED25519_KEY_BYTES,
     Digest,
     EthereumTx,
     Message,
@@ -24,10 +26,15 @@ from participant.payloads import (
     PayloadError,
     PsbtTx,
     Signature,
+    SolanaTx,
+    SshSignature,
     TypedData,
     address,
     decode,
+    ed25519_bytes,
     finish,
+    solana,
+    ssh,
 )
 from participant.store import check_account_id
 from participant.store.errors import StoreConflict
@@ -38,6 +45,10 @@ REQUEST_ID_BYTES: Final = 16
 _HEX: Final = re.compile(r"(0x)?[0-9a-fA-F]*", re.ASCII)
 _NO_KEY: Final = bytes(33)
 """In the place of a key that the answer does not name; no point encodes to it."""
+
+
+_HOW: Final = frozenset({"hash", "ssh_namespace"})
+"""What `payload_of` takes beside a payload: how it is signed."""
 
 
 @dataclass(frozen=True)
@@ -159,19 +170,27 @@ def payload_of(
     transaction: str | bytes | Mapping[str, Any] | None = None,
     typed_data: str | bytes | Mapping[str, Any] | None = None,
     psbt: str | bytes | None = None,
+    solana: str | bytes | None = None,
+    ssh_namespace: str | None = None,
 ) -> Payload:
-    """The one payload that is given. Raises RequestFailed."""
-    given = [name for name, value in locals().items() if value is not None and name != "hash"]
+    """The one payload that is given; with `ssh_namespace` the message is signed as OpenSSH does. Raises RequestFailed."""
+    given = [name for name, value in locals().items() if value is not None and name not in _HOW]
     if len(given) != 1:
         raise RequestFailed(
-            f"give exactly one of digest, message, transaction, typed_data and psbt, not {' and '.join(given) or 'none'}",
+            "give exactly one of digest, message, transaction, typed_data, psbt and solana, not "
+            f"{' and '.join(given) or 'none'}",
             reason="INVALID_REQUEST",
         )
+    if ssh_namespace is not None and message is None:
+        raise RequestFailed("an SSH signature is one of a message: give that", reason="INVALID_REQUEST")
     try:
+        if solana is not None:
+            return SolanaTx(_solana_message(solana))
         if digest is not None:
             return digest_of(digest)
         if message is not None:
-            return Message(message.encode() if isinstance(message, str) else message, hash)
+            content = message.encode() if isinstance(message, str) else message
+            return Message(content, hash) if ssh_namespace is None else SshSignature(ssh_namespace, content)
         if transaction is not None:
             return EthereumTx.parse(_plain(transaction))
         if typed_data is not None:
@@ -179,6 +198,16 @@ def payload_of(
         return PsbtTx.parse(psbt or b"")
     except (PayloadError, UnicodeEncodeError) as error:
         raise RequestFailed(str(error), reason="INVALID_REQUEST") from None
+
+
+def _solana_message(source: str | bytes) -> bytes:
+    """From bytes, or from base64. Raises PayloadError."""
+    if isinstance(source, bytes):
+        return source
+    try:
+        return base64.b64decode("".join(source.split()), validate=True)
+    except ValueError:
+        raise PayloadError("the Solana message is not base64", "give its bytes or base64") from None
 
 
 def _plain(source: str | bytes | Mapping[str, Any]) -> str | bytes | dict[str, Any]:
@@ -230,13 +259,28 @@ def checked(request: Request, answer: Answer, known_key: bytes | None = None) ->
         s=first.s,
         v=first.v,
         public_key=first.public_key,
-        address=address("ethereum" if single else "bitcoin", first.public_key),
+        address=_address(first.public_key, single=single),
         signers=answer.signers,
         raw_transaction=finished.raw_transaction,
         psbt=finished.psbt,
         inputs=() if single else tuple(_input(signed) for signed in answer.signed),
         request_id=request.request_id,
         from_stock=answer.from_stock,
+        ssh_signature=_ssh_file(request.payload, first),
+    )
+
+
+def _address(public_key: bytes, *, single: bool) -> str:
+    if len(public_key) == ED25519_KEY_BYTES:
+        return solana.address(public_key)
+    return address("ethereum" if single else "bitcoin", public_key)
+
+
+def _ssh_file(payload: Payload, signed: Signed) -> str | None:
+    if not isinstance(payload, SshSignature):
+        return None
+    return ssh.armored(
+        payload.namespace, signed.public_key, ed25519_bytes(Signature(signed.r, signed.s, signed.v))
     )
 
 

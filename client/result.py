@@ -6,6 +6,8 @@ import base64
 from dataclasses import dataclass
 from typing import Any
 
+from participant.payloads import ED25519_KEY_BYTES
+
 
 @dataclass(frozen=True)
 class InputSignature:
@@ -43,16 +45,16 @@ class SignatureResult:
     path: str | None
     """"m/0/5"; None for the account's root key."""
     digest: bytes
-    """The 32 bytes that were signed."""
+    """The 32 bytes that were signed; of Ed25519 the SHA-256 of the message, which is signed itself."""
     r: int
     s: int
-    """At most half the group's order."""
+    """At most half the group's order; of Ed25519 r and s are the halves of the signature, as they stand."""
     v: int
-    """Recovery id, 0 to 3."""
+    """Recovery id, 0 to 3; 0 of Ed25519."""
     public_key: bytes
-    """33 bytes, compressed: the key at `path`."""
+    """33 bytes, compressed: the key at `path`; 32 of Ed25519."""
     address: str
-    """Of that key, on the chain of what was signed (Ethereum's for digests and messages)."""
+    """Of that key, on the chain of what was signed (Ethereum's for digests and messages, Solana's of Ed25519)."""
     signers: tuple[int, ...]
     """Who signed, counted from 0. Empty where the service does not say."""
     raw_transaction: bytes | None = None
@@ -63,11 +65,18 @@ class SignatureResult:
     request_id: bytes = b""
     from_stock: bool = False
     """Whether a presignature was used."""
+    ssh_signature: str | None = None
+    """What `ssh-keygen -Y verify` reads, of a message that was signed as OpenSSH does."""
 
     @property
     def signature(self) -> bytes:
-        """The 65 bytes r || s || v."""
-        return self.r.to_bytes(32, "big") + self.s.to_bytes(32, "big") + bytes([self.v])
+        """The 65 bytes r || s || v; of Ed25519 the 64 bytes of RFC 8032."""
+        halves = self.r.to_bytes(32, "big") + self.s.to_bytes(32, "big")
+        return halves if self._is_ed25519 else halves + bytes([self.v])
+
+    @property
+    def _is_ed25519(self) -> bool:
+        return len(self.public_key) == ED25519_KEY_BYTES
 
     def as_dict(self) -> dict[str, Any]:
         """As `mpc-client sign --json` prints it: bytes in lower-case hexadecimal with 0x, r and s of 64 digits."""
@@ -82,6 +91,10 @@ class SignatureResult:
             "address": self.address,
             "signers": list(self.signers),
         }
+        if self._is_ed25519:
+            found["signature"] = hexadecimal(self.signature)
+        if self.ssh_signature is not None:
+            found["ssh_signature"] = self.ssh_signature
         if self.raw_transaction is not None:
             found["raw_transaction"] = hexadecimal(self.raw_transaction)
         if self.psbt is not None:

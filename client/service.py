@@ -23,7 +23,17 @@ from participant.grpc_client import (
     ServiceClient,
     Target,
 )
-from participant.payloads import Digest, EthereumTx, Message, Path, Payload, TypedData
+from participant.payloads import (
+    NO_HASH,
+    Digest,
+    EthereumTx,
+    Message,
+    Path,
+    Payload,
+    SolanaTx,
+    SshSignature,
+    TypedData,
+)
 
 PAGE: Final = 500
 
@@ -42,6 +52,7 @@ _HASHES: Final = {
     "sha256": wallet_pb2.MESSAGE_HASH_SHA256,
     "sha256d": wallet_pb2.MESSAGE_HASH_SHA256D,
     "keccak256": wallet_pb2.MESSAGE_HASH_KECCAK256,
+    NO_HASH: wallet_pb2.MESSAGE_HASH_NONE,
 }
 
 Result = TypeVar("Result")
@@ -269,6 +280,10 @@ def _put_payload(message: wallet_pb2.SignRequest, payload: Payload) -> None:
         message.ethereum_tx.raw = payload.unsigned
     elif isinstance(payload, TypedData):
         message.typed_data = payload.json.decode()
+    elif isinstance(payload, SolanaTx):
+        message.solana_message = payload.message
+    elif isinstance(payload, SshSignature):
+        message.ssh.data, message.ssh.namespace = payload.message, payload.namespace
     else:
         message.psbt = payload.psbt
 

@@ -146,21 +146,25 @@ class MpcSigner:
         transaction: str | bytes | Mapping[str, Any] | None = None,
         typed_data: str | bytes | Mapping[str, Any] | None = None,
         psbt: str | bytes | None = None,
+        solana: str | bytes | None = None,
+        ssh_namespace: str | None = None,
         path: str = "m",
         signers: Sequence[int] | None = None,
         request_id: bytes | None = None,
     ) -> SignatureResult:
-        """Sign one of: a 32-byte digest, a message, an Ethereum transaction, EIP-712 typed data, a PSBT.
+        """Sign one of: a 32-byte digest, a message, an Ethereum transaction, EIP-712 typed data, a PSBT, a Solana message.
 
         Args:
             account_id: whose key.
             digest: bytes or hexadecimal, signed as it is.
             message: bytes, or text as UTF-8; hashed as `hash` says.
-            hash: eip191, sha256, sha256d or keccak256.
+            hash: eip191, sha256, sha256d or keccak256; none with an account of Ed25519, which signs the message itself.
             transaction: the JSON object or its text (legacy, EIP-2930, EIP-1559), or unsigned RLP as bytes or 0x-hex.
                 What a JSON object leaves open is filled in from the settings (`ethereum`).
             typed_data: the JSON object or its text.
             psbt: bytes, base64 or hexadecimal; its inputs name their own paths.
+            solana: the message of a Solana transaction, as bytes or base64.
+            ssh_namespace: the message is signed as OpenSSH does in this namespace (such as "file"), whatever `hash` says.
             path: of the key, such as "m/0/5".
             signers: who signs, counted from 0; None leaves it to the service.
             request_id: 16 bytes. The same id with the same content gives the same signature; None makes a fresh one.
@@ -177,6 +181,8 @@ class MpcSigner:
             transaction=transaction,
             typed_data=typed_data,
             psbt=psbt,
+            solana=solana,
+            ssh_namespace=ssh_namespace,
         )
         return await self.sign_payload(account_id, payload, path=path, signers=signers, request_id=request_id)
 

@@ -9,6 +9,7 @@ from typing import Final
 
 from kit.settings import SettingsError
 from participant.age_files import ShareFileError
+from participant.backup.errors import BackupError
 from participant.committee import BadCommittee, NotAMember
 from participant.errors import NodeError
 from participant.files import SecretFileError
@@ -71,6 +72,7 @@ _BY_TYPE: Final[tuple[tuple[type[Exception], Exit], ...]] = (
     (SecretFileError, Exit.FILES),
     (SealError, Exit.FILES),
     (ShareFileError, Exit.FILES),
+    (BackupError, Exit.FILES),
     (AccountExists, Exit.REFUSED),
     (StoreConflict, Exit.REFUSED),
     (StoreError, Exit.FILES),

@@ -41,6 +41,8 @@ class PayloadKind(StrEnum):
     ETHEREUM_TX = "ethereum_tx"
     TYPED_DATA = "typed_data"
     PSBT = "psbt"
+    SOLANA_TX = "solana_tx"
+    SSHSIG = "sshsig"
 
 
 class Reason(StrEnum):
@@ -124,7 +126,7 @@ class AccountRule(_Model):
     """Callers that may ask this node; "*" for every authenticated one (and the loopback caller, where there is one)."""
     proposers: list[_Proposer] = []
     """Identities (64 hexadecimal digits) of nodes whose proposals are accepted; "self" for this one, "*" for all."""
-    payloads: list[Literal["message", "ethereum_tx", "typed_data", "psbt"]] = []
+    payloads: list[Literal["message", "ethereum_tx", "typed_data", "psbt", "solana_tx", "sshsig"]] = []
     """Kinds of payload that this node can read before it signs."""
     raw_digests: bool = False
     """Whether a bare 32-byte digest is signed, of which nobody can say what it means."""

@@ -26,14 +26,14 @@ from participant.store.accounts import check_account_id
 from participant.store.errors import KeyShareNotFound, StoreConflict
 from tss.errors import PeerFault, ProtocolError
 from tss.paillier import PaillierSecret
-from tss.params import CGGMP24_SECP256K1, MAX_PARTIES, Suite
+from tss.params import CGGMP24_SECP256K1, FROST_ED25519, MAX_PARTIES, Suite
 from tss.records import AuxPublic, AuxSet, KeyShare
 from tss.ring_pedersen import RingPedersenSecret
 from tss.transcript import hash_commit
 
 MAX_SHARE_FILE: Final = 64 << 20
 
-SUITES: Final[Mapping[str, Suite]] = {"secp256k1": CGGMP24_SECP256K1}
+SUITES: Final[Mapping[str, Suite]] = {"secp256k1": CGGMP24_SECP256K1, "ed25519": FROST_ED25519}
 """Suite by the `curve` of a share."""
 
 _CORE_KEYS: Final = {"curve", "i", "shared_public_key", "public_shares", "vss_setup", "chain_code", "x"}
@@ -157,6 +157,8 @@ def _entry(account_id: str, value: Any, suites: Mapping[str, Suite]) -> ShareEnt
         raise ValueError("public_key is not the shared_public_key of its core")
     share.check()
     aux = value.get("aux_v2")
+    if aux is not None and not suite.has_aux:
+        raise ValueError(f"it has auxiliary data, which keys of {curve} do not use")
     return ShareEntry(
         account_id, share, None if aux is None else _aux(aux, share), foreign="key_id" not in value
     )
@@ -179,7 +181,7 @@ def _share(core: dict[str, Any], entry: dict[str, Any], suite: Suite) -> KeyShar
     if position >= len(points):
         raise ValueError(f"i = {position} is no place among {len(points)} parties")
     X = _point(core["shared_public_key"], suite, "shared_public_key")
-    chain_code = hex_field(core["chain_code"], 32, "chain_code")
+    chain_code = hex_field(core["chain_code"], suite.chain_code_bytes, "chain_code")
     public_shares = dict(sorted(zip(points, public, strict=True)))
     if "key_id" in entry:
         key_id = hex_field(entry["key_id"], 32, "key_id")

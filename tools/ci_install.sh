@@ -1,12 +1,12 @@
 #!/bin/sh
 # Installs what tests need besides Python: a Docker engine, docker-compose, debootstrap for a base image, a Redis server,
-# a NATS server, Prometheus, a PKCS#11 token in software, a browser, curl, tools for network namespaces, a load balancer, and a C compiler for the library that ends a
+# a NATS server, Prometheus, a PKCS#11 token in software, a browser, curl, tools for network namespaces, a load balancer, OpenSSH's client, and a C compiler for the library that ends a
 # process at a chosen system call. Needs root.
 set -eu
 export DEBIAN_FRONTEND=noninteractive
 packages=''
 for pair in docker-compose:docker-compose dockerd:docker.io debootstrap:debootstrap redis-server:redis-server nats-server:nats-server prometheus:prometheus \
-    chromium:chromium curl:curl ip:iproute2 haproxy:haproxy softhsm2-util:softhsm2 cc:gcc; do
+    chromium:chromium curl:curl ip:iproute2 haproxy:haproxy softhsm2-util:softhsm2 cc:gcc ssh-keygen:openssh-client; do
     command -v "${pair%%:*}" >/dev/null || packages="$packages ${pair#*:}"
 done
 case "$packages" in *gcc*) packages="$packages libc6-dev" ;; esac

@@ -76,7 +76,7 @@ class Complaints:
         if complaint is None:
             raise InternalError("no complaint was judged")
         fault = FalseAccusation(f"it {complaint.reason}, where every check passes")
-        fault.blame(complaint.by.index, f"{kind}.{FALSE_COMPLAINT}")
+        fault.blame(complaint.by, f"{kind}.{FALSE_COMPLAINT}")
         same_session = preimages if read_claim(complaint.evidence).preimages else ()
         fault.evidence = Evidence.collect(
             proto=self._suite.proto,

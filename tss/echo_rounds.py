@@ -52,7 +52,7 @@ class EchoRounds:
 
     def read(self, place: Place, party: PartyId, value: list[Value]) -> EchoRecord:
         """A peer's echo of a round of which we have our own. Raises SchemaViolation, blamed on it."""
-        with blaming(party.index, f"{self._kind}.r{place[1]}.echo"):
+        with blaming(party, f"{self._kind}.r{place[1]}.echo"):
             return echo_from_value(self._proto, *place, value, self._own[place].parties)
 
     def envelopes_equal(self, place: Place) -> bool | None:
@@ -63,7 +63,7 @@ class EchoRounds:
         for party in self._others:
             signed = self._mail.get(*place, Kind.ECHO, party)
             if signed is not None:
-                with blaming(party.index, f"{self._kind}.r{place[1]}.echo"):
+                with blaming(party, f"{self._kind}.r{place[1]}.echo"):
                     value = decode(signed.body.payload, ECHO_SCHEMA)
                 echoes[party] = self.read(place, party, value)
         if self.differ(place, echoes):
@@ -133,7 +133,7 @@ class EchoRounds:
             for show in self._mail.shows.get((*self.showing, party), ()):
                 if contradicts_shown(echo, show.messages):
                     fault = EchoMismatch("its echo contradicts the messages that it shows")
-                    return fault.blame(party.index, f"{self._kind}.r{self.showing[1]}.echo"), party, show
+                    return fault.blame(party, f"{self._kind}.r{self.showing[1]}.echo"), party, show
         return None
 
 

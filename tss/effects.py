@@ -131,6 +131,8 @@ class Receive:
     echo: Echo = Echo.NEXT
     senders: Sequence[PartyId] | None = None
     kind: Kind = Kind.MSG
+    p2p_from: Sequence[PartyId] | None = None
+    """Who of the senders has a peer-to-peer message for this party; all of them when None."""
 
 
 @dataclass(frozen=True)

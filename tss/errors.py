@@ -47,7 +47,7 @@ Three things are kept apart: the caller's mistake, a peer's fault, and silence o
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Self
+from typing import Protocol, Self
 
 
 class ProtocolError(Exception):
@@ -82,6 +82,18 @@ class BadMessage(CallerError):
     """The message to sign is too long."""
 
 
+class Party(Protocol):
+    """What names a party of a session: tss.envelope.PartyId."""
+
+    @property
+    def role(self) -> str:
+        """Its role in the session."""
+
+    @property
+    def index(self) -> int:
+        """Its evaluation point."""
+
+
 class PeerFault(ProtocolError):
     """A peer's fault.
 
@@ -96,6 +108,8 @@ class PeerFault(ProtocolError):
         super().__init__(what)
         self.what = what
         self.peer = peer
+        self.role = ""
+        """The peer's role, where two parties of a session may have one evaluation point (resharing)."""
         self.check = check
         self.evidence: bytes | None = None
         self.preimages: tuple[Sequence[object], ...] = ()
@@ -103,11 +117,15 @@ class PeerFault(ProtocolError):
         self.also: tuple[PeerFault, ...] = ()
         """Faults of other parties that came to light in the same step: each is blamed by itself."""
 
-    def blame(self, peer: int, check: str) -> Self:
-        """Attribute the fault to evaluation point `peer` under the protocol's check id."""
-        self.peer = peer
+    def blame(self, peer: int | Party, check: str) -> Self:
+        """Attribute the fault to a party, or to evaluation point `peer`, under the protocol's check id."""
+        self.peer, self.role = (peer, "") if isinstance(peer, int) else (peer.index, peer.role)
         self.check = f"{check}.{self.check}" if self.check else check
         return self
+
+    def is_of(self, party: Party) -> bool:
+        """Whether this is the fault of `party`."""
+        return party.index == self.peer and self.role in ("", party.role)
 
     def __str__(self) -> str:
         who = "a peer" if self.peer is None else f"peer {self.peer}"
@@ -144,6 +162,18 @@ class BadDecommit(PeerFault):
 
 class BadShare(PeerFault):
     """A secret share that does not satisfy its Feldman equation."""
+
+
+class WrongDealer(PeerFault):
+    """A dealer shares out something else than its share of the key (resharing)."""
+
+
+class WrongRecord(PeerFault):
+    """A helper states another record of the account than the session is about (recovery)."""
+
+
+class WrongChainCode(PeerFault):
+    """The chain code that a party told is not the account's."""
 
 
 class BadPartial(PeerFault):
@@ -250,9 +280,9 @@ class InternalError(LocalFault):
 
 
 class blaming:  # noqa: N801 - reads as a statement: with blaming(j, "keygen.r2")
-    """Attributes a fault inside the block to the party at evaluation point `peer`, under the protocol's check id."""
+    """Attributes a fault inside the block to a party, or to evaluation point `peer`, under the protocol's check id."""
 
-    def __init__(self, peer: int, check: str) -> None:
+    def __init__(self, peer: int | Party, check: str) -> None:
         self._peer = peer
         self._check = check
 

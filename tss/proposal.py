@@ -43,6 +43,18 @@ def _refresh_tail(suite: Suite) -> Tuple:
     return Tuple(ListOf(Tuple(*fields), 1, MAX_REFRESHED))
 
 
+def _reshare_tail(suite: Suite) -> Tuple:
+    point = PointOf(suite.group)
+    dealers, shares = ListOf(_COUNT, 2, MAX_PARTIES), ListOf(point, 2, MAX_PARTIES)
+    return Tuple(_ID, point, Optional(_ID), _COUNT, _ID, dealers, shares, _COUNT, _ID)
+
+
+def _recover_tail(suite: Suite) -> Tuple:
+    point = PointOf(suite.group)
+    helpers, shares = ListOf(_COUNT, 2, MAX_PARTIES), ListOf(point, 2, MAX_PARTIES)
+    return Tuple(_ID, point, Optional(_ID), _COUNT, _ID, helpers, shares, _COUNT, _ID)
+
+
 def _presign_items(suite: Suite) -> tuple[Schema, ...]:
     point, number = PointOf(suite.group), Integer(suite.level.modulus_bits)
     signers = ListOf(_COUNT, 2, MAX_SIGNERS)
@@ -71,6 +83,8 @@ TAILS: Final = {
     "keygen": _keygen_tail,
     "aux": _aux_tail,
     "refresh": _refresh_tail,
+    "reshare": _reshare_tail,
+    "recover": _recover_tail,
     "presign": _presign_tail,
     "full-sign": _full_sign_tail,
     "sign": _sign_tail,
@@ -102,6 +116,8 @@ def _frost_sign_tail(suite: Suite) -> Tuple:
 FROST_TAILS: Final = {
     "frost-keygen": _keygen_tail,
     "refresh": _refresh_tail,
+    "reshare": _reshare_tail,
+    "recover": _recover_tail,
     "frost-pairs": _frost_pairs_tail,
     "frost-full-sign": _frost_full_sign_tail,
     "frost-sign": _frost_sign_tail,

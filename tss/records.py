@@ -54,6 +54,11 @@ def _header(suite: Suite, tag: str) -> list[enc.Value]:
 _HEADER_SCHEMA: Final = (_TEXT, _TEXT, enc.ListOf(enc.Integer(32), 5))
 
 
+def chain_code_hash(suite: Suite, X: Point, chain_code: bytes) -> bytes:
+    """Hc("c-hash", X, c), 32 bytes (protocol.md 0.7)."""
+    return hash_commit(suite.proto, "c-hash", X, chain_code)
+
+
 @dataclass(frozen=True)
 class KeyShare:
     """One party's share of one key: the output (X, c, rid, t, {I_j}, {X_j}, x_i) of protocol.md 1, without rid."""
@@ -89,7 +94,7 @@ class KeyShare:
     @property
     def c_hash(self) -> bytes | None:
         """Hc("c-hash", X, c), which names the chain code without showing it (protocol.md 0.7); None without one."""
-        return hash_commit(self.suite.proto, "c-hash", self.X, self.chain_code) if self.chain_code else None
+        return chain_code_hash(self.suite, self.X, self.chain_code) if self.chain_code else None
 
     def to_bytes(self) -> bytes:
         """ENC of the record, the secret included: seal it."""

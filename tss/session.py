@@ -231,7 +231,7 @@ class Session(Speaker):
         try:
             yield
         except SchemaViolation as fault:
-            fault.blame(signed.body.sender.index, f"{self.setup.kind}.{signed.body.kind}.schema")
+            fault.blame(signed.body.sender, f"{self.setup.kind}.{signed.body.kind}.schema")
             fault.evidence = self._evidence(fault, signed.body.sender, [signed]).encode()
             raise
 
@@ -345,7 +345,7 @@ class Session(Speaker):
         schema = None if self.setup.enclosed is None else self.setup.enclosed.schema
         for party in self.parties:
             signed = self._mail.slots[Slot(self.setup.ph, 0, Kind.MSG, party, None)]
-            with blaming(party.index, f"{self.setup.kind}.r0.schema"):
+            with blaming(party, f"{self.setup.kind}.r0.schema"):
                 nonce, epk, enclosed = read_acceptance(signed.body.payload, schema)
             self._epks[party] = epk
             if enclosed is not None:
@@ -413,7 +413,7 @@ class Session(Speaker):
             for party in self._from(receive):
                 if receive.broadcast is not None:
                     wanted.append(Slot(self.sid_or_fail(), receive.round, receive.kind, party, None))
-                if receive.p2p is not None:
+                if receive.p2p is not None and (receive.p2p_from is None or party in receive.p2p_from):
                     wanted.append(Slot(self.sid_or_fail(), receive.round, receive.kind, party, self.me))
         return [slot for slot in wanted if slot not in self._mail.slots]
 
@@ -582,7 +582,7 @@ class Session(Speaker):
             broadcast, p2p = None, None
             signed_b = self._mail.get(sid, receive.round, receive.kind, party)
             signed_p = self._mail.get(sid, receive.round, receive.kind, party, self.me)
-            with blaming(party.index, f"{self.setup.kind}.r{receive.round}.schema"):
+            with blaming(party, f"{self.setup.kind}.r{receive.round}.schema"):
                 if receive.broadcast is not None and signed_b is not None:
                     echo, broadcast = read_broadcast(
                         signed_b.body.payload, receive.broadcast, echo_due=due is not None

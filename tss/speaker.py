@@ -127,7 +127,7 @@ class Speaker:
         faults = (error, *error.also) if isinstance(error, PeerFault) else ()
         told = False
         for fault in faults:
-            accused = next((party for party in self.others if party.index == fault.peer), None)
+            accused = next((party for party in self.others if fault.is_of(party)), None)
             if accused is not None:
                 self._complain(scope, accused, fault)
                 told = True
@@ -155,7 +155,7 @@ class Speaker:
                 "a second node runs with it, or a restored copy"
             )
         fault = Equivocation("two different signed messages in one slot")
-        fault.blame(slot.sender.index, f"{self.setup.kind}.r{slot.round}.{slot.kind}")
+        fault.blame(slot.sender, f"{self.setup.kind}.r{slot.round}.{slot.kind}")
         fault.evidence = self._evidence(fault, slot.sender, [first, second]).encode()
         return fault
 

@@ -15,7 +15,7 @@ from typing import Protocol
 
 from participant.callers import Caller
 from participant.committee import Committee
-from participant.payloads import Payload
+from participant.payloads import ED25519_KEY_BYTES, Payload
 from participant.sharefile import ShareEntry
 from participant.store import Finding
 from participant.store.seals import Slot
@@ -191,7 +191,11 @@ class SignCall:
 
 @dataclass(frozen=True)
 class SignedDigest:
-    """One ECDSA signature; r and s are integers, s is low, v is the recovery id (0 to 3)."""
+    """One ECDSA signature; r and s are integers, s is low, v is the recovery id (0 to 3).
+
+    Of Ed25519 r and s are the halves of the 64 bytes, read as they stand (big-endian), v is 0, and `digest` is the SHA-256
+    of the message, which names it: what is signed is the message itself.
+    """
 
     digest: bytes
     path: str
@@ -226,8 +230,9 @@ class SignResult:
 
     @property
     def signature(self) -> bytes:
-        """The 65 bytes r || s || v."""
-        return self.r.to_bytes(32, "big") + self.s.to_bytes(32, "big") + bytes([self.v])
+        """The 65 bytes r || s || v; of Ed25519 the 64 bytes of RFC 8032."""
+        halves = self.r.to_bytes(32, "big") + self.s.to_bytes(32, "big")
+        return halves if len(self.public_key) == ED25519_KEY_BYTES else halves + bytes([self.v])
 
 
 class Chain(StrEnum):
@@ -530,6 +535,11 @@ class NodeApi(Protocol):
 
     async def check_store(self, *, deep: bool = False) -> StoreReport:
         """Look at the whole store; `deep` also recomputes every share's public record."""
+
+    async def make_backup(
+        self, recovery_keys: Sequence[str], quorum: int, committee_id: bytes | None = None
+    ) -> bytes:
+        """The file of this node's backup, for a quorum of public recovery keys (as text)."""
 
     async def seals(self) -> SealsView:
         """What opens the store."""

@@ -21,13 +21,12 @@ from participant.node.driver import SessionDriver
 from participant.node.errors import Busy, GatewayUnreachable, NodeFailure, TimedOut
 from participant.node.outcomes import OperatorAbort, failure_of_session
 from participant.node.plan import Decline, Declined
-from participant.node.planner import SIGNING
 from participant.node.results import signed_digest
 from participant.node.room import Room
 from participant.node.signing import Request
 from participant.node.stock import Points
 from participant.node.tasks import Changes
-from tss.cggmp24 import sign
+from tss.cggmp24 import presign, sign
 from tss.cggmp24.sign import SignRequest
 from tss.envelope import Kind, Signed
 from tss.errors import ProtocolError, SchemaViolation
@@ -49,6 +48,10 @@ MAX_ATTEMPTS: Final = 32
 
 Attempt = Callable[[Points], Awaitable[SignedDigest]]
 """Propose to these evaluation points, in the request's room, and see it through. Raises what `Signing.attempt` does."""
+
+
+_DIGEST_AT: Final = {presign.FULL_KIND: 9, sign.KIND: 1}
+"""Where a tail to sign has the digest, and behind it the path."""
 
 
 class Ask:
@@ -146,10 +149,10 @@ class Ask:
     def gate(self, ph: bytes, proposal: Proposal) -> None:
         """Let a proposal in the room pass when this node was asked for just that. Raises Declined."""
         due = SignRequest(self.note.data, ())
-        index = 9 if proposal.kind != sign.KIND else 1
+        index = _DIGEST_AT.get(proposal.kind)
         same = (
             not self.over
-            and proposal.kind in SIGNING
+            and index is not None
             and proposal.request_id == self.note.execution_id
             and proposal.account_id == self.note.account_id
             and proposal.tail[index] == due.digest

@@ -31,9 +31,10 @@ from participant.node.records import Records
 from participant.node.views import Views
 from participant.node.workers import Workers
 from participant.policy import SELF, Action, Policy, PolicyRequest, Refuse
-from participant.store import Store, StoreConflict, check_account_id
+from participant.store import WITHOUT_AUX, Store, StoreConflict, check_account_id
 from tss.cggmp24 import aux_info, keygen
 from tss.errors import AbortedByPeer, Refused
+from tss.frost import dkg
 from tss.params import Suite
 from tss.proposal import REQUEST_ID_BYTES, Proposal
 from tss.rand import Rng
@@ -103,25 +104,25 @@ class Ceremonies:
         await self.decide(Action.KEYGEN, membership, caller, account_id)
         self.check_quarantine(membership)
         self._check_free_id(account_id)
-        course = Course(
-            ("waiting", "aux", "keygen") if self._lacks_aux(membership) else ("waiting", "keygen")
-        )
+        kind = keygen.KIND if suite.has_aux else dkg.KIND
+        needed = suite.has_aux and self._lacks_aux(membership)
+        course = Course(("waiting", "aux", kind) if needed else ("waiting", kind))
         async with self.lock(membership):
             async with aclosing(self.gather(membership, course)) as steps:
                 async for progress in steps:
                     yield progress
             self._check_free_id(account_id)
-            if await self._needs_aux(membership):
+            if suite.has_aux and await self._needs_aux(membership):
                 async with aclosing(self._aux(membership, suite, None, caller, course)) as steps:
                     async for progress in steps:
                         yield progress
                 await self._needs_aux(membership)
             tail = keygen.tail(membership.committee.n, t)
-            proposing = self.run(membership, suite, keygen.KIND, account_id, tail, caller, course)
+            proposing = self.run(membership, suite, kind, account_id, tail, caller, course)
             async with aclosing(proposing) as steps:
                 async for progress in steps:
                     yield progress
-        yield course.report("keygen", text="done", result=self._views.one(account_id))
+        yield course.report(kind, text="done", result=self._views.one(account_id))
 
     async def run_aux(
         self, membership: Membership, account_ids: Sequence[str], caller: Caller | None
@@ -135,9 +136,15 @@ class Ceremonies:
         unknown = [account_id for account_id in account_ids if account_id not in committee_accounts]
         if unknown:
             raise InvalidRequest(f"the committee has no account {unknown[0]!r} on this node")
+        without = [name for name in account_ids if committee_accounts[name].curve in WITHOUT_AUX]
+        if without:
+            curve = committee_accounts[without[0]].curve
+            raise InvalidRequest(
+                f"account {without[0]!r} is of {curve}, which needs no auxiliary information"
+            )
         moving = {
             *account_ids,
-            *(name for name, record in committee_accounts.items() if record.aux_id is None),
+            *(name for name, record in committee_accounts.items() if record.lacks_aux),
         }
         key_ids = sorted(committee_accounts[name].key_id for name in moving)
         curves = {committee_accounts[name].curve for name in moving} or {next(iter(self._records.curves))}

@@ -27,7 +27,8 @@ class Deadlines:
         default_factory=lambda: {
             # A signer that does not answer the proposal is replaced at once.
             "sign.r0": 4.0, "sign": 4.0, "full-sign.r0": 4.0, "presign.r0": 4.0,
-            "keygen.r0": 10.0, "aux.r0": 10.0,
+            "frost-sign.r0": 4.0, "frost-full-sign.r0": 4.0, "frost-pairs.r0": 4.0,
+            "keygen.r0": 10.0, "aux.r0": 10.0, "frost-keygen.r0": 10.0,
             # Everybody may have to search four safe primes first.
             "aux.r1": 900.0, "aux": 120.0, "refresh.r0": 10.0, "refresh.r1": 900.0, "refresh": 120.0,
             IDENTIFICATION: 600.0,

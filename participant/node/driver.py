@@ -28,9 +28,11 @@ from participant.node.room import Room
 from participant.node.tasks import Changes, Tasks
 from participant.node.workers import Workers
 from participant.store import Kept, Store
-from tss.cggmp24 import presign, sign
+from tss.cggmp24 import presign
 from tss.envelope import Kind, PartyId, routing
 from tss.errors import InternalError, NoBlame, ProtocolError, SchemaViolation
+from tss.frost import sign as frost
+from tss.proposal import WITHOUT_ROUND_0
 from tss.rand import Rng
 from tss.session import Session
 from tss.setting import Outgoing, Round0, Runtime
@@ -46,7 +48,7 @@ FLUSH_SECONDS: Final = 120.0
 
 _PRESIGNING: Final = frozenset({presign.KIND, presign.FULL_KIND})
 
-_ONE_WRITE: Final = frozenset({presign.FULL_KIND, sign.KIND})
+_ONE_WRITE: Final = WITHOUT_ROUND_0 | {presign.FULL_KIND, frost.FULL_KIND}
 """Kinds whose turns are each one write: a caller waits, and no turn computes for long."""
 
 

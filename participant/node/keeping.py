@@ -146,6 +146,23 @@ class Keeping(ABC):
             self._audit("deleted", account=entry.account_id)
         return erased
 
+    # Backup
+
+    async def make_backup(
+        self, recovery_keys: Sequence[str], quorum: int, committee_id: bytes | None = None
+    ) -> bytes:
+        """See NodeApi."""
+        # In a thread of its own, for it takes a second.
+        return await asyncio.to_thread(self._make_backup, tuple(recovery_keys), quorum, committee_id)
+
+    def _make_backup(self, recovery_keys: tuple[str, ...], quorum: int, committee_id: bytes | None) -> bytes:
+        # Loaded where it is used: most nodes never do.
+        from participant.backup.kem import read_public
+        from participant.backup.node_backup import backup_of
+
+        recipients = [read_public(text) for text in recovery_keys]
+        return backup_of(self._store, self._records.suites, recipients, quorum, committee_id)
+
     # What opens the store
 
     async def seals(self) -> SealsView:

@@ -27,7 +27,7 @@ from participant.node.membership import Membership
 from participant.node.operations import Operations
 from participant.node.persistence import erase_given_up
 from participant.node.plan import Plan
-from participant.node.planner import SIGNING, Planner
+from participant.node.planner import PRESIGNING, SIGNING, Planner
 from participant.node.pools import Filling, Pools
 from participant.node.presence import Facts, Presence
 from participant.node.primes import PrimeSearch, WorkerCommand, worker_command
@@ -45,15 +45,15 @@ from participant.node.views import Views
 from participant.node.workers import Workers
 from participant.policy import Policy
 from participant.store import AccountState, Certificate, Store
-from tss.cggmp24 import aux_info, presign, refresh
+from tss.cggmp24 import aux_info, refresh
 from tss.envelope import Kind, PartyId, holder, routing
 from tss.errors import PeerFault, ProtocolError, SchemaViolation
-from tss.params import CGGMP24_SECP256K1, Suite
+from tss.params import CGGMP24_SECP256K1, FROST_ED25519, Suite
 from tss.rand import Rng
 
 log = logging.getLogger(__name__)
 
-SUITES: Final[Mapping[str, Suite]] = {"secp256k1": CGGMP24_SECP256K1}
+SUITES: Final[Mapping[str, Suite]] = {"secp256k1": CGGMP24_SECP256K1, "ed25519": FROST_ED25519}
 """By curve."""
 
 MAX_LOOKED_AT: Final = 256
@@ -122,7 +122,9 @@ class Node(Operations):
             config=config,
             store=store,
             records=self._records,
-            planner=Planner(store, self._records, self._stock.find, self._primes.take_primes, self._pools.of),
+            planner=Planner(
+                store, self._records, self._stock.find, self._primes.take_primes, self._pools.of, rng=rng
+            ),
             policy=policy,
             sessions=self._sessions,
             stock=self._stock,
@@ -210,9 +212,9 @@ class Node(Operations):
         self._tasks.stand(self._primes.run, "search of safe primes")
         self._tasks.stand(self._stocking.run, "stock")
         self._tasks.stand(self._filling.run, "pools of randomness")
-        self._tasks.stand(self.erase_deleted, "erasing of deleted accounts")
         if self._config.refresh.every is not None:
             self._tasks.stand(self._refreshing.run, "refresh of old shares")
+        self._tasks.stand(self.erase_deleted, "erasing of deleted accounts")
         self._tasks.spawn(self._workers.step(self._records.open_all), "opening of the shares")
 
     async def stop(self) -> None:
@@ -368,7 +370,7 @@ class Node(Operations):
         usable = [
             record
             for record in records
-            if record.aux_id is not None
+            if not record.lacks_aux
             and record.state is AccountState.ACTIVE
             and record.account_id not in self._records.damaged
         ]
@@ -411,12 +413,12 @@ class Node(Operations):
         error = driver.outcome.exception()
         if error is None and plan.kind in SIGNING:
             self._tasks.spawn(self._workers.step(self._erase_former_shares, plan), "erasing of old shares")
-        if error is None and plan.kind == presign.KIND and plan.proposal.account_id is not None:
+        if error is None and plan.kind in PRESIGNING and plan.proposal.account_id is not None:
             self._stock.add(plan.proposal.account_id, plan.membership.committee_id, driver.outcome.result())
         if driver.identifying and driver.sid is not None and not isinstance(error, PeerFault):
             looking = self._identifications.ended(plan.membership, driver.sid, driver.openings)
             self._tasks.spawn(looking, "who cheated")
-        if plan.kind == presign.KIND:
+        if plan.kind in PRESIGNING:
             plan.membership.presence.refresh()
 
     def _erase_former_shares(self, plan: Plan) -> None:

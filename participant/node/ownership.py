@@ -14,8 +14,8 @@ from typing import Final, NoReturn
 
 from participant.node.membership import Membership
 from participant.node.plan import Decline, Declined, Misused
+from participant.node.stock import Stocked
 from tss.cggmp24 import presign, sign
-from tss.cggmp24.presignature import Presignature
 from tss.encoding import Value, encode
 from tss.envelope import Signed, holder
 from tss.judge import judge
@@ -92,7 +92,7 @@ class FirstUses:
 class Ownership:
     """Thread-safe. `check` judges, so it is for worker threads."""
 
-    def __init__(self, find_presignature: Callable[[bytes], Presignature | None]) -> None:
+    def __init__(self, find_presignature: Callable[[bytes], Stocked | None]) -> None:
         self._find_presignature = find_presignature
         self._first_uses = FirstUses()
 

@@ -9,9 +9,10 @@ from typing import Any, Final
 
 from participant.node.cases import encode_run
 from participant.node.plan import Plan
-from participant.node.refresh_plan import GIVEN_UP_TOGETHER
+from participant.node.refresh_plan import MOVING, touched
 from participant.store import Certificate as StoredCertificate
 from participant.store import Kept, NewAux, NewShare, NewState, Pending, PendingNotFound, Store
+from tss.cggmp24 import refresh
 from tss.cggmp24.completion import DONE_ROUND, Certificate, check_certificate
 from tss.cggmp24.completion import NewState as RunState
 from tss.cggmp24.identify import AbortMessage, Begun
@@ -52,16 +53,18 @@ def says_done(pending: Pending, envelope: bytes) -> bool:
 def erase_given_up(store: Store, certificate: StoredCertificate) -> None:
     """Erase what its holders gave up for the run that is in force now.
 
-    Key generation, aux runs and refreshes are all members' work, so everybody who holds the state has accepted the later
-    run, and nobody may bring it into force any more (protocol.md 0.8, completion).
+    These are all members' work, so everybody who holds the state has accepted the later run, and nobody may bring it into
+    force any more (protocol.md 0.8, completion).
     """
-    together = GIVEN_UP_TOGETHER if certificate.kind in GIVEN_UP_TOGETHER else frozenset({certificate.kind})
     for pending in store.sessions.pendings():
-        same = pending.committee_id == certificate.committee_id and pending.kind in together
-        concerned = together is GIVEN_UP_TOGETHER or set(pending.state.account_ids) <= set(
-            certificate.accounts
-        )
-        if pending.voided and same and concerned:
+        if not pending.voided or pending.committee_id != certificate.committee_id:
+            continue
+        if certificate.kind == refresh.KIND:
+            replaced = pending.kind in MOVING and not touched(pending).isdisjoint(certificate.accounts)
+        else:
+            subset = set(pending.state.account_ids) <= set(certificate.accounts)
+            replaced = pending.kind == certificate.kind and subset
+        if replaced:
             # Another thread may have brought or erased it meanwhile.
             with contextlib.suppress(PendingNotFound):
                 store.sessions.erase_voided(pending.sid)
@@ -88,8 +91,8 @@ class Persistence:
                 store.sessions.remember(sid, kind, plan.membership.committee_id, ph)
             case AllAccepted():
                 plan.check_base()
-                if plan.kind in GIVEN_UP_TOGETHER:
-                    store.sessions.fence(plan.membership.committee_id, GIVEN_UP_TOGETHER)
+                if plan.kind in MOVING:
+                    store.sessions.fence(plan.membership.committee_id, MOVING)
             case Durable(record=RunState() as state, envelope=envelope):
                 self._put_pending(state, envelope)
             case Durable(record=Answered(presignature_id=presignature_id, req=req), envelope=envelope):

@@ -8,13 +8,15 @@ from enum import StrEnum
 from typing import Any, Final
 
 from participant.node.membership import Membership
+from participant.node.stock import Stocked
 from participant.node.workers import Urgency
 from participant.store import AuditRecord
 from tss.cggmp24 import aux_info, keygen, presign, refresh
-from tss.cggmp24.presignature import Presignature
 from tss.effects import Protocol, SessionContext
 from tss.envelope import Signed
 from tss.errors import PeerFault
+from tss.frost import dkg
+from tss.frost import sign as frost
 from tss.proposal import Proposal
 from tss.setting import Setup
 
@@ -23,6 +25,8 @@ _URGENCY: Final = {
     aux_info.KIND: Urgency.CEREMONY,
     refresh.KIND: Urgency.CEREMONY,
     presign.KIND: Urgency.STOCK,
+    dkg.KIND: Urgency.CEREMONY,
+    frost.PREPARE_KIND: Urgency.STOCK,
 }
 
 Program = Callable[[SessionContext], Protocol[Any]]
@@ -86,7 +90,7 @@ class Plan:
     program: Program = field(repr=False)
     audit: AuditRecord
     """What the store appends when a signature of this session is answered; its `session` is filled in then."""
-    presignature: Presignature | None = None
+    presignature: Stocked | None = None
     """The one that signing from stock uses."""
     accounts: tuple[str, ...] = ()
     """Accounts that the outcome of a ceremony is for, in the order of the tail."""

@@ -6,16 +6,19 @@ worker threads.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Final
 
+from participant.node.frost import FrostPlanner, pair_id
 from participant.node.membership import Membership
 from participant.node.ownership import Ownership
 from participant.node.plan import Decline, Declined, Plan, Program
 from participant.node.records import Account, Records
-from participant.node.refresh_plan import refreshed_accounts, refuse_unfinished_keys, still_in_force
+from participant.node.refresh_plan import refreshed_accounts, refuse_unfinished, still_in_force
+from participant.node.stock import Stocked
 from participant.payloads import SCHEMA, Decoded, Payload, PayloadError, decode, from_value
 from participant.policy import Action, PayloadKind, PolicyRequest
 from participant.store import (
@@ -34,12 +37,15 @@ from tss.encoding import Value, encode
 from tss.encoding import decode as decode_value
 from tss.envelope import PartyId, Signed, holder
 from tss.errors import CallerError, PeerFault, ShareCorrupt
+from tss.frost import dkg
+from tss.frost import sign as frost
 from tss.hd import derive, format_path
 from tss.params import Suite
-from tss.proposal import Proposal
+from tss.proposal import Proposal, signers_in
+from tss.rand import Rng
 from tss.randomizers import PLAIN, Randomizers
 from tss.records import AuxSet
-from tss.setting import Round0, Setup
+from tss.setting import Enclosed, Round0, Setup
 
 ROUND_0: Final = {
     keygen.KIND: Round0.BLOCKING,
@@ -48,6 +54,10 @@ ROUND_0: Final = {
     presign.KIND: Round0.WITH_ROUND_1,
     presign.FULL_KIND: Round0.WITH_ROUND_1,
     sign.KIND: Round0.NONE,
+    dkg.KIND: Round0.BLOCKING,
+    frost.PREPARE_KIND: Round0.WITH_ROUND_1,
+    frost.FULL_KIND: Round0.WITH_ROUND_1,
+    frost.KIND: Round0.NONE,
 }
 
 ACTIONS: Final = {
@@ -57,12 +67,19 @@ ACTIONS: Final = {
     presign.KIND: Action.PRESIGN,
     presign.FULL_KIND: Action.SIGN,
     sign.KIND: Action.SIGN,
+    dkg.KIND: Action.KEYGEN,
+    frost.PREPARE_KIND: Action.PRESIGN,
+    frost.FULL_KIND: Action.SIGN,
+    frost.KIND: Action.SIGN,
 }
 
-CEREMONIES: Final = frozenset({keygen.KIND, aux_info.KIND, refresh.KIND})
+CEREMONIES: Final = frozenset({keygen.KIND, dkg.KIND, aux_info.KIND, refresh.KIND})
 """Kinds that every member takes part in, one at a time."""
 
-SIGNING: Final = frozenset({presign.FULL_KIND, sign.KIND})
+SIGNING: Final = frozenset({presign.FULL_KIND, sign.KIND, frost.FULL_KIND, frost.KIND})
+
+PRESIGNING: Final = frozenset({presign.KIND, frost.PREPARE_KIND})
+"""Kinds that make stock."""
 
 
 _NOT_ACTIVE: Final = {
@@ -78,9 +95,24 @@ _NOT_ACTIVE: Final = {
 
 def signer_points(proposal: Proposal) -> tuple[int, ...] | None:
     """The signer set that a proposal names; None where all members take part."""
-    if proposal.kind in CEREMONIES:
-        return None
-    return tuple(int(point) for point in proposal.tail[4])
+    return signers_in(proposal.kind, proposal.tail)
+
+
+def used_ahead(proposal: Proposal) -> bytes | None:
+    """The id of what a proposal uses of the stock; None for kinds that use nothing."""
+    if proposal.kind == sign.KIND:
+        return bytes(proposal.tail[0])
+    return pair_id(proposal) if proposal.kind == frost.KIND else None
+
+
+@dataclass(frozen=True)
+class Content:
+    """What a proposal asks to sign: one digest of a payload, and the payload."""
+
+    digest: bytes
+    path: str
+    payload: Payload
+    decoded: Decoded
 
 
 class Planner:
@@ -90,9 +122,10 @@ class Planner:
         self,
         store: Store,
         records: Records,
-        find_presignature: Callable[[bytes], Presignature | None],
+        find_presignature: Callable[[bytes], Stocked | None],
         take_primes: Callable[[int], tuple[int, int, int, int]],
         randomizers: Callable[[Suite], Randomizers] = lambda _: PLAIN,
+        rng: Rng = os.urandom,
     ) -> None:
         """`take_primes(bits)` hands out four unused safe primes and may block for minutes."""
         self._store = store
@@ -101,6 +134,7 @@ class Planner:
         self.ownership = Ownership(find_presignature)
         self._take_primes = take_primes
         self._randomizers = randomizers
+        self._frost = FrostPlanner(find_presignature, rng)
 
     def plan(
         self,
@@ -119,7 +153,7 @@ class Planner:
         if signed is not None:
             self.ownership.check(membership, suite, proposal, signed)
         try:
-            if proposal.kind == keygen.KIND:
+            if proposal.kind in (keygen.KIND, dkg.KIND):
                 return self._keygen(membership, suite, proposal, who)
             if proposal.kind == aux_info.KIND:
                 return self._aux(membership, suite, proposal, who)
@@ -163,7 +197,12 @@ class Planner:
                 )
 
     def _setup(
-        self, membership: Membership, suite: Suite, proposal: Proposal, points: tuple[int, ...] | None = None
+        self,
+        membership: Membership,
+        suite: Suite,
+        proposal: Proposal,
+        points: tuple[int, ...] | None = None,
+        enclosed: Enclosed | None = None,
     ) -> Setup:
         return Setup(
             suite=suite,
@@ -173,6 +212,7 @@ class Planner:
             ph=proposal.hash(suite),
             tail=proposal.tail,
             round0=ROUND_0[proposal.kind],
+            enclosed=enclosed,
         )
 
     # Ceremonies
@@ -195,16 +235,20 @@ class Planner:
         if self._store.accounts.has_account(account_id):
             raise Declined(Decline.ACCOUNT_EXISTS, f"account {account_id!r} exists already")
         aux_id = self._store.accounts.current_aux_id(membership.committee_id)
-        if aux_id is None:
+        program: Program
+        if not suite.has_aux:
+            program = partial(dkg.dkg, t=t)
+        elif aux_id is None:
             raise Declined(Decline.NEEDS_AUX, "this node has no auxiliary information of the committee")
-        program: Program = partial(keygen.keygen, t=t, aux_id=aux_id)
+        else:
+            program = partial(keygen.keygen, t=t, aux_id=aux_id)
         return self._ceremony(membership, suite, proposal, who, program, (account_id,))
 
     def _aux(
         self, membership: Membership, suite: Suite, proposal: Proposal, who: str
     ) -> tuple[Plan, PolicyRequest]:
         (listed,) = proposal.tail
-        refuse_unfinished_keys(membership, self._store.sessions.pendings())
+        refuse_unfinished(membership, self._store.sessions.pendings())
         by_key = {
             record.key_id: record.account_id
             for record in self._store.accounts.accounts(membership.committee_id)
@@ -257,17 +301,23 @@ class Planner:
         account = self._records.account(proposal.account_id)
         if account.record.committee_id != membership.committee_id or account.suite is not suite:
             raise Declined(Decline.OTHER_COMMITTEE, "the account belongs to another committee or curve")
-        if account.record.aux_id is None:
+        if account.record.lacks_aux:
             raise Declined(Decline.NEEDS_AUX, "this node has no auxiliary information for the account")
         if account.record.state is not AccountState.ACTIVE:
             raise Declined(*_NOT_ACTIVE[account.record.state])
-        aux = self._records.aux(account.record.aux_id, suite)
         points = signer_points(proposal) or ()
-        presignature: Presignature | None = None
-        if proposal.kind == presign.KIND:
-            tail, program = self._presign(account, aux, proposal, points)
+        content = self._content(account, proposal) if proposal.kind in SIGNING else None
+        presignature: Stocked | None = None
+        enclosed: Enclosed | None = None
+        if not suite.has_aux:
+            due = None if content is None else content.decoded.digests[0].message
+            planned = self._frost.plan(account, proposal, points, due)
+            tail, program = planned.tail, planned.program
+            presignature, enclosed = planned.prepared, planned.enclosed
+        elif proposal.kind == presign.KIND:
+            tail, program = self._presign(account, self._records.aux_of(account), proposal, points)
         elif proposal.kind == presign.FULL_KIND:
-            tail, program = self._full_sign(account, aux, proposal, points)
+            tail, program = self._full_sign(account, self._records.aux_of(account), proposal, points)
         else:
             tail, program, presignature = self._stock_sign(account, proposal, points)
         if encode(tail) != encode(proposal.tail):
@@ -275,9 +325,7 @@ class Planner:
                 Decline.RECORDS_DIFFER, "this node's records of the account are not those of the proposal"
             )
         indices = tuple(point - 1 for point in points)
-        digest, path, payload, decoded = None, None, None, None
-        if proposal.kind in SIGNING:
-            digest, path, payload, decoded = self._content(account, proposal)
+        digest, path = (None, None) if content is None else (content.digest, content.path)
         audit = AuditRecord(
             kind=str(ACTIONS[proposal.kind]),
             caller=who,
@@ -292,13 +340,13 @@ class Planner:
             action=ACTIONS[proposal.kind],
             account_id=proposal.account_id,
             committee_id=membership.committee_id,
-            payload=None if payload is None else PayloadKind(payload.kind),
+            payload=None if content is None else PayloadKind(content.payload.kind),
             digest=digest,
             path=path,
             signers=indices,
-            content=None if decoded is None else decoded.summary,
+            content=None if content is None else content.decoded.summary,
         )
-        setup = self._setup(membership, suite, proposal, points)
+        setup = self._setup(membership, suite, proposal, points, enclosed)
         return Plan(membership, proposal, setup, program, audit, presignature), request
 
     def _owner(self, proposal: Proposal, owner: int) -> PartyId:
@@ -347,7 +395,7 @@ class Planner:
     ) -> tuple[list[Value], Program, Presignature]:
         presignature_id, e_owner, request = proposal.tail[0], proposal.tail[5], _request(proposal)
         presignature = self._find_presignature(presignature_id)
-        if presignature is None:
+        if not isinstance(presignature, Presignature):
             raise Declined(
                 Decline.PRESIGNATURE_UNKNOWN,
                 "this node does not hold the presignature: it started anew since, or it has expired",
@@ -372,19 +420,25 @@ class Planner:
         )
         return tail, program, presignature
 
-    def _content(self, account: Account, proposal: Proposal) -> tuple[bytes, str, Payload, Decoded]:
-        """What is to be signed, decoded here; its digest must be the tail's. Raises PayloadError, Declined."""
-        request = _request(proposal)
+    def _content(self, account: Account, proposal: Proposal) -> Content:
+        """What is to be signed, decoded here; its digest must be the tail's. Raises PayloadError, Declined.
+
+        Of Ed25519 the tail has another hash of it, which is compared with the whole tail.
+        """
+        request = _request(proposal) if account.suite.has_aux else None
+        path = () if request is None else request.path
         if proposal.message is None:
             raise PayloadError("the proposal does not say what its digest was made from")
         try:
             payload = from_value(decode_value(proposal.message, SCHEMA))
         except PeerFault as error:
             raise PayloadError(f"the payload is unreadable: {error.what}") from None
-        decoded = decode(payload, account.keys, request.path)
+        decoded = decode(payload, account.keys, path)
+        if request is None:
+            return Content(decoded.digests[0].digest, format_path(path), payload, decoded)
         if all((due.digest, due.path) != (request.digest, request.path) for due in decoded.digests):
             raise PayloadError("the digest of the proposal is not one of its payload's at this path")
-        return request.digest, format_path(request.path), payload, decoded
+        return Content(request.digest, format_path(path), payload, decoded)
 
 
 def _request(proposal: Proposal) -> SignRequest:

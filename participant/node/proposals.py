@@ -10,7 +10,7 @@ import asyncio
 import logging
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Final
 
@@ -20,22 +20,21 @@ from participant.node.driver import SessionDriver
 from participant.node.errors import Busy
 from participant.node.membership import Membership
 from participant.node.plan import Decline, Declined, Misused, Plan, StoreResult
-from participant.node.planner import CEREMONIES, SIGNING, Planner, signer_points
+from participant.node.planner import CEREMONIES, PRESIGNING, SIGNING, Planner, signer_points, used_ahead
 from participant.node.records import Records
-from participant.node.refresh_plan import GIVEN_UP_TOGETHER, Behind
+from participant.node.refresh_plan import Behind, gives_up
 from participant.node.room import Room
 from participant.node.sessions import Sessions
 from participant.node.stock import Stock
 from participant.node.workers import Workers
 from participant.policy import SELF, Policy, PolicyRequest, Refuse
 from participant.store import AuditRecord, Store, StoreError
-from tss.cggmp24 import presign, sign
 from tss.encoding import encode
 from tss.envelope import Kind, Signed, pack
 from tss.envelope import sign as sign_body
 from tss.errors import PeerFault
 from tss.params import Suite
-from tss.proposal import Proposal, decode_proposal
+from tss.proposal import WITHOUT_ROUND_0, Proposal, decode_proposal
 from tss.session import session_id
 
 log = logging.getLogger(__name__)
@@ -158,9 +157,9 @@ class Proposals:
         points = signer_points(proposal)
         if points is not None and membership.me.index not in points:
             self._sessions.forget(ph)
-            if proposal.kind == sign.KIND:
+            if proposal.kind in WITHOUT_ROUND_0:
                 # All of it goes through this room, under an id that is known from now on.
-                self._sessions.forget(session_id([suite.proto, "sid", sign.KIND, suite.group.name, ph]))
+                self._sessions.forget(session_id([suite.proto, "sid", proposal.kind, suite.group.name, ph]))
             return None
         if proposal.expiry < self._wall():
             # The gateway shows a room's whole past to whoever joins.
@@ -198,12 +197,13 @@ class Proposals:
 
     async def _until_presigned(self, membership: Membership, proposal: Proposal) -> None:
         """The owner of a presignature may have its half, and use it, a moment before this node has its own."""
-        if proposal.kind != sign.KIND or self._stock.find(proposal.tail[0]) is not None:
+        used = used_ahead(proposal)
+        if used is None or self._stock.find(used) is not None:
             return
         making = [
             driver.outcome
             for driver in self._sessions.active(membership.committee_id)
-            if driver.plan.kind == presign.KIND and driver.plan.proposal.initiator == proposal.initiator
+            if driver.plan.kind in PRESIGNING and driver.plan.proposal.initiator == proposal.initiator
         ]
         if making:
             await asyncio.wait(making, timeout=self._config.deadlines.for_phase("sign.r0") / 2)
@@ -226,7 +226,7 @@ class Proposals:
         active = self._sessions.active(membership.committee_id)
         if proposal.kind in CEREMONIES and any(driver.plan.kind in CEREMONIES for driver in active):
             raise Declined(Decline.BUSY, "another ceremony of the committee is under way")
-        if proposal.kind == presign.KIND:
+        if proposal.kind in PRESIGNING:
             owned = self._stock.owned_by(membership.committee_id, proposal.initiator.index)
             if owned >= self._config.stock.cap:
                 raise Declined(
@@ -279,7 +279,7 @@ class Proposals:
             self._record(refusal(request, who, proposal.request_id, decision))
             raise PolicyDeclined(decision)
         if proposal.kind in CEREMONIES:
-            self._void_pending(membership, proposal)
+            self._void_pending(membership, proposal, plan.accounts)
         if proposal.kind not in SIGNING:
             # A signature's record is written together with the answer (protocol.md 3.5).
             self._record(plan.audit)
@@ -311,14 +311,11 @@ class Proposals:
     def _record(self, record: AuditRecord) -> None:
         self._store.audit.append(record)
 
-    def _void_pending(self, membership: Membership, proposal: Proposal) -> None:
+    def _void_pending(self, membership: Membership, proposal: Proposal, accounts: Sequence[str]) -> None:
         """Taking part in a new run gives up what a former one left unfinished (protocol.md 0.8, completion)."""
-        together = GIVEN_UP_TOGETHER if proposal.kind in GIVEN_UP_TOGETHER else frozenset({proposal.kind})
         for pending in self._store.sessions.pendings():
-            same = pending.committee_id == membership.committee_id and pending.kind in together
-            account_ids = pending.state.account_ids
-            concerned = proposal.kind in GIVEN_UP_TOGETHER or account_ids == [proposal.account_id]
-            if same and concerned and not pending.voided:
+            same = pending.committee_id == membership.committee_id and not pending.voided
+            if same and gives_up(proposal, accounts, pending):
                 self._store.sessions.void_pending(pending.sid)
 
     def _refuse(

@@ -59,7 +59,7 @@ class Account:
                 f"the share of {name} is older than this node's accounts.max_share_seconds allows: refresh it "
                 "(mpc-keygen refresh), then it signs again"
             )
-        if self.record.aux_id is None:
+        if self.record.lacks_aux:
             raise NeedsAux(
                 f"account {self.record.account_id!r} cannot sign yet: its committee has made no auxiliary information "
                 "since it came. Run it (Operator.RunAux, mpc-keygen aux)"
@@ -88,6 +88,11 @@ class Records:
     def default(self) -> Suite:
         """The suite that hellos are written in."""
         return next(iter(self._suites.values()))
+
+    @property
+    def suites(self) -> Mapping[str, Suite]:
+        """By curve."""
+        return self._suites
 
     @property
     def curves(self) -> tuple[str, ...]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Final
 
 from participant.node.membership import Membership
@@ -15,9 +15,25 @@ from tss.errors import SessionMismatch
 from tss.params import Suite
 from tss.proposal import Proposal
 
-GIVEN_UP_TOGETHER: Final = frozenset({aux_info.KIND, refresh.KIND})
-"""Runs that move accounts to another pair (share_epoch, aux_id): a new one of them gives up all that are unfinished, or two
-of them could come into force in another order on another node."""
+MOVING: Final = frozenset({aux_info.KIND, refresh.KIND})
+"""Runs that move accounts to another pair (share_epoch, aux_id)."""
+
+
+def gives_up(proposal: Proposal, accounts: Collection[str], pending: Pending) -> bool:
+    """Whether taking part in a new run for `accounts` gives up what a former one of the same committee left unfinished.
+
+    A refresh names the pair of each of its accounts. So that everybody takes part shows that nobody has another pair of
+    them in force, and none may come into force any more. Of other accounts it shows nothing: their state stays.
+    """
+    if proposal.kind == refresh.KIND:
+        return pending.kind in MOVING and not touched(pending).isdisjoint(accounts)
+    return pending.kind == proposal.kind and pending.state.account_ids in ([], [proposal.account_id])
+
+
+def touched(pending: Pending) -> set[str]:
+    """The accounts that get a share or another aux set by it."""
+    state = pending.state
+    return {*state.account_ids, *(state.aux.accounts if state.aux is not None else ())}
 
 
 class Behind(Declined):
@@ -47,7 +63,7 @@ def refreshed_accounts(
         if record.curve == suite.group.name
     }
     pendings = store.sessions.pendings()
-    refuse_unfinished_keys(membership, pendings)
+    refuse_unfinished(membership, pendings, but=refresh.KIND)
     found = []
     for line in lines:
         account_id = by_key.get(line[0])
@@ -65,16 +81,17 @@ def refreshed_accounts(
     return tuple(found)
 
 
-def refuse_unfinished_keys(membership: Membership, pendings: Sequence[Pending]) -> None:
-    """A key that waits for its certificate is bound to the aux set of its beginning. Raises Declined."""
+def refuse_unfinished(membership: Membership, pendings: Sequence[Pending], but: str = "") -> None:
+    """Shares that wait for their certificate are bound to the aux set of their beginning. Raises Declined.
+
+    `but` is a kind of run that may be unfinished.
+    """
     for pending in pendings:
-        unfinished = (
-            pending.kind not in GIVEN_UP_TOGETHER and bool(pending.state.shares) and not pending.voided
-        )
+        unfinished = pending.kind != but and bool(pending.state.shares) and not pending.voided
         if pending.committee_id == membership.committee_id and unfinished:
             raise Declined(
                 Decline.PENDING,
-                f"the key generation of account {pending.state.account_ids[0]!r} waits for its certificate; start it "
+                f"a run ({pending.kind}) for account {pending.state.account_ids[0]!r} waits for its certificate; start it "
                 "again, or wait until all nodes are back",
             )
 

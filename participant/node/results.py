@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
@@ -12,6 +13,7 @@ from participant.payloads import Decoded, Payload, PayloadError, Signature, fini
 from tss.cggmp24.sign import Signature as EcdsaSignature
 from tss.encoding import Bytes, Integer, ListOf, Optional, Tuple, decode, encode
 from tss.errors import ProtocolError
+from tss.frost.terms import Signature as FrostSignature
 from tss.hd import format_path, parse_path
 from tss.params import MAX_PARTIES
 from tss.transcript import hash_commit
@@ -27,9 +29,23 @@ _RESULT: Final = Tuple(Integer(8), ListOf(_SIGNED, 1, 1 << 16))
 
 
 def signed_digest(
-    signature: EcdsaSignature, points: Sequence[int], sid: bytes, *, from_stock: bool
+    signature: EcdsaSignature | FrostSignature, points: Sequence[int], sid: bytes, *, from_stock: bool
 ) -> SignedDigest:
     """A protocol's result, by the evaluation points that made it in session `sid`."""
+    signers = tuple(point - 1 for point in points)
+    if isinstance(signature, FrostSignature):
+        encoded = signature.encoded
+        return SignedDigest(
+            digest=hashlib.sha256(signature.message).digest(),
+            path=format_path(()),
+            public_key=signature.X.to_bytes(),
+            r=int.from_bytes(encoded[:32], "big"),
+            s=int.from_bytes(encoded[32:], "big"),
+            v=0,
+            signers=signers,
+            from_stock=from_stock,
+            session_id=sid,
+        )
     return SignedDigest(
         digest=signature.digest,
         path=format_path(signature.path),
@@ -37,7 +53,7 @@ def signed_digest(
         r=signature.r,
         s=signature.s,
         v=signature.v,
-        signers=tuple(point - 1 for point in points),
+        signers=signers,
         from_stock=from_stock,
         session_id=sid,
     )

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from participant.age_files import ShareFileError
 from participant.committee import Committee
-from participant.node.api import AccountView, ImportedShare
+from participant.node.api import AccountStatus, AccountView, ImportedShare
 from participant.node.errors import failure_of
 from participant.node.records import Records
 from participant.node.views import Views
@@ -43,7 +43,7 @@ class Shares:
         except (ShareFileError, StoreError) as error:
             return ImportedShare(account_id, imported=False, text=str(error), account=None)
         view = self._view(account_id)
-        ready = view is not None and view.aux_id is not None
+        ready = view is not None and view.status is not AccountStatus.NEEDS_AUX
         text = "imported" if ready else "imported; run aux with the whole committee before it can sign"
         return ImportedShare(account_id, imported=True, text=text, account=view)
 

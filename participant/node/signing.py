@@ -30,6 +30,7 @@ from participant.node.errors import (
     TimedOut,
     failure_of,
 )
+from participant.node.frost import signing_tail
 from participant.node.membership import Membership
 from participant.node.outcomes import OperatorAbort, failure_of_own, failure_of_session, refusal_of
 from participant.node.plan import Decline, Declined
@@ -37,7 +38,7 @@ from participant.node.proposals import Proposals, refusal
 from participant.node.records import Account, Records
 from participant.node.results import content_hash, decode_signed, encode_signed, sign_result, signed_digest
 from participant.node.room import Room
-from participant.node.stock import Points, Stock
+from participant.node.stock import Points, Stock, Stocked
 from participant.node.workers import Workers
 from participant.payloads import Decoded, DigestToSign, Payload, PayloadError, decode, to_value
 from participant.policy import SELF, Action, PayloadKind, Policy, PolicyRequest, Refuse
@@ -57,6 +58,8 @@ from tss.errors import (
     Refused,
     Timeout,
 )
+from tss.frost import terms as frost
+from tss.frost.nonces import Prepared
 from tss.hd import derive, format_path, parse_path
 from tss.params import Suite
 from tss.proposal import REQUEST_ID_BYTES, Proposal
@@ -304,10 +307,11 @@ class Signing:
     async def _attempt_once(self, request: Request, due: SignRequest, points: Points) -> SignedDigest:
         presignature = self._stock.take(request.account.record, points)
         message = encode(to_value(request.payload))
+        (content, *_) = (one.message for one in request.decoded.digests if one.digest == due.digest)
         call = request.call
         return await self.attempt(
             request.membership, request.account, request.membership.room, points, due, message,
-            request_id=call.request_id, caller=request.caller, presignature=presignature,
+            request_id=call.request_id, caller=request.caller, presignature=presignature, content=content,
             stored=partial(self._store_signed, request) if len(request.decoded.digests) == 1 else None,
         )  # fmt: skip
 
@@ -328,23 +332,24 @@ class Signing:
         *,
         request_id: bytes,
         caller: str | None,
-        presignature: Presignature | None,
+        presignature: Stocked | None,
+        content: bytes | None = None,
         stored: Callable[[SignedDigest], None] | None = None,
     ) -> SignedDigest:
         """One proposal to sign in the room `home`, seen to its end. `message` is the encoded payload.
 
-        `stored` stores the signature, in a worker thread and together with this node's last words.
+        `content` is what an Ed25519 key signs. `stored` stores the signature, in a worker thread and together with this node's last words.
 
         Raises Declined, Busy, ProtocolError, StoreError, and Identifying when the session turns to finding out who cheated.
         """
         from_stock = presignature is not None
 
-        def store_result(signature: Signature, sid: bytes) -> None:
+        def store_result(signature: Signature | frost.Signature, sid: bytes) -> None:
             if stored is not None:
                 stored(signed_digest(signature, points, sid, from_stock=from_stock))
 
         def write() -> Proposal:
-            kind, tail = self._tail(account, membership.me.index, points, due, presignature)
+            kind, tail = self._tail(account, membership.me.index, points, due, presignature, content)
             proposal = Proposal(
                 initiator=membership.me,
                 committee_id=membership.committee_id,
@@ -365,15 +370,24 @@ class Signing:
             if presignature is not None:
                 self._stock.discard(presignature)
             raise
-        signature: Signature = await driver.result()
+        signature: Signature | frost.Signature = await driver.result()
         self.on_signed(account.record.account_id, points)
         return signed_digest(signature, points, driver.sid or b"", from_stock=from_stock)
 
     def _tail(
-        self, account: Account, me: int, points: Points, due: SignRequest, presignature: Presignature | None
+        self,
+        account: Account,
+        me: int,
+        points: Points,
+        due: SignRequest,
+        presignature: Stocked | None,
+        content: bytes | None,
     ) -> tuple[str, list[Value]]:
         """(kind, tail) of a proposal to sign. Blocking."""
-        if presignature is None:
+        if content is not None:
+            prepared = presignature if isinstance(presignature, Prepared) else None
+            return signing_tail(account.share, points, content, prepared)
+        if not isinstance(presignature, Presignature):
             aux = self._records.aux_of(account)
             return presign.FULL_KIND, presign.full_tail(account.share, aux, points, me, due)
         return sign.KIND, self._promise(account, presignature, due, points)

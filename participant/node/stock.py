@@ -13,15 +13,18 @@ from participant.node.config import StockSettings
 from participant.node.hello import MAX_STOCK, StockNote, account_tag
 from participant.store import AccountRecord
 from tss.cggmp24.presignature import Presignature, State
+from tss.frost.nonces import Prepared
 
 Points = tuple[int, ...]
+Stocked = Presignature | Prepared
+"""What makes a signature quick: a presignature, or of Ed25519 nonce pairs that were exchanged ahead."""
 
 
 @dataclass
 class Held:
     """One presignature and whose it is."""
 
-    presignature: Presignature
+    presignature: Stocked
     account_id: str
     committee_id: bytes
     made_at: float
@@ -60,20 +63,20 @@ class Stock:
 
     # In and out
 
-    def add(self, account_id: str, committee_id: bytes, presignatures: Iterable[Presignature]) -> None:
+    def add(self, account_id: str, committee_id: bytes, presignatures: Iterable[Stocked]) -> None:
         """Take what a presigning session has made."""
         now = self._clock()
         with self._lock:
             for presignature in presignatures:
                 self._held[presignature.id] = Held(presignature, account_id, committee_id, now)
 
-    def find(self, presignature_id: bytes) -> Presignature | None:
+    def find(self, presignature_id: bytes) -> Stocked | None:
         """The presignature of an id, own or another's."""
         with self._lock:
             held = self._held.get(presignature_id)
             return None if held is None else held.presignature
 
-    def take(self, record: AccountRecord, signers: Points) -> Presignature | None:
+    def take(self, record: AccountRecord, signers: Points) -> Stocked | None:
         """The oldest fresh one of this node's own for the account's present pair and these signers; it is reserved."""
         with self._lock:
             for held in self._held.values():
@@ -89,7 +92,7 @@ class Stock:
                     return held.presignature
         return None
 
-    def discard(self, presignature: Presignature) -> None:
+    def discard(self, presignature: Stocked) -> None:
         """It was used, or will never be: destroy and forget it."""
         self._drop(lambda held: held.presignature is presignature)
 

@@ -27,6 +27,7 @@ from participant.store import AccountRecord, AccountState, Store, StoreError
 from tss.cggmp24 import presign
 from tss.envelope import holder
 from tss.errors import ProtocolError, Refused, ShareCorrupt, Timeout
+from tss.frost import sign as frost
 from tss.proposal import REQUEST_ID_BYTES, Proposal
 from tss.rand import Rng
 
@@ -138,7 +139,7 @@ class Stocking:
 
     def _signs_lately(self, record: AccountRecord) -> bool:
         last = record.last_signed_at
-        usable = record.state is AccountState.ACTIVE and record.aux_id is not None
+        usable = record.state is AccountState.ACTIVE and not record.lacks_aux
         return usable and last is not None and self._wall() - last / 1000 < self._config.stock.recent
 
     def _sets(self, membership: Membership, record: AccountRecord) -> list[Points]:
@@ -183,13 +184,17 @@ class Stocking:
     async def _propose(
         self, membership: Membership, account: Account, points: Points, count: int
     ) -> SessionDriver:
-        aux = await self._workers.step(self._records.aux_of, account)
-        tail = presign.tail(account.share, aux, points, membership.me.index, count)
+        if account.suite.has_aux:
+            kind, aux = presign.KIND, await self._workers.step(self._records.aux_of, account)
+            tail = presign.tail(account.share, aux, points, membership.me.index, count)
+        else:
+            kind = frost.PREPARE_KIND
+            tail = frost.prepare_tail(account.share, points, membership.me.index, count)
         proposal = Proposal(
             initiator=membership.me,
             committee_id=membership.committee_id,
             account_id=account.record.account_id,
-            kind=presign.KIND,
+            kind=kind,
             request_id=self._rng(REQUEST_ID_BYTES),
             tail=tail,
             message=None,

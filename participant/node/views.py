@@ -11,7 +11,7 @@ from participant.callers import Caller
 from participant.node.api import AccountStatus, AccountView, PublicKeyView
 from participant.node.errors import AccountUnknown, NotAllowed, failure_of
 from participant.node.records import Records
-from participant.payloads import all_addresses
+from participant.payloads import all_addresses, solana
 from participant.policy import Action, Allow, Policy, PolicyRequest
 from participant.store import AccountRecord, AccountState, KeyShareNotFound, Pending, Store
 from tss.errors import ProtocolError
@@ -31,6 +31,8 @@ _STATUSES: Final = {
 @lru_cache(maxsize=4096)
 def addresses(curve: str, public_key: bytes) -> Mapping[str, str]:
     """The addresses of a key, where its curve has any."""
+    if curve == "ed25519" and public_key:
+        return MappingProxyType({"solana": solana.address(public_key)})
     if curve != "secp256k1" or len(public_key) != 33:
         return _NOTHING
     return MappingProxyType(all_addresses(public_key))
@@ -124,7 +126,7 @@ class Views:
             return AccountStatus.DAMAGED
         if record.state is not AccountState.ACTIVE:
             return _STATUSES[record.state]
-        return AccountStatus.NEEDS_AUX if record.aux_id is None else AccountStatus.ACTIVE
+        return AccountStatus.NEEDS_AUX if record.lacks_aux else AccountStatus.ACTIVE
 
     def _pending(self, pending: Pending) -> list[AccountView]:
         committee = self._store.accounts.committee(pending.committee_id)

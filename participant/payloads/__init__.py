@@ -4,13 +4,23 @@ A `Payload` says what is asked for, `decode` what that means for an account (dig
 `finish` puts the signatures in. Everything wrong with a payload is a `PayloadError`; anything else is a bug of ours.
 """
 
+from participant.payloads import solana, ssh
 from participant.payloads.addresses import FORMATS, address, all_addresses
 from participant.payloads.bitcoin import BitcoinInput, BitcoinOutput, BitcoinSummary
-from participant.payloads.decoded import Decoded, DigestToSign, Finished, Keys, Path, Signature
+from participant.payloads.decoded import (
+    ED25519_KEY_BYTES,
+    Decoded,
+    DigestToSign,
+    Finished,
+    Keys,
+    Path,
+    Signature,
+    ed25519_bytes,
+)
 from participant.payloads.errors import PayloadError
 from participant.payloads.ethereum import EthereumSummary
 from participant.payloads.keys import AccountKeys
-from participant.payloads.message import HASHES, DigestSummary, MessageSummary
+from participant.payloads.message import HASHES, NO_HASH, DigestSummary, MessageSummary
 from participant.payloads.payload import (
     MAX_BODY,
     SCHEMA,
@@ -19,6 +29,8 @@ from participant.payloads.payload import (
     Message,
     Payload,
     PsbtTx,
+    SolanaTx,
+    SshSignature,
     TypedData,
     decode,
     finish,
@@ -28,9 +40,11 @@ from participant.payloads.payload import (
 from participant.payloads.typed_data import TypedDataSummary
 
 __all__ = [
+    "ED25519_KEY_BYTES",
     "FORMATS",
     "HASHES",
     "MAX_BODY",
+    "NO_HASH",
     "SCHEMA",
     "AccountKeys",
     "BitcoinInput",
@@ -51,12 +65,17 @@ __all__ = [
     "PayloadError",
     "PsbtTx",
     "Signature",
+    "SolanaTx",
+    "SshSignature",
     "TypedData",
     "TypedDataSummary",
     "address",
     "all_addresses",
     "decode",
+    "ed25519_bytes",
     "finish",
     "from_value",
+    "solana",
+    "ssh",
     "to_value",
 ]

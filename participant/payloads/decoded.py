@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Protocol, runtime_checkable
 
 from participant.payloads.errors import PayloadError
 from tss import ecdsa
+from tss.envelope import verify_signature
 from tss.errors import OutOfDomain
 from tss.groups import SECP256K1
 
@@ -14,7 +15,12 @@ if TYPE_CHECKING:
     from participant.payloads.bitcoin import BitcoinSummary
     from participant.payloads.ethereum import EthereumSummary
     from participant.payloads.message import DigestSummary, MessageSummary
+    from participant.payloads.solana import SolanaSummary
+    from participant.payloads.ssh import SshSummary
     from participant.payloads.typed_data import TypedDataSummary
+
+ED25519_KEY_BYTES: Final = 32
+"""Of a public key; those of secp256k1 have 33."""
 
 ORDER: Final = SECP256K1.q
 """Order of secp256k1."""
@@ -41,11 +47,16 @@ class DigestToSign:
     path: Path
     public_key: bytes
     input_index: int | None = None
+    message: bytes | None = field(default=None, repr=False)
+    """What a key of Ed25519 signs; `digest` is its SHA-256, a name for it, and `public_key` has 32 bytes."""
 
 
 @dataclass(frozen=True)
 class Signature:
-    """An ECDSA signature: 1 <= r < q, 1 <= s <= q/2, v the recovery id (0 to 3)."""
+    """An ECDSA signature: 1 <= r < q, 1 <= s <= q/2, v the recovery id (0 to 3).
+
+    Of Ed25519 r and s are the halves of the 64 bytes, read as they stand (big-endian), and v is 0.
+    """
 
     r: int
     s: int
@@ -57,7 +68,15 @@ class Decoded:
     """What a payload asks for: at least one digest, and the summary that policies judge."""
 
     digests: tuple[DigestToSign, ...]
-    summary: DigestSummary | MessageSummary | EthereumSummary | TypedDataSummary | BitcoinSummary
+    summary: (
+        DigestSummary
+        | MessageSummary
+        | EthereumSummary
+        | TypedDataSummary
+        | BitcoinSummary
+        | SolanaSummary
+        | SshSummary
+    )
 
 
 @dataclass(frozen=True)
@@ -80,6 +99,9 @@ def check_signatures(digests: tuple[DigestToSign, ...], signatures: tuple[Signat
     if len(signatures) != len(digests):
         raise PayloadError(f"{len(signatures)} signatures for {len(digests)} digests")
     for place, (due, signature) in enumerate(zip(digests, signatures, strict=True)):
+        if due.message is not None:
+            _check_ed25519(place, due, signature)
+            continue
         if ecdsa.is_high(signature.s, ORDER):
             raise PayloadError(f"signature {place} has a high s", "send its low form (BIP-62)")
         try:
@@ -90,3 +112,14 @@ def check_signatures(digests: tuple[DigestToSign, ...], signatures: tuple[Signat
             raise PayloadError(
                 f"signature {place} is not one of the key {due.public_key.hex()} over its digest"
             )
+
+
+def ed25519_bytes(signature: Signature) -> bytes:
+    """The 64 bytes of RFC 8032. Raises OverflowError for numbers of more than 32 bytes."""
+    return signature.r.to_bytes(32, "big") + signature.s.to_bytes(32, "big")
+
+
+def _check_ed25519(place: int, due: DigestToSign, signature: Signature) -> None:
+    fits = signature.v == 0 and max(signature.r, signature.s) < 1 << 256
+    if not fits or not verify_signature(due.public_key, due.message or b"", ed25519_bytes(signature)):
+        raise PayloadError(f"signature {place} is not one of the key {due.public_key.hex()} over its message")

@@ -52,6 +52,12 @@ HASHES: Final[dict[str, Callable[[bytes], bytes]]] = {
 }
 
 
+NO_HASH: Final = "none"
+"""The name of no hash: Ed25519 signs the message itself."""
+
+MAX_UNHASHED: Final = 64 * 1024
+
+
 def check_digest(digest: bytes) -> None:
     """Raise PayloadError unless `digest` has exactly 32 bytes."""
     if len(digest) != DIGEST_BYTES:
@@ -63,8 +69,13 @@ def check_digest(digest: bytes) -> None:
 
 def check_message(message: bytes, name: str) -> None:
     """Raise PayloadError for an unknown hash or a message that is too long."""
-    if name not in HASHES:
-        raise PayloadError(f"unknown hash {name[:40]!r}", f"known are {', '.join(HASHES)}")
+    if name == NO_HASH and len(message) > MAX_UNHASHED:
+        raise PayloadError(
+            f"the message has {len(message)} bytes, at most {MAX_UNHASHED} are signed as they are",
+            "sign a hash of it, as your protocol has one",
+        )
+    if name not in {NO_HASH, *HASHES}:
+        raise PayloadError(f"unknown hash {name[:40]!r}", f"known are {', '.join(HASHES)}, {NO_HASH}")
     if len(message) > MAX_MESSAGE:
         raise PayloadError(
             f"the message has {len(message)} bytes, at most {MAX_MESSAGE} are taken",

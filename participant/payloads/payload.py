@@ -11,9 +11,10 @@ import base64
 from dataclasses import dataclass
 from typing import Any, ClassVar, Final
 
-from participant.payloads import bitcoin, ethereum, message, psbt, typed_data
+from participant.payloads import bitcoin, ethereum, message, psbt, solana, ssh, typed_data
 from participant.payloads.addresses import ethereum_address_bytes, ethereum_checksum
 from participant.payloads.decoded import (
+    ED25519_KEY_BYTES,
     Decoded,
     DigestToSign,
     Finished,
@@ -21,6 +22,7 @@ from participant.payloads.decoded import (
     Path,
     Signature,
     check_signatures,
+    ed25519_bytes,
 )
 from participant.payloads.errors import PayloadError
 from tss.encoding import Bytes, Optional, Schema, Text, Tuple
@@ -124,7 +126,30 @@ class PsbtTx:
             raise PayloadError("this is no PSBT", "give its bytes, base64 or hex") from None
 
 
-Payload = Digest | Message | EthereumTx | TypedData | PsbtTx
+@dataclass(frozen=True)
+class SolanaTx:
+    """The message of a Solana transaction, legacy or version 0, as its signers sign it."""
+
+    kind: ClassVar[str] = "solana_tx"
+    message: bytes
+
+    def __post_init__(self) -> None:
+        solana.parse(self.message)
+
+
+@dataclass(frozen=True)
+class SshSignature:
+    """A message and the namespace (such as "file" or "git") in which OpenSSH signs it: SSHSIG."""
+
+    kind: ClassVar[str] = "sshsig"
+    namespace: str
+    message: bytes
+
+    def __post_init__(self) -> None:
+        ssh.check(self.namespace, self.message)
+
+
+Payload = Digest | Message | EthereumTx | TypedData | PsbtTx | SolanaTx | SshSignature
 
 
 def to_value(payload: Payload) -> list[Any]:
@@ -138,14 +163,16 @@ def to_value(payload: Payload) -> list[Any]:
             return [payload.kind, unsigned, sender]
         case TypedData(json):
             return [payload.kind, json, None]
-        case PsbtTx(content):
+        case PsbtTx(content) | SolanaTx(content):
             return [payload.kind, content, None]
+        case SshSignature(namespace, content):
+            return [payload.kind, content, namespace.encode()]
 
 
 def from_value(value: list[Any]) -> Payload:
     """A payload from a value that `SCHEMA` has let through. Raises PayloadError; nothing else comes out of here."""
     kind, body, extra = value
-    if extra is not None and kind not in {Message.kind, EthereumTx.kind}:
+    if extra is not None and kind not in {Message.kind, EthereumTx.kind, SshSignature.kind}:
         raise PayloadError(f"a payload of kind {kind} takes no third item")
     match kind:
         case Digest.kind:
@@ -158,6 +185,10 @@ def from_value(value: list[Any]) -> Payload:
             return TypedData(body)
         case PsbtTx.kind:
             return PsbtTx(body)
+        case SolanaTx.kind:
+            return SolanaTx(body)
+        case SshSignature.kind:
+            return SshSignature((extra or b"").decode("ascii", "replace"), body)
         case _:
             raise PayloadError(
                 f"unknown kind of payload {kind!r}", "another version of the program may know it"
@@ -176,29 +207,60 @@ def decode(payload: Payload, keys: Keys, path: Path = ()) -> Decoded:
     Raises:
         PayloadError: It must not or cannot be signed with this account. Nothing was signed.
     """
+    if isinstance(payload, PsbtTx):
+        return bitcoin.decode(payload.psbt, keys, path)
+    key = keys.public_key(path)
+    if len(key) == ED25519_KEY_BYTES:
+        return _by_ed25519(payload, key, path)
     match payload:
-        case PsbtTx(content):
-            return bitcoin.decode(content, keys, path)
+        case SolanaTx() | SshSignature() | Message(hash=message.NO_HASH):
+            raise PayloadError(
+                f"a payload of kind {payload.kind} that is not hashed is for keys of Ed25519",
+                "name an account of curve ed25519, or a hash",
+            )
         case Digest(digest):
-            return _single(digest, message.DigestSummary(digest), keys, path)
+            return _single(digest, message.DigestSummary(digest), key, path)
         case Message(content, name):
-            return _single(message.HASHES[name](content), message.MessageSummary(content, name), keys, path)
+            return _single(message.HASHES[name](content), message.MessageSummary(content, name), key, path)
         case TypedData(json):
             document = typed_data.parse(json)
-            return _single(document.digest, document.summary, keys, path)
+            return _single(document.digest, document.summary, key, path)
         case EthereumTx(unsigned, sender):
             transaction = ethereum.from_bytes(unsigned)
-            own = ethereum_address_bytes(keys.public_key(path))
+            own = ethereum_address_bytes(key)
             if sender is not None and sender != own:
                 raise PayloadError(
                     f"from is {ethereum_checksum(sender)}, but the key at this path has {ethereum_checksum(own)}",
                     "name the account and path that the address belongs to",
                 )
-            return _single(transaction.digest(), transaction.summary(), keys, path)
+            return _single(transaction.digest(), transaction.summary(), key, path)
 
 
-def _single(digest: bytes, summary: Any, keys: Keys, path: Path) -> Decoded:
-    return Decoded((DigestToSign(digest, path, keys.public_key(path)),), summary)
+def _by_ed25519(payload: Payload, key: bytes, path: Path) -> Decoded:
+    """Ed25519 signs the message itself (RFC 8032). Raises PayloadError."""
+    summary: Any
+    match payload:
+        case Message(content, message.NO_HASH):
+            signed, summary = content, message.MessageSummary(content, message.NO_HASH)
+        case SolanaTx(content):
+            signed, summary = content, solana.parse(content).summary(key)
+        case SshSignature(namespace, content):
+            signed, summary = ssh.signed_data(namespace, content), ssh.SshSummary(namespace, content)
+        case Message():
+            raise PayloadError(
+                f"a key of Ed25519 signs the message itself, not its {payload.hash}",
+                f"say {message.NO_HASH} for the hash",
+            )
+        case _:
+            raise PayloadError(
+                f"a key of Ed25519 signs no payload of kind {payload.kind}",
+                "name an account of curve secp256k1",
+            )
+    return Decoded((DigestToSign(message.sha256(signed), path, key, message=signed),), summary)
+
+
+def _single(digest: bytes, summary: Any, key: bytes, path: Path) -> Decoded:
+    return Decoded((DigestToSign(digest, path, key),), summary)
 
 
 def finish(payload: Payload, decoded: Decoded, signatures: tuple[Signature, ...]) -> Finished:
@@ -209,6 +271,9 @@ def finish(payload: Payload, decoded: Decoded, signatures: tuple[Signature, ...]
     match payload:
         case PsbtTx(content):
             return bitcoin.finish(content, decoded, signatures)
+        case SolanaTx(content):
+            check_signatures(decoded.digests, signatures)
+            return Finished(raw_transaction=solana.parse(content).signed(ed25519_bytes(signatures[0])))
         case EthereumTx(unsigned):
             check_signatures(decoded.digests, signatures)
             (signature,) = signatures

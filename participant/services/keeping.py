@@ -53,6 +53,12 @@ class KeepingService:
         """All deletions."""
         return operator.ListDeletionsResponse(deletions=map(_deletion, await self._node.deletions()))
 
+    async def MakeBackup(self, request: operator.MakeBackupRequest, _: Caller) -> operator.MakeBackupResponse:
+        """This node's backup."""
+        committee_id = requests.some_id(request.committee_id, "committee_id")
+        file = await self._node.make_backup(list(request.recovery_keys), request.quorum, committee_id)
+        return operator.MakeBackupResponse(file=file)
+
     async def ListSeals(self, _: operator.ListSealsRequest, __: Caller) -> operator.ListSealsResponse:
         """What opens the store."""
         return _seals(await self._node.seals())

@@ -11,7 +11,17 @@ from kit.pb.wallet.v1 import wallet_pb2 as wallet
 from participant.callers import Caller
 from participant.node import api
 from participant.node.errors import BadDigestGiven, InvalidRequest
-from participant.payloads import Digest, EthereumTx, Message, Payload, PsbtTx, TypedData
+from participant.payloads import (
+    NO_HASH,
+    Digest,
+    EthereumTx,
+    Message,
+    Payload,
+    PsbtTx,
+    SolanaTx,
+    SshSignature,
+    TypedData,
+)
 
 REQUEST_ID_BYTES: Final = 16
 DIGEST_BYTES: Final = 32
@@ -24,6 +34,7 @@ HASHES: Final[Mapping[int, str]] = {
     wallet.MESSAGE_HASH_SHA256: "sha256",
     wallet.MESSAGE_HASH_SHA256D: "sha256d",
     wallet.MESSAGE_HASH_KECCAK256: "keccak256",
+    wallet.MESSAGE_HASH_NONE: NO_HASH,
 }
 _CURVES: Final[Mapping[int, str]] = {
     common.CURVE_UNSPECIFIED: "secp256k1",
@@ -100,9 +111,13 @@ def payload(request: wallet.SignRequest) -> Payload:
             return TypedData.parse(request.typed_data)
         case "psbt":
             return PsbtTx.parse(request.psbt)
+        case "solana_message":
+            return SolanaTx(request.solana_message)
+        case "ssh":
+            return SshSignature(request.ssh.namespace, request.ssh.data)
         case _:
             raise InvalidRequest(
-                "there is nothing to sign: give digest, message, ethereum_tx, typed_data or psbt"
+                "there is nothing to sign: give digest, message, ethereum_tx, typed_data, psbt, solana_message or ssh"
             )
 
 

@@ -141,7 +141,7 @@ def signed(result: api.SignResult, payload: Payload) -> wallet.SignResponse:
         message.address = result.addresses.get("bitcoin", "")
         message.inputs.extend(map(_input, result.signed))
         return message
-    message.address = result.addresses.get("ethereum", "")
+    message.address = result.addresses.get("ethereum") or result.addresses.get("solana", "")
     message.r, message.s, message.v = scalar(result.r), scalar(result.s), result.v
     message.signature, message.digest = result.signature, result.digest
     return message

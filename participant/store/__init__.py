@@ -1,6 +1,7 @@
 """A node's durable state: one SQLite file, secrets sealed, one process (see `Store`)."""
 
 from participant.store.accounts import (
+    WITHOUT_AUX,
     AccountRecord,
     AccountState,
     NewAux,
@@ -35,6 +36,7 @@ from participant.store.sessions import Certificate, Kept, NewState, Pending
 from participant.store.store import Finding, ShareHook, Store
 
 __all__ = [
+    "WITHOUT_AUX",
     "AccountExists",
     "AccountRecord",
     "AccountState",

@@ -46,6 +46,10 @@ class AccountState(StrEnum):
     """Its share is older than this node's settings allow: a refresh makes it active."""
 
 
+WITHOUT_AUX: Final = frozenset({"ed25519"})
+"""Curves whose accounts sign without auxiliary data."""
+
+
 class Origin(StrEnum):
     """Where an account came from."""
 
@@ -76,6 +80,11 @@ class AccountRecord:
     last_signed_at: int | None
     activated_at: int
     """When the share came into force here."""
+
+    @property
+    def lacks_aux(self) -> bool:
+        """Whether it cannot sign before its committee has made auxiliary data."""
+        return self.aux_id is None and self.curve not in WITHOUT_AUX
 
 
 @dataclass(frozen=True)
@@ -282,7 +291,8 @@ class Accounts:
                     *(share.public_key, sealed_chain_code, share.share_epoch, str(origin), now),
                 ),
             )
-            self._insert_share(share, committee_id, self.current_aux_id(committee_id))
+            aux_id = None if share.curve in WITHOUT_AUX else self.current_aux_id(committee_id)
+            self._insert_share(share, committee_id, aux_id)
 
     def replace_share(self, share: NewShare) -> None:
         """A new epoch of an account whose key stays; the share before it is marked superseded.

@@ -36,7 +36,9 @@ LOST: Final = "lost"
 _ID: Final = Bytes(32)
 _BLOB: Final = Bytes(0, 1 << 26)
 _STATE_SCHEMA: Final = Tuple(
-    ListOf(Tuple(Text(512), _ID, _ID, Text(32), Integer(8), Integer(32), _BLOB, _ID, _BLOB), 0, 1 << 16),
+    ListOf(
+        Tuple(Text(512), _ID, _ID, Text(32), Integer(8), Integer(32), _BLOB, Bytes(0, 32), _BLOB), 0, 1 << 16
+    ),
     Optional(Tuple(_ID, Integer(32), _BLOB, ListOf(Text(512), 0, 1 << 16))),
 )
 _CERTIFICATE_SCHEMA: Final = ListOf(_BLOB, 1, 2 * MAX_PARTIES)

@@ -12,6 +12,7 @@ from tss.errors import SchemaViolation
 FIELDS = {
     "keygen": 2,
     "aux": 21,
+    "refresh": 23,
     "presign": 49,
     "full-sign": 1,
     "sign by two": 2,

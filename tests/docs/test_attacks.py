@@ -14,7 +14,7 @@ CATALOGUE = [
     for part, last in (("A", 9), ("B", 11), ("C", 12), ("D", 15), ("E", 8))
     for number in range(1, last + 1)
 ]
-LATER = {"D4", "D5", "D6", "E6"}
+LATER = {"E6"}
 """Rows of what does not exist yet."""
 
 

@@ -34,7 +34,7 @@ from tss.frost import nonces, sign
 from tss.frost import terms as terms_module
 from tss.frost.ciphersuite import H2, ser
 from tss.frost.nonces import MAX_BATCH, NoncePair
-from tss.frost.terms import Signature, check_signers, combine, signature_share, terms
+from tss.frost.terms import Signature, binding_factors, check_signers, combine, signature_share, terms
 from tss.groups import ED25519
 from tss.hd import derive
 from tss.params import FROST_ED25519
@@ -295,3 +295,26 @@ def test_keys_have_no_children() -> None:
 def test_the_suite() -> None:
     assert (FROST_ED25519.proto, FROST_ED25519.group) == ("frost-ed25519/v1", ED25519)
     assert (FROST_ED25519.has_aux, FROST_ED25519.chain_code_bytes) == (False, 0)
+
+
+@pytest.mark.attack("D5")
+def test_every_binding_factor_depends_on_everything() -> None:
+    """Message, key, signers and each commitment of anybody: no nonce point is known before all of them are fixed."""
+    pairs = SIGNERS.pairs("binding")
+    listed = {j: pairs[j][0].commitments for j in SIGNERS.S}
+    X, G = SIGNERS.share.X, ED25519.G
+    honest = binding_factors(X, MESSAGE, listed)
+    assert set(honest) == {1, 3}
+    assert honest[1] != honest[3]
+    (D, E) = listed[3]
+    for other in (
+        binding_factors(X, MESSAGE + b"x", listed),
+        binding_factors(X + G, MESSAGE, listed),
+        binding_factors(X, MESSAGE, {**listed, 3: (D + G, E)}),
+        binding_factors(X, MESSAGE, {**listed, 3: (D, E + G)}),
+        binding_factors(X, MESSAGE, {**listed, 3: (E, D)}),
+        binding_factors(X, MESSAGE, {1: listed[1], 2: listed[3]}),
+        binding_factors(X, MESSAGE, {**listed, 2: (D, E)}),
+    ):
+        assert honest[1] != other[1]
+        assert honest.get(3) != other.get(3)

@@ -54,6 +54,7 @@ def drawn(output: dict[str, Any], share: int) -> NoncePair:
     return NoncePair.draw(record, lambda _size: next(dice))
 
 
+@pytest.mark.attack("D5")
 @pytest.mark.parametrize("file", FILES)
 def test_every_step_of_the_vectors(file: str) -> None:
     given = vectors(file)

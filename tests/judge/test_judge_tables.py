@@ -7,6 +7,7 @@ from itertools import product
 from typing import Any
 
 import pytest
+from reshare_testing import Move
 from session_testing import encode_any, identity_of
 from tss_testing import TINY
 
@@ -40,6 +41,8 @@ STEPS = {
     "keygen": {("r2", "1", (1, 2), (2,), ()), ("r3", "1", (2, 3), (), (2,))},
     "aux": {("r2", "2.1", (1, 2), (), ()), ("r3", "2.1", (2, 3), (3,), (2,))},
     "refresh": {("r2", "2.2", (1, 2), (2,), ()), ("r3", "2.2", (2, 3), (3,), (2,))},
+    "reshare": {("r2", "2.3", (1, 2), (2,), ()), ("r3", "2.3", (2, 3), (3,), (2,))},
+    "recover": {("r1", "2.4", (1,), (1,), ()), ("r2", "2.4", (1,), (2,), (1,))},
     "presign": PRESIGNING,
     "full-sign": PRESIGNING | {("partial", "3.5", (2, 3, 4), (), (2, 3))},
     "sign": {("partial", "3.5", (0, 1, 2, 3), (), (0, 2, 3)), ("show", "3.4", (1,), (), ())},
@@ -112,6 +115,16 @@ def test_sessions_that_do_not_say_who_takes_part() -> None:
     for t, n in ((1, 2), (3, 2), (2, 3), (2, 1)):
         with pytest.raises(NotProven, match=f"a refresh of {t} of {n} by 2 parties"):
             READERS["refresh"].rounds(session("refresh", [account(2, 2), account(t, n)]))
+    move = Move(dealers=(4, 5), new_n=2)
+    members = {party: identity_of(party).public for party in move.parties}
+    good = replace(session("reshare", *move.terms.tail()), members=members)
+    found = [(receive.round, receive.kind) for receive in READERS["reshare"].rounds(good)]
+    assert found == [(1, Kind.MSG), (2, Kind.MSG), (3, Kind.MSG), (15, Kind.DONE)]
+    for place, wrong in ((5, [5, 4]), (3, 3), (7, 3)):
+        with pytest.raises(NotProven, match="no resharing that could be"):
+            READERS["reshare"].rounds(
+                replace(good, tail=[*good.tail[:place], wrong, *good.tail[place + 1 :]])
+            )
     for kind in ("presign", "full-sign"):
         with pytest.raises(NotProven, match="does not say who signs"):
             READERS[kind].rounds(session(kind, b"", None, b"", b"", [1, 3], [], [], 1, 1))

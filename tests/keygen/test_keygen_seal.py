@@ -158,6 +158,8 @@ def test_a_running_daemon_changes_its_sealing_key_and_starts_with_the_new_one(co
     assert [slot["number"] for slot in listed["slots"]] == [2]
     assert listed["data_keys"] == [2]
     asyncio.run(_sign(committee, "sealed"))
+    shown = run("xpub", "sealed", node.directory, "--path", "m/7", *at, "--json").json
+    assert Bip32Slip10Secp256k1.FromExtendedKey(shown["extended_key"]).Index().ToInt() == 7
     # Killed while it seals anew: whatever it had done, the new key opens it and the rest is done afterwards.
     renewing = Process(keygen_argv("seal", "renew", node.directory, *at), env=clean_environment())
     node.kill()

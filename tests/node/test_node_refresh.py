@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from dataclasses import replace
 
+import nacl.signing
 import pytest
 from node_network import (
     PATIENT,
@@ -16,12 +17,14 @@ from node_network import (
     network,
     nothing,
     poll,
+    request_id_of,
     sign_call,
 )
 
-from participant.node.api import AccountView, RefreshView
+from participant.node.api import AccountView, RefreshView, SignCall
 from participant.node.config import RefreshSettings, StockSettings
 from participant.node.errors import InvalidRequest, PolicyRefused
+from participant.payloads import Message
 from participant.policy import AccountRule, CeremonyRule, PolicySettings
 from tss.envelope import Kind, routing
 
@@ -182,6 +185,53 @@ async def test_a_certificate_that_one_node_lacks_reaches_it_later(tmp_path, gate
         await net[2].restart()
         await agreed(net, "alice", before)
         await signs(net, "alice", 1, 2)
+
+
+async def test_a_refresh_of_another_account_gives_up_nothing(tmp_path, gateway):
+    """One node lacks the certificate for alice while bob is refreshed: it must not lose alice's new share."""
+    async with network(tmp_path, gateway.url) as net:
+        net.deal("alice", "bob")
+        await net.ready("bob")
+        for member in net:
+            member.add_primes(8)
+        before = {name: net[0].node.account(name) for name in ("alice", "bob")}
+        net[2].channel.deaf = dones
+        await refresh(net[0], "alice")
+        await poll(lambda: pair(net[1].node.account("alice")) != pair(before["alice"]))
+        (waiting,) = net[2].store.sessions.pending_sids()
+        assert pair(net[2].node.account("alice")) == pair(before["alice"])
+        # Its deafness ends where the second run begins; hellos that would bring the first certificate are still lost.
+        net[2].channel.deaf = lambda envelope: dones(envelope) and routing(envelope)[0] == waiting
+        for view in net[2].node.sessions():
+            await net[2].node.abort_session(request_id=view.request_id)
+        await refresh(net[1], "bob")
+        await agreed(net, "bob", before["bob"])
+        assert waiting in net[2].store.sessions.pending_sids()
+        net[2].channel.deaf = nothing
+        await net[2].restart()
+        await agreed(net, "alice", before["alice"])
+        await signs(net, "alice", 1, 2)
+
+
+async def test_ed25519_accounts_are_refreshed_without_primes(tmp_path, gateway):
+    """Beside secp256k1 ones: each curve in a run of its own."""
+    async with network(tmp_path, gateway.url) as net:
+        net.deal("alice")
+        await net.ready("alice")
+        for member in net:
+            member.add_primes()
+        made = await last(net[0].node.create_account("ed", curve="ed25519"))
+        await net.ready("ed")
+        before = {name: net[0].node.account(name) for name in ("alice", "ed")}
+        view = await refresh(net[2])
+        assert {account.curve for account in view.accounts} == {"secp256k1", "ed25519"}
+        for name in ("alice", "ed"):
+            await agreed(net, name, before[name])
+        call = SignCall(request_id_of("after"), "ed", Message(b"after the refresh", "none"), signers=(0, 2))
+        result = await net[0].node.sign(call)
+        nacl.signing.VerifyKey(made.public_key).verify(b"after the refresh", result.signature)
+        await poll(lambda: epochs(net[0], "ed") == epochs(net[2], "ed") == [False])
+        assert epochs(net[1], "ed") == [True, False]
 
 
 @pytest.mark.attack("C8")

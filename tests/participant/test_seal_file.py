@@ -42,7 +42,6 @@ def test_every_way_opens_a_store_that_it_was_added_to(tmp_path, monkeypatch):
         key = kms_client(url).create_key()["KeyMetadata"]["KeyId"]
         ways = [
             "key_file: other.key",
-            "password_file: password",
             "password_agent: agent.sock",
             f"pkcs11: {{module: {MODULE}, token: wallet, pin_file: pin}}",
             f"kms: {{key: {key}, region: eu-central-1, endpoint: '{url}', context: {{node: n0}}}}",
@@ -56,7 +55,7 @@ def test_every_way_opens_a_store_that_it_was_added_to(tmp_path, monkeypatch):
                 store.seals.add(wrapper)
             notes = [slot.note for slot in store.seals.slots()]
         assert notes == [
-            str(tmp_path / "seal.key"), str(tmp_path / "other.key"), str(tmp_path / "password"),
+            str(tmp_path / "seal.key"), str(tmp_path / "other.key"),
             f"agent {tmp_path / 'agent.sock'}", "token wallet, key wallet-mpc", key,
         ]  # fmt: skip
         for way in ways:

@@ -19,25 +19,22 @@ from node_testing import (
 
 from participant.sealing import (
     CHEAPEST_ONLY_FOR_TESTS,
+    EnvelopeSealer,
     KeyFileWrapper,
     KeyWrapper,
     PasswordWrapper,
+    Place,
     WrongSealingKey,
+    wrap_place,
 )
 from participant.store import NewAux, NewShare, Origin, Store, StoreConflict, StoreDamaged
+from participant.store.audit import GENESIS
+from participant.store.database import APPLICATION_ID, _statements, upgrades
 from participant.store.seals import BATCH, MAX_SLOTS
+from tss.encoding import encode
 
 CID = committee_of().committee_id
 OTHER = KeyFileWrapper(bytes(32))
-OLD_SCHEMA = (
-    "CREATE TABLE old (number INTEGER PRIMARY KEY, form TEXT NOT NULL, wrapped BLOB NOT NULL) STRICT",
-    "INSERT INTO old SELECT number, form, wrapped FROM sealing_key",
-    "DROP TABLE sealing_key",
-    "ALTER TABLE old RENAME TO sealing_key",
-    "DROP TABLE deletion",
-    "DROP TABLE restored_share",
-    "PRAGMA user_version = 2",
-)
 
 
 def password(text: bytes) -> PasswordWrapper:
@@ -235,13 +232,39 @@ def test_the_store_is_used_while_it_is_renewed(tmp_path):
     store.close()
 
 
+def former_store(path) -> None:
+    """What a release without slots made."""
+    store_id, data_key = bytes(range(16)), bytes(range(32, 64))
+    path.touch(mode=0o600)
+    for _, script in upgrades()[:2]:
+        for statement in _statements(script):
+            raw(path, statement)
+    raw(path, "PRAGMA user_version = 2")
+    raw(path, f"PRAGMA application_id = {APPLICATION_ID}")
+    raw(path, "INSERT INTO store VALUES (1, ?, 5, 0)", store_id)
+    raw(
+        path,
+        "INSERT INTO sealing_key VALUES (1, 'key-file', ?)",
+        wrapper().wrap(data_key, wrap_place(store_id, 1)),
+    )
+    place = Place(store_id, "audit_head", "sealed_head").to_bytes()
+    head = EnvelopeSealer({1: data_key}).seal(encode([0, GENESIS]), place)
+    raw(path, "INSERT INTO audit_head VALUES (1, ?)", head)
+
+
 def test_a_store_of_the_former_schema_opens_and_has_one_slot(tmp_path):
-    store = filled(tmp_path)
-    store.close()
-    for statement in OLD_SCHEMA:
-        raw(store.path, statement)
-    with Store.open(store.path, wrapper()) as opened:
-        assert [(slot.number, slot.form, slot.in_use) for slot in opened.seals.slots()] == [
-            (1, "key-file", True)
-        ]
-        assert opened.check() == []
+    former_store(tmp_path / "store.db")
+    for _ in range(2):
+        with Store.open(tmp_path / "store.db", wrapper()) as opened:
+            (slot,) = opened.seals.slots()
+            assert (slot.number, slot.form, slot.note, slot.added_at, slot.in_use) == (
+                1,
+                "key-file",
+                "",
+                5,
+                True,
+            )
+            assert opened.check() == []
+            opened.put_identity(node_keys()[0])
+    with pytest.raises(WrongSealingKey):
+        Store.open(tmp_path / "store.db", OTHER)

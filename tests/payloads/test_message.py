@@ -47,7 +47,7 @@ def test_a_hash_has_a_name(name: str) -> None:
     with pytest.raises(PayloadError) as caught:
         Message(b"", name)
     assert caught.value.what == f"unknown hash '{name[:40]}'"
-    assert caught.value.remedy == "known are eip191, sha256, sha256d, keccak256"
+    assert caught.value.remedy == "known are eip191, sha256, sha256d, keccak256, none"
 
 
 def test_the_longest_message() -> None:

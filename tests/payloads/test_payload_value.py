@@ -89,7 +89,14 @@ def test_what_travels(payload: Payload, value: list[Any]) -> None:
         (["typed_data", CANONICAL, b"x"], "a payload of kind typed_data takes no third item"),
         (["psbt", b"", None], "this is no PSBT"),
         (["psbt", PSBT, b"x"], "a payload of kind psbt takes no third item"),
-        (["solana_tx", b"", None], "unknown kind of payload 'solana_tx'"),
+        (["solana_tx", b"", None], "the Solana message ends early"),
+        (["solana_tx", b"", b"x"], "a payload of kind solana_tx takes no third item"),
+        (["sshsig", b"", None], "the SSH namespace '' is not 1 to 20 printable ASCII characters"),
+        (
+            ["message", bytes(65_537), b"none"],
+            "the message has 65537 bytes, at most 65536 are signed as they are",
+        ),
+        (["cardano_tx", b"", None], "unknown kind of payload 'cardano_tx'"),
     ],
 )
 def test_a_proposal_with_a_payload_that_is_none(value: list[Any], says: str) -> None:

@@ -163,7 +163,7 @@ def _accusers(outcomes: Outcomes, cheat: Cheat, cheater: int) -> set[int]:
             assert isinstance(node.error, PeerFault)
             found = (type(node.error), node.error.peer, node.error.check)
             assert found == (cheat.error, cheater, cheat.check), errors_of(outcomes)
-            assert any(body.sender.index == cheater for body in outcomes.evidence(node.party.index))
+            assert any(body.sender.index == cheater for body in outcomes.evidence(node.party))
             if can_be_judged(outcomes, cheat.check):
                 assert_judged(outcomes, node)
             accusers.add(node.party.index)

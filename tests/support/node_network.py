@@ -37,6 +37,7 @@ from participant.store import NewAux, NewShare, Origin, Store
 from tss import ecdsa
 from tss.envelope import Kind, routing
 from tss.groups import SECP256K1
+from tss.params import FROST_ED25519
 
 WAIT = 120.0
 """Seconds after which a test that hangs is stopped; nothing is asserted about time."""
@@ -54,6 +55,8 @@ PATIENT = NodeConfig(
     primes_target=0,
 )
 """Nobody is given up by the clock, nothing is made ahead of time."""
+
+SUITES = {"secp256k1": SMALL_SECP, "ed25519": FROST_ED25519}
 
 _networks = itertools.count()
 
@@ -134,7 +137,7 @@ class Member:
         self.store = Store.open(self.path, wrapper())
         self.rooms = RoomsClient(self.gateway_url, backoff=Backoff(0.02, 0.2))
         self.channel = CutChannel(RoomChannel(self.rooms))
-        self.node = Node(self.config, self.store, self.channel, self.policy, suites={"secp256k1": SMALL_SECP})
+        self.node = Node(self.config, self.store, self.channel, self.policy, suites=SUITES)
         await self.node.start()
         self.running = True
 

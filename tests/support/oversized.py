@@ -17,7 +17,7 @@ from functools import cache, partial
 from typing import Any
 
 from cggmp24_cheating import reports
-from cggmp24_testing import Signers, run_aux, run_keygen
+from cggmp24_testing import Signers, dealt_key, run_aux, run_keygen, run_refresh
 from lying_presigner import AnotherDelta
 from session_testing import Anything, Outcomes, says, tells
 from tss_testing import TINY
@@ -46,6 +46,7 @@ Run = Callable[..., Outcomes]
 RUNS: dict[str, tuple[Run, Callable[[int], bool]]] = {
     "keygen": (partial(run_keygen, 2, 2), bool),
     "aux": (partial(run_aux, 2), bool),
+    "refresh": (partial(run_refresh, [dealt_key(TINY, 2, 2)]), bool),
     "presign": (TWO.presign, bool),
     "full-sign": (partial(TWO.full_sign, REQUEST), lambda round_: round_ == 4),
     "sign by two": (partial(TWO.stock_sign, REQUEST), lambda _: True),

@@ -582,7 +582,7 @@ class Outcomes:
         assert {node.party.index for node in accusers} >= set(by or ())
         assert accusers, f"seed {self.committee.seed!r}: nobody blames"
 
-    def evidence(self, party: int) -> list[Body]:
+    def evidence(self, party: int | PartyId) -> list[Body]:
         """The messages in the evidence that `party` holds; fails unless all are validly signed by committee members."""
         error = self[party].error
         assert isinstance(error, PeerFault)

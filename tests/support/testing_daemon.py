@@ -21,6 +21,7 @@ from participant.channel import RoomConversation
 from sign_service.main import run
 from tss.envelope import Sealed, decode_body, unpack
 from tss.errors import ProtocolError
+from tss.params import FROST_ED25519
 
 TRAP = "WALLET_MPC_TEST_TRAP"
 ARMED = "armed"
@@ -71,4 +72,4 @@ if __name__ == "__main__":
         Trap(Path(os.environ[TRAP])).set()
     # So that a test may look into this process's memory without being root.
     sign_service.main.forbid_memory_dumps = lambda: None
-    sys.exit(run(Path(sys.argv[1]), suites={"secp256k1": SMALL_SECP}))
+    sys.exit(run(Path(sys.argv[1]), suites={"secp256k1": SMALL_SECP, "ed25519": FROST_ED25519}))

@@ -21,10 +21,14 @@ PRESIGN = [ID, 5 * G, ID, ID, [1, 2], [2 * G, 3 * G], PARAMETERS, 1, 2]
 SCALAR = TINY.group.q - 1
 ACCOUNT = [ID, 5 * G, ID, 2, ID, ID, [2 * G, 3 * G]]
 """One account of a refresh."""
+# Of a recovery: helpers, everybody's public shares, the place, the new identity.
+RESHARE = [ID, 5 * G, ID, 2, ID, [1, 3], [2 * G, 3 * G], 3, ID]
 GOOD = {
     "keygen": [[3, 2], [16, 16]],
     "aux": [[None], [[]], [[ID, b"\x08" * 32]]],
     "refresh": [[[ACCOUNT]], [[ACCOUNT, [*ACCOUNT[:2], None, 2, ID, None, [G] * 16]]]],
+    "reshare": [RESHARE, [*RESHARE[:2], None, *RESHARE[3:]]],
+    "recover": [RESHARE, [*RESHARE[:2], None, *RESHARE[3:]]],
     "presign": [PRESIGN],
     "full-sign": [[*PRESIGN, ID, []], [*PRESIGN, ID, [0, (1 << 31) - 1]]],
     "sign": [[ID, ID, [], 0, [1, 2], ID], [ID, ID, [5] * 255, SCALAR, list(range(1, 33)), ID]],
@@ -147,6 +151,14 @@ WRONG_TAILS = [
     ("presign", PRESIGN[:-1]), ("presign", [*PRESIGN, 1]),
     ("full-sign", PRESIGN), ("full-sign", [*PRESIGN, ID[:31], []]), ("full-sign", [*PRESIGN, ID, [1 << 31]]),
     ("full-sign", [*PRESIGN, ID, [0] * 256]), ("full-sign", [*PRESIGN, ID, None]),
+]  # fmt: skip
+WRONG_TAILS += [
+    (kind, [*RESHARE[:at], wrong, *RESHARE[at + 1 :]])
+    for kind in ("reshare", "recover")
+    for at, wrong in [
+        (0, ID[:31]), (1, ID), (2, ID[:31]), (3, -1), (4, None), (5, [1]), (5, [1] * 17), (6, [G]), (6, [G] * 17),
+        (7, 1 << 16), (8, ID[:31]),
+    ]
 ]  # fmt: skip
 WRONG_TAILS += [
     ("refresh", [[[*ACCOUNT[:at], wrong, *ACCOUNT[at + 1 :]]]])

@@ -111,6 +111,8 @@ TARGETS: Final = (
     _of_cggmp24(
         "refresh", rf"{CHECKS}|_check_shares|new_public_shares|_new_share", "refresh refresh_cheaters"
     ),
+    _of_cggmp24("reshare", rf"{CHECKS}|Terms.*|new_public_shares", "reshare reshare_cheaters"),
+    _of_cggmp24("recover", rf"{CHECKS}|Terms.*|pair_keys", "recover"),
     _of_cggmp24("presign_checks", EVERYTHING, _PRESIGNING),
     _of_cggmp24("presign_verify", EVERYTHING, "presign_verify"),
     _of_cggmp24("identify_checks", EVERYTHING, "identify"),
@@ -134,7 +136,9 @@ TARGETS: Final = (
             "proposals",
             "reader",
             "record",
+            "recover",
             "refresh",
+            "reshare",
             "signing",
         )
     ),

@@ -192,7 +192,7 @@ def _commitment(ctx: PublicContext, i: int, reveal: Sequence[Value]) -> bytes:
 
 def check_reveal(ctx: PublicContext, j: PartyId, V_j: bytes, reveal: Sequence[Value]) -> None:
     """Checks 1-5 of protocol.md 2.1, in their order."""
-    with blaming(j.index, "aux.r2"):
+    with blaming(j, "aux.r2"):
         # 1
         if V_j != _commitment(ctx, j.index, reveal):
             raise BadDecommit("the reveal does not match the commitment of round 1", check="decommit")
@@ -203,17 +203,17 @@ def check_parameters(ctx: PublicContext, j: PartyId, reveal: Sequence[Value], ki
     """Checks 2-5, of a reveal that begins with N, N^, s, t, psi^prm."""
     N, N_hat, s, t, psi = reveal[:5]
     level = ctx.suite.level
-    with blaming(j.index, f"{kind}.r2"):
+    with blaming(j, f"{kind}.r2"):
         # 2
         for name, modulus in (("N", N), ("N^", N_hat)):
-            with blaming(j.index, f"{kind}.r2.{name}"):
+            with blaming(j, f"{kind}.r2.{name}"):
                 check_modulus(modulus, level, name)
         # 3, the part that concerns one party
         if gmpy2.gcd(N, N_hat) != 1:
             raise BadPedersen("N and N^ share a factor", check="gcd")
         # 4
         ring = RingPedersen(N_hat, s, t)
-        with blaming(j.index, f"{kind}.r2.ring-pedersen"):
+        with blaming(j, f"{kind}.r2.ring-pedersen"):
             ring.check(level)
         # 5
         proof = prm.Proof.from_value(psi)
@@ -269,7 +269,7 @@ def check_mod(
     kind: str = KIND,
 ) -> None:
     """Check 6. With `rng`, for a party that found check 7 to hold, the N-th powers are tested together."""
-    with blaming(j.index, f"{kind}.r3"):
+    with blaming(j, f"{kind}.r3"):
         place, proof = ctx.proof("mod", j, rid=rid), mod.Proof.from_value(value)
         mod.verify(ctx.suite, place, mod.Statement(N), proof, rng)
 
@@ -285,6 +285,6 @@ def check_fac(
     kind: str = KIND,
 ) -> None:
     """Check 7, with the ring-Pedersen parameters `ring` of the verifier i, whose own secret form is faster."""
-    with blaming(j.index, f"{kind}.r3"):
+    with blaming(j, f"{kind}.r3"):
         proof = fac.Proof.from_value(value)
         fac.verify(ctx.suite, ctx.proof("fac", j, i, rid), fac.Statement(N, ring), proof)

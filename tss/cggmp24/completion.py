@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from tss.effects import Echo, Persist, Protocol, Receive, SendDurably, SessionContext
@@ -79,14 +79,20 @@ def new_state(
     return NewState(ctx.sid, kind, tuple(shares), aux, aux_id, done)
 
 
-def complete(ctx: SessionContext, state: NewState) -> Protocol[None]:
-    """Say done, gather everybody's, activate."""
+def done_from(parties: Sequence[PartyId]) -> Receive:
+    """The done of these parties."""
+    return replace(DONE, senders=tuple(parties))
+
+
+def complete(ctx: SessionContext, state: NewState, others: Sequence[PartyId] | None = None) -> Protocol[None]:
+    """Say done, gather everybody's (or that of `others`, who hold new state with this party), activate."""
+    holders = ctx.others if others is None else others
     own: bytes = yield SendDurably(DONE_ROUND, state.done, record=state, kind=Kind.DONE)
-    said = yield DONE
-    for party in ctx.others:
+    said = yield done_from(holders)
+    for party in holders:
         if said[party].broadcast != state.done:
             raise SessionMismatch(f"party {party.index} ended with another result")
-    envelopes = (own, *(pack(said[party].signed_broadcast) for party in ctx.others))
+    envelopes = (own, *(pack(said[party].signed_broadcast) for party in holders))
     yield Persist(Certificate(ctx.sid, envelopes))
 
 

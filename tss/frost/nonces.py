@@ -119,6 +119,11 @@ class Prepared:
         return self.public.id
 
     @property
+    def transcript(self) -> None:
+        """None: evidence of a false share needs nothing but the proposal that lists the pairs."""
+        return
+
+    @property
     def state(self) -> State:
         """Where this party's pair stands."""
         return self.pair.state

@@ -41,7 +41,7 @@ def check_versions(kind: str, own: Sequence[Signed]) -> None:
     if versions is not None:
         slot = versions[0].body.slot
         fault = Equivocation("two different signed messages in one slot")
-        raise fault.blame(slot.sender.index, f"{kind}.r{slot.round}.{slot.kind}")
+        raise fault.blame(slot.sender, f"{kind}.r{slot.round}.{slot.kind}")
 
 
 def check_control(
@@ -56,7 +56,7 @@ def check_control(
     if not found:
         raise NotProven(f"the accused's {word} is missing")
     for signed in found:
-        with blaming(signed.body.sender.index, f"{kind}.{word}.schema"):
+        with blaming(signed.body.sender, f"{kind}.{word}.schema"):
             if word is not Kind.SHOW:
                 decode(signed.body.payload, _CONTROL[word])
             elif record is not None and record.bound:
@@ -92,7 +92,7 @@ def check_acceptance(kind: str, suite: Suite | None, own: Sequence[Signed]) -> N
             with suppress(SchemaViolation, BadPoint):
                 read_acceptance(payload, schema)
                 raise NotProven("what it says may belong to a session of another kind")
-        with blaming(signed.body.sender.index, f"{kind}.r0.schema"):
+        with blaming(signed.body.sender, f"{kind}.r0.schema"):
             read_acceptance(payload, due)
 
 
@@ -121,7 +121,7 @@ def check_echo(
     echoes: list[tuple[Signed, EchoRecord]] = []
     for signed, value in _echoes(round_, own, record):
         accused, sid = signed.body.sender, signed.body.sid
-        with blaming(accused.index, f"{kind}.r{round_}.echo"):
+        with blaming(accused, f"{kind}.r{round_}.echo"):
             listed = decode(signed.body.payload, ECHO_SCHEMA) if value is None else value
             parties = (
                 record.ctx.parties
@@ -140,7 +140,7 @@ def check_echo(
                 same_scope = signed.body.sid == show.body.sid
                 if same_scope and contradicts_shown(echo, shown):
                     fault = EchoMismatch("its echo contradicts the messages that it shows")
-                    raise fault.blame(signed.body.sender.index, f"{kind}.r{round_}.echo")
+                    raise fault.blame(signed.body.sender, f"{kind}.r{round_}.echo")
     if record is None or not record.bound:
         raise NotProven(_WHOSE_SESSION)
 

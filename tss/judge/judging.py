@@ -69,7 +69,7 @@ def _judge(
     except NotProven as lack:
         return Verdict(False, claim.accused, _plain(claim.check), "", str(lack))
     except PeerFault as fault:
-        if fault.peer == claim.accused.index:
+        if fault.is_of(claim.accused):
             return Verdict(True, claim.accused, fault.check, case.section, fault.what, fault=fault)
         return _unjudged(claim, fault)
     except ProtocolError as error:
@@ -195,7 +195,7 @@ class _Case:
         fault = FalseAccusation(
             f"it accuses party {inner.accused.index} of what did not happen: every check passes"
         )
-        raise fault.blame(signed.body.sender.index, f"{kind}.{generic.FALSE_COMPLAINT}")
+        raise fault.blame(signed.body.sender, f"{kind}.{generic.FALSE_COMPLAINT}")
 
 
 def _record(claim: Claim, preimages: Sequence[Preimage], messages: Sequence[Signed]) -> Record:

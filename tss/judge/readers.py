@@ -8,11 +8,13 @@ from typing import Final
 from tss.cggmp24 import aux_info as aux_protocol
 from tss.cggmp24 import keygen as keygen_protocol
 from tss.cggmp24 import presign as presign_protocol
+from tss.cggmp24 import recover as recover_protocol
 from tss.cggmp24 import refresh as refresh_protocol
+from tss.cggmp24 import reshare as reshare_protocol
 from tss.cggmp24 import sign as sign_protocol
 from tss.frost import dkg as frost_keygen_protocol
 from tss.frost import sign as frost_sign_protocol
-from tss.judge import aux_info, frost, identification, keygen, presign, refresh, signing
+from tss.judge import aux_info, frost, identification, keygen, presign, recover, refresh, reshare, signing
 from tss.judge.reader import Reader
 
 _PRESIGN_STEPS: Final = {**presign.STEPS, **identification.STEPS}
@@ -21,6 +23,8 @@ READERS: Final[Mapping[str, Reader]] = {
     keygen_protocol.KIND: keygen.READER,
     aux_protocol.KIND: aux_info.READER,
     refresh_protocol.KIND: refresh.READER,
+    reshare_protocol.KIND: reshare.READER,
+    recover_protocol.KIND: recover.READER,
     presign_protocol.KIND: Reader(presign.rounds, _PRESIGN_STEPS),
     presign_protocol.FULL_KIND: Reader(presign.rounds, {**_PRESIGN_STEPS, **signing.FULL_STEPS}),
     sign_protocol.KIND: signing.READER,

@@ -161,10 +161,10 @@ class Record:
             raise NotProven(f"nobody broadcasts in round {round_}")
         signed = self.signed(round_, kind=kind)
         place = f"{self.session.kind}.r"
-        with blaming(self.accused.index, f"{place}{round_}.schema"):
+        with blaming(self.accused, f"{place}{round_}.schema"):
             echo, value = read_broadcast(signed.body.payload, receive.broadcast, echo_due=due is not None)
             if due is not None and echo is not None:
-                with blaming(self.accused.index, f"{place}{due.round}.echo"):
+                with blaming(self.accused, f"{place}{due.round}.echo"):
                     self.read_echo(due.round, echo)
         return value
 
@@ -182,7 +182,7 @@ class Record:
             ) and slot.to is not None:
                 if receive.p2p is None or slot.to not in self.ctx.parties:
                     raise NotProven(f"nobody is told anything in round {round_}")
-                with blaming(self.accused.index, f"{self.session.kind}.r{round_}.schema"):
+                with blaming(self.accused, f"{self.session.kind}.r{round_}.schema"):
                     values[slot.to] = decode(signed.body.payload, receive.p2p)
         return values
 

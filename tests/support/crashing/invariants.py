@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
-from crashing.steps import ACCOUNT, RECORD, Answer, AuditAppend, Completion
+from crashing.steps import ACCOUNT, RECORD, Answer, AuditAppend, Completion, Resealing
 from node_testing import committee_of, wrapper
 from session_testing import holder, identity_of
 from tss_testing import TINY
@@ -15,6 +15,7 @@ from tss_testing import TINY
 from participant.node.catchup import CatchUp
 from participant.node.membership import Membership
 from participant.node.workers import Workers
+from participant.sealing import WrongSealingKey
 from participant.store import AlreadyAnswered, Certificate, Kept, PendingNotFound, SessionKnown, Store
 from tss.envelope import Kind, routing
 from tss.records import AuxSet, KeyShare
@@ -61,6 +62,33 @@ def check_audit(_: AuditAppend, directory: Path, sent: Sequence[bytes]) -> None:
     with open_store(directory) as store:
         assert store.check() == []
         assert store.audit.verify_chain() >= max((int(number) for number in sent), default=1)
+
+
+def check_seals(step: Resealing, directory: Path, sent: Sequence[bytes]) -> None:
+    """Some outer key opens the store at every moment, one that was said to be removed does not, and all is readable."""
+    said = max((int(number) for number in sent), default=0)
+    path = directory / "store.db"
+    try:
+        opened = Store.open(path, step.new)
+    except WrongSealingKey:
+        assert said == 0, "the key that was added does not open the store"
+        opened = open_store(directory)
+    with opened as store:
+        assert store.check() == []
+        if said >= 2:
+            assert [slot.number for slot in store.seals.slots()] == [2]
+        if said >= 3:
+            assert store.seals.data_keys() == [2]
+        for slot in store.seals.slots():
+            if not slot.in_use:
+                store.seals.remove(slot.number)
+        # Whatever was done of it, the rest is done now.
+        store.seals.renew()
+        assert len(store.seals.data_keys()) == 1
+        assert store.check() == []
+    if said >= 2:
+        with pytest.raises(WrongSealingKey):
+            open_store(directory)
 
 
 def check_completion(step: Completion, directory: Path, sent: Sequence[bytes]) -> None:

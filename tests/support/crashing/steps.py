@@ -28,6 +28,7 @@ from participant.node.room import Room
 from participant.node.sessions import Sessions
 from participant.node.tasks import Tasks
 from participant.node.workers import Workers
+from participant.sealing import KeyFileWrapper
 from participant.store import AuditRecord, Certificate, NewShare, Origin, Store, StoreError
 from tss.cggmp24 import keygen
 from tss.cggmp24.sign import SignRequest
@@ -255,6 +256,28 @@ class AuditAppend:
             post(b"%d" % store.audit.append(AuditRecord("sign", "alice", "allow")))
 
 
+class Resealing:
+    """Another outer key, the former one removed, and every value under a new data key."""
+
+    account_id = ACCOUNT
+    new = KeyFileWrapper(bytes(range(1, 33)))
+
+    def prepare(self, directory: Path) -> None:
+        with new_store(directory) as store:
+            store.accounts.add(NewShare.of(ACCOUNT, deal()[0]), committee_of().committee_id, Origin.KEYGEN)
+            store.primes.add(1019)
+
+    def run(self, directory: Path, post: Post, arm: Arm) -> None:
+        with Store.open(directory / "store.db", wrapper()) as store:
+            arm()
+            store.seals.add(self.new)
+            post(b"1")
+            store.seals.remove(1)
+            post(b"2")
+            store.seals.renew()
+            post(b"3")
+
+
 class Reopening:
     """A start after a crash: SQLite recovers its log, the sessions of the former process are ended, all is read."""
 
@@ -279,5 +302,6 @@ STEPS: dict[str, Any] = {
     "keygen": Completion("keygen"),
     "aux": Completion("aux"),
     "audit": AuditAppend(),
+    "seal": Resealing(),
     "reopen": Reopening(),
 }

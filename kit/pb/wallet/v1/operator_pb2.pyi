@@ -1518,3 +1518,53 @@ class RenewDataKeyResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___RenewDataKeyResponse: _TypeAlias = RenewDataKeyResponse  # noqa: Y015
+
+@_typing.final
+class MakeBackupRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RECOVERY_KEYS_FIELD_NUMBER: _builtins.int
+    QUORUM_FIELD_NUMBER: _builtins.int
+    COMMITTEE_ID_FIELD_NUMBER: _builtins.int
+    quorum: _builtins.int
+    """How many of them restore."""
+    committee_id: _builtins.bytes
+    """32 bytes; empty = the only committee of this node."""
+    @_builtins.property
+    def recovery_keys(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Public recovery keys as text: PEM, or a line of `mpc-keygen recovery-key`."""
+
+    def __init__(
+        self,
+        *,
+        recovery_keys: _abc.Iterable[_builtins.str] | None = ...,
+        quorum: _builtins.int = ...,
+        committee_id: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["committee_id", b"committee_id", "quorum", b"quorum", "recovery_keys", b"recovery_keys"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___MakeBackupRequest: _TypeAlias = MakeBackupRequest  # noqa: Y015
+
+@_typing.final
+class MakeBackupResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FILE_FIELD_NUMBER: _builtins.int
+    file: _builtins.bytes
+    """The backup file; whoever has it learns public keys, and nothing secret."""
+    def __init__(
+        self,
+        *,
+        file: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["file", b"file"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___MakeBackupResponse: _TypeAlias = MakeBackupResponse  # noqa: Y015

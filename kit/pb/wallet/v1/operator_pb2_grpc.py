@@ -121,6 +121,11 @@ class OperatorStub:
                 request_serializer=wallet_dot_v1_dot_operator__pb2.ListDeletionsRequest.SerializeToString,
                 response_deserializer=wallet_dot_v1_dot_operator__pb2.ListDeletionsResponse.FromString,
                 _registered_method=True)
+        self.MakeBackup = channel.unary_unary(
+                '/wallet.v1.Operator/MakeBackup',
+                request_serializer=wallet_dot_v1_dot_operator__pb2.MakeBackupRequest.SerializeToString,
+                response_deserializer=wallet_dot_v1_dot_operator__pb2.MakeBackupResponse.FromString,
+                _registered_method=True)
         self.ListSeals = channel.unary_unary(
                 '/wallet.v1.Operator/ListSeals',
                 request_serializer=wallet_dot_v1_dot_operator__pb2.ListSealsRequest.SerializeToString,
@@ -307,6 +312,13 @@ class OperatorServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def MakeBackup(self, request, context):
+        """This node's backup, encrypted to recovery keys.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ListSeals(self, request, context):
         """What opens the store. Files that are named are on the daemon's machine.
         """
@@ -481,6 +493,11 @@ def add_OperatorServicer_to_server(servicer, server):
                     servicer.ListDeletions,
                     request_deserializer=wallet_dot_v1_dot_operator__pb2.ListDeletionsRequest.FromString,
                     response_serializer=wallet_dot_v1_dot_operator__pb2.ListDeletionsResponse.SerializeToString,
+            ),
+            'MakeBackup': grpc.unary_unary_rpc_method_handler(
+                    servicer.MakeBackup,
+                    request_deserializer=wallet_dot_v1_dot_operator__pb2.MakeBackupRequest.FromString,
+                    response_serializer=wallet_dot_v1_dot_operator__pb2.MakeBackupResponse.SerializeToString,
             ),
             'ListSeals': grpc.unary_unary_rpc_method_handler(
                     servicer.ListSeals,
@@ -1012,6 +1029,33 @@ class Operator:
             '/wallet.v1.Operator/ListDeletions',
             wallet_dot_v1_dot_operator__pb2.ListDeletionsRequest.SerializeToString,
             wallet_dot_v1_dot_operator__pb2.ListDeletionsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def MakeBackup(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/wallet.v1.Operator/MakeBackup',
+            wallet_dot_v1_dot_operator__pb2.MakeBackupRequest.SerializeToString,
+            wallet_dot_v1_dot_operator__pb2.MakeBackupResponse.FromString,
             options,
             channel_credentials,
             insecure,

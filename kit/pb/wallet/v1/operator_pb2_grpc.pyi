@@ -64,6 +64,8 @@ class OperatorStub:
     DeleteAccount: _grpc.UnaryUnaryMultiCallable[_operator_pb2.DeleteAccountRequest, _operator_pb2.Deletion]
     CancelDeletion: _grpc.UnaryUnaryMultiCallable[_operator_pb2.CancelDeletionRequest, _common_pb2.Account]
     ListDeletions: _grpc.UnaryUnaryMultiCallable[_operator_pb2.ListDeletionsRequest, _operator_pb2.ListDeletionsResponse]
+    MakeBackup: _grpc.UnaryUnaryMultiCallable[_operator_pb2.MakeBackupRequest, _operator_pb2.MakeBackupResponse]
+    """This node's backup, encrypted to recovery keys."""
     ListSeals: _grpc.UnaryUnaryMultiCallable[_operator_pb2.ListSealsRequest, _operator_pb2.ListSealsResponse]
     """What opens the store. Files that are named are on the daemon's machine."""
     AddSeal: _grpc.UnaryUnaryMultiCallable[_operator_pb2.AddSealRequest, _operator_pb2.SealSlot]
@@ -113,6 +115,8 @@ class OperatorAsyncStub(OperatorStub):
     DeleteAccount: _aio.UnaryUnaryMultiCallable[_operator_pb2.DeleteAccountRequest, _operator_pb2.Deletion]  # type: ignore[assignment]
     CancelDeletion: _aio.UnaryUnaryMultiCallable[_operator_pb2.CancelDeletionRequest, _common_pb2.Account]  # type: ignore[assignment]
     ListDeletions: _aio.UnaryUnaryMultiCallable[_operator_pb2.ListDeletionsRequest, _operator_pb2.ListDeletionsResponse]  # type: ignore[assignment]
+    MakeBackup: _aio.UnaryUnaryMultiCallable[_operator_pb2.MakeBackupRequest, _operator_pb2.MakeBackupResponse]  # type: ignore[assignment]
+    """This node's backup, encrypted to recovery keys."""
     ListSeals: _aio.UnaryUnaryMultiCallable[_operator_pb2.ListSealsRequest, _operator_pb2.ListSealsResponse]  # type: ignore[assignment]
     """What opens the store. Files that are named are on the daemon's machine."""
     AddSeal: _aio.UnaryUnaryMultiCallable[_operator_pb2.AddSealRequest, _operator_pb2.SealSlot]  # type: ignore[assignment]
@@ -261,6 +265,14 @@ class OperatorServicer(metaclass=_abc_1.ABCMeta):
         request: _operator_pb2.ListDeletionsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_operator_pb2.ListDeletionsResponse, _abc.Awaitable[_operator_pb2.ListDeletionsResponse]]: ...
+
+    @_abc_1.abstractmethod
+    def MakeBackup(
+        self,
+        request: _operator_pb2.MakeBackupRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_operator_pb2.MakeBackupResponse, _abc.Awaitable[_operator_pb2.MakeBackupResponse]]:
+        """This node's backup, encrypted to recovery keys."""
 
     @_abc_1.abstractmethod
     def ListSeals(

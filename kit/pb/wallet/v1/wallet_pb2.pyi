@@ -50,6 +50,8 @@ class _MessageHashEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_MessageHa
     MESSAGE_HASH_SHA256D: _MessageHash.ValueType  # 3
     """SHA-256 twice."""
     MESSAGE_HASH_KECCAK256: _MessageHash.ValueType  # 4
+    MESSAGE_HASH_NONE: _MessageHash.ValueType  # 5
+    """None: Ed25519 signs the message itself. For accounts of that curve, and for no others."""
 
 class MessageHash(_MessageHash, metaclass=_MessageHashEnumTypeWrapper): ...
 
@@ -60,6 +62,8 @@ MESSAGE_HASH_SHA256: MessageHash.ValueType  # 2
 MESSAGE_HASH_SHA256D: MessageHash.ValueType  # 3
 """SHA-256 twice."""
 MESSAGE_HASH_KECCAK256: MessageHash.ValueType  # 4
+MESSAGE_HASH_NONE: MessageHash.ValueType  # 5
+"""None: Ed25519 signs the message itself. For accounts of that curve, and for no others."""
 Global___MessageHash: _TypeAlias = MessageHash  # noqa: Y015
 
 @_typing.final
@@ -247,6 +251,31 @@ class MessageToSign(_message.Message):
 Global___MessageToSign: _TypeAlias = MessageToSign  # noqa: Y015
 
 @_typing.final
+class SshMessage(_message.Message):
+    """A message that OpenSSH's users verify (ssh-keygen -Y verify): SSHSIG, with SHA-512."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DATA_FIELD_NUMBER: _builtins.int
+    NAMESPACE_FIELD_NUMBER: _builtins.int
+    data: _builtins.bytes
+    namespace: _builtins.str
+    """1 to 20 printable ASCII characters: "file", "git", ..."""
+    def __init__(
+        self,
+        *,
+        data: _builtins.bytes = ...,
+        namespace: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["data", b"data", "namespace", b"namespace"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SshMessage: _TypeAlias = SshMessage  # noqa: Y015
+
+@_typing.final
 class EthereumTransaction(_message.Message):
     """An unsigned Ethereum transaction: legacy (EIP-155), EIP-2930 or EIP-1559."""
 
@@ -286,6 +315,8 @@ class SignRequest(_message.Message):
     ETHEREUM_TX_FIELD_NUMBER: _builtins.int
     TYPED_DATA_FIELD_NUMBER: _builtins.int
     PSBT_FIELD_NUMBER: _builtins.int
+    SOLANA_MESSAGE_FIELD_NUMBER: _builtins.int
+    SSH_FIELD_NUMBER: _builtins.int
     SIGNERS_FIELD_NUMBER: _builtins.int
     request_id: _builtins.bytes
     """16 bytes, unique a request; repeat it to get the same signature again."""
@@ -298,10 +329,16 @@ class SignRequest(_message.Message):
     """EIP-712 JSON: types, primaryType, domain, message."""
     psbt: _builtins.bytes
     """BIP-174, binary."""
+    solana_message: _builtins.bytes
+    """The message of a Solana transaction, legacy or version 0. Ed25519."""
     @_builtins.property
     def message(self) -> Global___MessageToSign: ...
     @_builtins.property
     def ethereum_tx(self) -> Global___EthereumTransaction: ...
+    @_builtins.property
+    def ssh(self) -> Global___SshMessage:
+        """Ed25519."""
+
     @_builtins.property
     def signers(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
         """Who signs (exactly threshold parties); empty = chosen from those who are there."""
@@ -317,13 +354,15 @@ class SignRequest(_message.Message):
         ethereum_tx: Global___EthereumTransaction | None = ...,
         typed_data: _builtins.str = ...,
         psbt: _builtins.bytes = ...,
+        solana_message: _builtins.bytes = ...,
+        ssh: Global___SshMessage | None = ...,
         signers: _abc.Iterable[_builtins.int] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["digest", b"digest", "ethereum_tx", b"ethereum_tx", "message", b"message", "payload", b"payload", "psbt", b"psbt", "typed_data", b"typed_data"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["digest", b"digest", "ethereum_tx", b"ethereum_tx", "message", b"message", "payload", b"payload", "psbt", b"psbt", "solana_message", b"solana_message", "ssh", b"ssh", "typed_data", b"typed_data"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["account_id", b"account_id", "digest", b"digest", "ethereum_tx", b"ethereum_tx", "message", b"message", "path", b"path", "payload", b"payload", "psbt", b"psbt", "request_id", b"request_id", "signers", b"signers", "typed_data", b"typed_data"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["account_id", b"account_id", "digest", b"digest", "ethereum_tx", b"ethereum_tx", "message", b"message", "path", b"path", "payload", b"payload", "psbt", b"psbt", "request_id", b"request_id", "signers", b"signers", "solana_message", b"solana_message", "ssh", b"ssh", "typed_data", b"typed_data"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_payload: _TypeAlias = _typing.Literal["digest", "message", "ethereum_tx", "typed_data", "psbt"]  # noqa: Y015
+    _WhichOneofReturnType_payload: _TypeAlias = _typing.Literal["digest", "message", "ethereum_tx", "typed_data", "psbt", "solana_message", "ssh"]  # noqa: Y015
     _WhichOneofArgType_payload: _TypeAlias = _typing.Literal["payload", b"payload"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_payload) -> _WhichOneofReturnType_payload | None: ...
 
@@ -350,20 +389,22 @@ class SignResponse(_message.Message):
     FROM_STOCK_FIELD_NUMBER: _builtins.int
     request_id: _builtins.bytes
     r: _builtins.bytes
-    """32 bytes each, big-endian; s is low. Empty for a PSBT (see inputs)."""
+    """32 bytes each, big-endian; s is low. Empty for a PSBT (see inputs). Ed25519: the halves of the signature, as they stand."""
     s: _builtins.bytes
     v: _builtins.int
-    """Recovery id, 0 to 3."""
+    """Recovery id, 0 to 3; 0 for Ed25519."""
     signature: _builtins.bytes
     """r || s || v, 65 bytes (ECDSA); R || z, 64 bytes (Ed25519). Empty for a PSBT."""
     digest: _builtins.bytes
-    """The 32 bytes that were signed. Empty for a PSBT."""
+    """The 32 bytes that were signed. Empty for a PSBT. Ed25519: SHA-256 of the message, which is signed itself."""
     public_key: _builtins.bytes
     """Of the path that signed."""
     address: _builtins.str
-    """The address of that key, in the payload's chain (ethereum for digest and message)."""
+    """The address of that key, in the payload's chain (ethereum for digest and message, solana for Ed25519)."""
     raw_transaction: _builtins.bytes
-    """The signed transaction, ready to be sent: for ethereum_tx always, for psbt when it could be finalised."""
+    """The signed transaction, ready to be sent: for ethereum_tx always, for psbt when it could be finalised, for
+    solana_message when nobody else signs it.
+    """
     path: _builtins.str
     """As normalised: "m", "m/0/5"."""
     psbt: _builtins.bytes

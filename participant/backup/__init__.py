@@ -1,0 +1,1 @@
+"""Backups of shares: encrypted to recovery keys, and verifiable by anybody (docs/backup.md)."""
