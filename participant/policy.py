@@ -242,7 +242,7 @@ def permissive_development_policy() -> PolicySettings:
                 accounts=[ANY],
                 callers=[ANY],
                 proposers=[ANY],
-                payloads=["message", "ethereum_tx", "typed_data", "psbt"],
+                payloads=["message", "ethereum_tx", "typed_data", "psbt", "solana_tx", "sshsig"],
                 raw_digests=True,
             )
         ],
