@@ -137,7 +137,9 @@ TARGETS: Final = (
     Target("participant/sharefile.py", EVERYTHING, _tests("participant", "sharefile sharefile_damage")),
     Target("participant/committee.py", EVERYTHING, _tests("participant", "committee")),
     Target("participant/node/hello.py", EVERYTHING, _tests("node", "hello")),
-    Target("gateway/key_set.py", r"parse_key_set|_key|_coordinate|_no_duplicates", _tests("gateway", "key_set")),
+    Target(
+        "gateway/key_set.py", r"parse_key_set|_key|_coordinate|_no_duplicates", _tests("gateway", "key_set")
+    ),
     Target("gateway/tokens.py", EVERYTHING, _tests("gateway", "key_set")),
     Target("gateway/proxies.py", r"parse_.*|client_of|_in", _tests("gateway", "client_address")),
     _of_payloads("strict_json", "strict_json"),
