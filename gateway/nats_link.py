@@ -299,7 +299,9 @@ class NatsLink:
         self._on_lost()
         now = asyncio.get_running_loop().time()
         for limit in self._limits:
-            limit.reschedule(now)
+            # One may have passed just now, and its request not have noticed yet.
+            if not limit.expired():
+                limit.reschedule(now)
 
     @staticmethod
     def _unavailable(error: Exception | None) -> StoreUnavailable:

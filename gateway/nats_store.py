@@ -116,18 +116,18 @@ class NatsStore(SharedStore):
 
     async def _hear(self, link: NatsLink) -> None:
         """Listens to watched rooms until the connection is lost."""
-        heard: dict[str, tuple[WatchedRoom, Subscription]] = {}
+        listening: dict[str, WatchedRoom] = {}
+        subscriptions: dict[str, Subscription] = {}
         looks: set[asyncio.Task[None]] = set()
         try:
             while not link.lost:
-                self._changed.clear()
-                wanted = dict(self._watched)
-                for name in [name for name, (place, _) in heard.items() if wanted.get(name) is not place]:
-                    await link.unsubscribe(heard.pop(name)[1])
-                for name in wanted.keys() - heard.keys():
-                    place = wanted[name]
+                new, gone = self._changes(listening)
+                for name in gone:
+                    await link.unsubscribe(subscriptions.pop(name))
+                for name in new:
+                    place = listening[name]
                     told = self._names.told(token_of(name))
-                    heard[name] = place, await link.subscribe(told, partial(self._told, name, place))
+                    subscriptions[name] = await link.subscribe(told, partial(self._told, name, place))
                     # What is asked from now on is asked after it on the same connection.
                     place.listening.set()
                     if place.incarnation is not None:

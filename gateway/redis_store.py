@@ -181,14 +181,11 @@ class RedisStore(SharedStore):
 
     async def _subscribe(self, pubsub: PubSub) -> None:
         """Listen to the channels of the watched rooms and no others, and have Redis say that it is there."""
-        known: dict[str, WatchedRoom] = {}
+        listening: dict[str, WatchedRoom] = {}
         while True:
-            self._changed.clear()
-            wanted = dict(self._watched)
-            # A room that was left and entered again since is asked for again, so that there is an answer to wait for.
-            new = [name for name, place in wanted.items() if known.get(name) is not place]
-            gone = known.keys() - wanted.keys()
-            known = wanted
+            new, gone = self._changes(listening)
+            # Redis knows channels, not places: one that was left and entered again is asked for again, that is all.
+            gone = [name for name in gone if name not in listening]
             if new:
                 self._asked.update(new)
                 await pubsub.subscribe(*map(self._channel, new))

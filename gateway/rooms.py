@@ -237,6 +237,8 @@ class Broker:
         """Closes it."""
         subscription.connection.on_lost(None)
         subscription.watch.close()
+        # It leads back to the subscription.
+        del subscription.watch
         self._forget(subscription)
 
     def _forget(self, subscription: Subscription) -> None:

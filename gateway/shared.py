@@ -133,6 +133,8 @@ class SharedStore(RoomStore):
         self._now = now
         self._watched: dict[str, WatchedRoom] = {}
         self._changed = asyncio.Event()
+        # The rooms of which it is.
+        self._moved: set[str] = set()
         self._listener: asyncio.Task[None] | None = None
         self._touched_at = now()
         self.rooms = 0
@@ -160,23 +162,41 @@ class SharedStore(RoomStore):
         """Hears of what is appended to watched rooms, until the connection is lost. Raises StoreUnavailable.
 
         Sets `listening` of each as soon as it is told of; has those that were watched before looked at then. Whenever
-        `_changed` is set, others than before are watched.
+        `_changed` is set, `_changes` tells what others than before are watched.
         """
 
     # -- the connection that listens -----------------------------------------------------------------------------
 
-    def _follow(self) -> None:
-        """Other rooms than before are watched."""
+    def _follow(self, *rooms: str) -> None:
+        """These are watched, or are not any longer."""
         if self._listener is None:
             loop = asyncio.get_running_loop()
             self._listener = loop.create_task(self._listen_for_ever(), name="appends of other gateways")
+        self._moved.update(rooms)
         self._changed.set()
+
+    def _changes(self, listening: dict[str, WatchedRoom]) -> tuple[list[str], list[str]]:
+        """The rooms to listen to from now on, and those no longer, with `listening` brought up to date.
+
+        A room that was left and entered again since is in both: it is another place, and waits for an answer.
+        """
+        self._changed.clear()
+        moved, self._moved = self._moved, set()
+        gone = [
+            name for name in moved if name in listening and listening[name] is not self._watched.get(name)
+        ]
+        for name in gone:
+            del listening[name]
+        new = [name for name in moved if name in self._watched and name not in listening]
+        listening.update((name, self._watched[name]) for name in new)
+        return new, gone
 
     async def _listen_for_ever(self) -> None:
         shortest, longest = RECONNECT_SECONDS
         delay = shortest
         while True:
             began = self._now()
+            self._moved = set(self._watched)
             try:
                 await self._listen()
             except StoreUnavailable as error:
@@ -201,7 +221,7 @@ class SharedStore(RoomStore):
         place = self._watched.get(room)
         if place is None:
             place = self._watched[room] = WatchedRoom()
-            self._follow()
+            self._follow(room)
         watch = SharedWatch(self, room, place, grown)
         place.watches[watch] = None
         try:
@@ -223,7 +243,7 @@ class SharedStore(RoomStore):
         watch.room.watches.pop(watch, None)
         if not watch.room.watches and self._watched.get(watch.name) is watch.room:
             del self._watched[watch.name]
-            self._follow()
+            self._follow(watch.name)
 
     async def read(self, watch: SharedWatch, start: int, max_bytes: int) -> Sequence[Event]:
         """See Watch."""

@@ -205,6 +205,11 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         if self._lost is not None:
             lost, self._lost = self._lost, None
             lost()
+        # These lead back here by the scope. Without them the connection's memory is free at once, not when circles are
+        # looked for, which is seldom.
+        self.cycle = cast("Any", None)
+        self.scope = cast("Any", None)
+        self.pipeline.clear()
 
     def data_received(self, data: bytes) -> None:
         """Parses, and keeps an eye on size and time."""

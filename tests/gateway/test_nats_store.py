@@ -16,7 +16,7 @@ from gateway_testing import PATIENCE
 from nats_testing import NatsServer, running_cluster, running_nats
 from pydantic import ValidationError
 
-from gateway.nats_link import Stored
+from gateway.nats_link import NatsLink, Stored
 from gateway.nats_log import HEADER, Record, token_of
 from gateway.nats_store import NatsStore
 from gateway.settings import GatewaySettings, NatsSettings, RoomsSettings
@@ -175,6 +175,28 @@ async def test_a_server_that_takes_no_large_messages_is_not_ready() -> None:
             with pytest.raises(StoreUnavailable, match="at most 1024 bytes"):
                 await store.append("room", b"x" * 2000)
             assert await store.append("room", b"small") == 1
+
+
+async def test_a_connection_ends_with_whatever_is_under_way_and_whatever_is_over() -> None:
+    told: list[bool] = []
+    link = NatsLink(NatsSettings(servers=["nats://127.0.0.1:1"]), lambda: told.append(True))
+
+    async def wait(limit: asyncio.Timeout, *, end: bool) -> None:
+        async with limit:
+            link._limits.add(limit)
+            if end:
+                link.end()
+            await asyncio.Event().wait()
+
+    over, under_way = asyncio.timeout(0), asyncio.timeout(None)
+    with pytest.raises(TimeoutError):
+        await wait(over, end=False)
+    with pytest.raises(TimeoutError):
+        await wait(under_way, end=True)
+    link.end()
+    assert told == [True]
+    with pytest.raises(StoreUnavailable, match="the connection is lost"):
+        await link.request("anything")
 
 
 # Clusters

@@ -103,6 +103,24 @@ async def test_what_was_appended_while_nobody_listened_is_read(server: StoreServ
         assert second.bodies == [b"one", b"two", b"three"]
 
 
+async def test_a_room_that_is_left_and_entered_again_at_once_is_heard(server: StoreServer) -> None:
+    async with stores(server, 2) as (store, other):
+
+        async def come_and_go(room: str) -> None:
+            for _ in range(5):
+                (await store.watch(room, lambda _: None)).close()
+                left = asyncio.create_task(store.watch(room, lambda _: None))
+                await asyncio.sleep(0)
+                left.cancel()
+            reader = await Reader().open(store, room)
+            await other.append(room, b"m")
+            assert await reader.read(1) == [0]
+            reader.watch.close()
+
+        await asyncio.gather(*(come_and_go(f"room {k}") for k in range(10)))
+        assert not store._watched
+
+
 # Bounds
 
 
