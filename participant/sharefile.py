@@ -27,7 +27,7 @@ from participant.store.errors import KeyShareNotFound, StoreConflict
 from tss.errors import PeerFault, ProtocolError
 from tss.paillier import PaillierSecret
 from tss.params import CGGMP24_SECP256K1, FROST_ED25519, MAX_PARTIES, Suite
-from tss.records import AuxPublic, AuxSet, KeyShare
+from tss.records import AuxPublic, AuxSet, KeyShare, chain_code_hash
 from tss.ring_pedersen import RingPedersenSecret
 from tss.transcript import hash_commit
 
@@ -190,7 +190,7 @@ def _share(core: dict[str, Any], entry: dict[str, Any], suite: Suite) -> KeyShar
         # All parties of one dealing derive the same ids, each from its own file.
         record = [
             X,
-            hash_commit(suite.proto, "c-hash", X, chain_code),
+            chain_code_hash(suite, X, chain_code),
             t,
             [[i, P] for i, P in public_shares.items()],
         ]

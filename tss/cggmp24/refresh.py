@@ -14,7 +14,7 @@ from typing import Final
 from tss.cggmp24 import aux_info
 from tss.cggmp24.aux_info import TakePrimes
 from tss.cggmp24.completion import complete, new_state
-from tss.cggmp24.keygen import xor
+from tss.cggmp24.keygen import share_epoch, xor
 from tss.cggmp24.presignature import item_sid
 from tss.effects import (
     Compute,
@@ -276,7 +276,7 @@ def _new_share(ctx: SessionContext, old: KeyShare, X_m: dict[int, Point], x: int
     """Raises InternalError unless x'_i*G = X'_i, Degenerate when fewer than t shares would give the key."""
     if ctx.suite.group.mul_base(x) != X_m[ctx.me.index]:
         raise InternalError("x'_i*G is not X'_i")
-    epoch = ctx.hc("share-epoch", ctx.sid, old.X, [X_m[index] for index in sorted(X_m)])
+    epoch = share_epoch(ctx, old.X, X_m)
     share = KeyShare(
         ctx.suite, old.key_id, epoch, old.t, old.me, old.X, X_m, chain_code=old.chain_code, x=x
     )  # fmt: skip

@@ -15,7 +15,7 @@ from typing import Any, Final, Self
 from tss.cggmp24 import aux_info
 from tss.cggmp24.aux_info import TakePrimes
 from tss.cggmp24.completion import Certificate, complete, done_from, new_state
-from tss.cggmp24.keygen import share_epoch, xor
+from tss.cggmp24.keygen import key_id, share_epoch, xor
 from tss.effects import (
     Compute,
     Echo,
@@ -290,7 +290,7 @@ def hold(ctx: SessionContext, terms: Terms, take_primes: TakePrimes | None) -> P
 
     share = KeyShare(
         suite,
-        key_id=ctx.hc("key", ctx.sid, terms.X),
+        key_id=key_id(ctx, terms.X),
         share_epoch=share_epoch(ctx, terms.X, X_new),
         t=terms.new_t, me=me.index, X=terms.X, public_shares=X_new,
         chain_code=_told(suite, proofs[dealers[0]])[0] or b"", x=x_j,
