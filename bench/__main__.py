@@ -17,7 +17,7 @@ import sys
 from dataclasses import asdict, dataclass
 from typing import Final
 
-from bench import ceremonies, curve, daemons, presigning, signing
+from bench import ceremonies, curve, daemons, frost, presigning, signing
 from bench.goals import GOALS, PEERS
 from bench.measure import Reference, Topic
 
@@ -27,6 +27,7 @@ TOPICS: Final[tuple[Topic, ...]] = (
     *daemons.TOPICS,
     *ceremonies.TOPICS,
     *curve.TOPICS,
+    *frost.TOPICS,
 )
 NAMES: Final = (
     "presign_2_busy",
@@ -50,6 +51,10 @@ NAMES: Final = (
     "shamir_combine",
     "zkp_prove",
     "zkp_verify",
+    "frost_round1",
+    "frost_round2",
+    "frost_aggregate",
+    "frost_keygen",
 )
 """In the order of the table."""
 

@@ -57,6 +57,7 @@ _TABLES: Final = "Rust, GMP, N 3072, tables of 16 s and 1.9 MB"
 _OLD: Final = "LFDT cggmp21 0.6.3"
 _OLD_TABLES: Final = "Rust, N 3072, older ranges, tables of 11 s and 0.8 MB"
 _TAURUS: Final = "taurus multi-party-sig"
+_ZF: Final = "ZF frost-ed25519"
 _FIREBLOCKS: Final = "fireblocks mpc-lib CMP"
 _SMALL: Final = "C++, N 2048, ring-Pedersen 1024"
 _ALONE_2: Final = (
@@ -107,4 +108,11 @@ PEERS: Final[dict[str, tuple[Peer, ...]]] = {
         Peer("cb-mpc MP", 15, "C++, 3.0 ms a party, another number of parties"),
     ),
     "sign_3of5_stock": (Peer(_LFDT, 1.4, "Rust, 0.47 ms a party, in memory, without envelopes"),),
+    "frost_round1": (Peer(_ZF, 0.10, "Rust, 2 of 3"),),
+    "frost_round2": (Peer(_ZF, 0.17, "Rust, 2 of 3"),),
+    "frost_aggregate": (
+        Peer(_ZF, 0.29, "Rust, 2 of 3"),
+        Peer(_TAURUS, 2.0, "Go, 2 of 3, a whole signature, wall"),
+    ),
+    "frost_keygen": (Peer(_ZF, 0.95, "Rust, 2 of 3"),),
 }

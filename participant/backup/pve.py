@@ -19,7 +19,7 @@ from participant.backup.errors import BackupInvalid, BackupLocked
 from participant.backup.kem import RecoveryPrivate, RecoveryPublic
 from tss.encoding import Bytes, Integer, ListOf, Schema, Tuple, Value, decode, encode
 from tss.errors import ProtocolError
-from tss.groups import Group, Point
+from tss.groups import Point
 from tss.rand import Rng
 
 ROWS: Final = 128
@@ -72,8 +72,8 @@ def _unpack(data: bytes, statement: Statement) -> list[int]:
         int.from_bytes(data[place : place + SCALAR_BYTES], "big")
         for place in range(0, len(data), SCALAR_BYTES)
     ]
-    groups: list[Group] = [point.group for point in statement.points]
-    if len(data) != SCALAR_BYTES * len(groups) or any(s >= g.q for s, g in zip(scalars, groups, strict=True)):
+    # The rows' lengths were compared: as many scalars as points.
+    if any(scalar >= point.group.q for scalar, point in zip(scalars, statement.points, strict=True)):
         raise BackupInvalid("the backup's proof is wrong: a scalar is out of range")
     return scalars
 

@@ -99,7 +99,7 @@ class Cheater:
     def __init__(self, statement, x):
         self.statement, self.x = statement, x
 
-    def prove(self, bad_rows, half, rng):
+    def prove(self, bad_rows, half, rng, added=0):
         statement = self.statement
         points = statement.points
         seeds = [(rng(32), rng(32)) for _ in range(pve.ROWS)]
@@ -109,6 +109,12 @@ class Cheater:
             for row in a
         ]
         A = [[p.group.mul_base(a_l) for a_l, p in zip(row, points, strict=True)] for row in a]
+        if added:
+            # The same scalar modulo the order of the second group, in a longer form.
+            b = [
+                one[:32] + (int.from_bytes(one[32:64], "big") + added).to_bytes(32, "big") + one[64:]
+                for one in b
+            ]
         c0 = [pve._encrypt(statement, 0, seed, seed) for seed, _ in seeds]
         c1 = [pve._encrypt(statement, 1, seed, plain) for (_, seed), plain in zip(seeds, b, strict=True)]
         for row in bad_rows:
@@ -139,6 +145,14 @@ def test_a_cheater_is_found_unless_every_false_row_is_spared_and_the_rest_still_
         # Two rows are nonsense to whoever decrypts; any other gives x.
         assert pve.open_(statement, proof, recovery_key("x25519")) == x
     assert 0 < passed < 12
+
+
+def test_a_scalar_that_is_not_reduced_is_refused():
+    statement, x, _ = proved()
+    rng = SeededRng("unreduced")
+    pve.verify(statement, Cheater(statement, x).prove((), 0, rng))
+    with pytest.raises(BackupInvalid, match="out of range"):
+        pve.verify(statement, Cheater(statement, x).prove((), 0, rng, added=ED25519.q))
 
 
 def test_bits_take_both_values_in_every_row():

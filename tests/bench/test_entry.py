@@ -10,7 +10,15 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-CHEAP = ["sign_stock_cpu", "shamir_split", "shamir_combine", "zkp_prove", "zkp_verify"]
+CHEAP = [
+    "sign_stock_cpu",
+    "shamir_split",
+    "shamir_combine",
+    "zkp_prove",
+    "zkp_verify",
+    "frost_round2",
+    "frost_keygen",
+]
 
 
 def bench(*arguments: str) -> subprocess.CompletedProcess[str]:

@@ -19,6 +19,7 @@ from zk_naive import enc
 from tss.cggmp24 import refresh
 from tss.cggmp24.completion import Certificate, NewState, check_certificate
 from tss.cggmp24.sign import SignRequest
+from tss.effects import SessionContext
 from tss.envelope import Kind, holder
 from tss.errors import CallerError, Degenerate
 from tss.params import Suite
@@ -213,6 +214,15 @@ def test_shares_that_do_not_belong_here(shares: list[KeyShare], problem: str) ->
     outcomes = run_refresh([KEY], programs={1: refresh_program(shares, None)}, confess=True)
     assert isinstance(outcomes[1].error, CallerError)
     assert problem in str(outcomes[1].error)
+
+
+def test_a_thousand_accounts_are_taken_at_once() -> None:
+    shares = [replace(KEY[1], key_id=k.to_bytes(32, "big")) for k in range(1000)]
+    identities = {holder(j): identity_of(holder(j)).public for j in (1, 2, 3)}
+    ctx = SessionContext(TINY_WITHOUT_AUX, b"s" * 32, holder(1), identities, bytes)
+    refresh._check_shares(ctx, shares)
+    with pytest.raises(CallerError, match="1001 accounts"):
+        refresh._check_shares(ctx, [*shares, replace(KEY[1], key_id=b"k" * 32)])
 
 
 def test_primes_are_given_to_those_who_need_them() -> None:

@@ -28,13 +28,22 @@ from tss.errors import (
     Degenerate,
     InternalError,
     NonceUsed,
+    OutOfDomain,
     SessionMismatch,
 )
 from tss.frost import nonces, sign
 from tss.frost import terms as terms_module
 from tss.frost.ciphersuite import H2, ser
 from tss.frost.nonces import MAX_BATCH, NoncePair
-from tss.frost.terms import Signature, binding_factors, check_signers, combine, signature_share, terms
+from tss.frost.terms import (
+    Signature,
+    binding_factors,
+    check_share_of_signature,
+    check_signers,
+    combine,
+    signature_share,
+    terms,
+)
 from tss.groups import ED25519
 from tss.hd import derive
 from tss.params import FROST_ED25519
@@ -318,3 +327,16 @@ def test_every_binding_factor_depends_on_everything() -> None:
     ):
         assert honest[1] != other[1]
         assert honest.get(3) != other.get(3)
+
+
+@pytest.mark.attack("D6")
+def test_a_share_of_a_signature_has_one_spelling() -> None:
+    """What differs by a multiple of L satisfies the equation, and is refused all the same."""
+    pairs = SIGNERS.pairs("spelling")
+    at = terms(SIGNERS.share.X, MESSAGE, {j: pairs[j][0].commitments for j in SIGNERS.S})
+    z = signature_share(at, 1, SIGNERS.shares[1].x, *pairs[1][0].spend())
+    PK = SIGNERS.share.public_shares[1]
+    check_share_of_signature(at, 1, PK, z)
+    for other in (z - ED25519.q, z + ED25519.q):
+        with pytest.raises(OutOfDomain):
+            check_share_of_signature(at, 1, PK, other)

@@ -142,6 +142,17 @@ TARGETS: Final = (
             "signing",
         )
     ),
+    *(
+        Target(f"tss/{name}.py", functions, _tests("frost", tests))
+        for name, functions, tests in (
+            ("frost/ciphersuite", EVERYTHING, "frost_vectors"),
+            ("frost/terms", EVERYTHING, "frost_vectors frost_sign frost_sign_cheaters"),
+            ("frost/nonces", EVERYTHING, "frost_sign frost_sign_cheaters"),
+            ("frost/dkg", CHECKS, "frost_dkg"),
+            ("frost/sign", CHECKS + r"|_exchange|_faults|sign|prepare", "frost_sign frost_sign_cheaters"),
+            ("judge/frost", EVERYTHING, "frost_judge frost_sign_cheaters frost_dkg"),
+        )
+    ),
     Target("participant/sharefile.py", EVERYTHING, _tests("participant", "sharefile sharefile_damage")),
     Target("participant/committee.py", EVERYTHING, _tests("participant", "committee")),
     Target("participant/node/hello.py", EVERYTHING, _tests("node", "hello")),
@@ -155,7 +166,9 @@ TARGETS: Final = (
     _of_payloads("addresses", "addresses"),
     _of_payloads("message", "message"),
     _of_payloads("payload", "payload_value"),
-    _of_payloads("decoded", "decoded"),
+    _of_payloads("decoded", "decoded ed25519_payloads"),
+    _of_payloads("solana", "ed25519_payloads"),
+    _of_payloads("ssh", "ed25519_payloads"),
     _of_payloads("bitcoin_transaction", "bitcoin_transaction"),
     _of_payloads("psbt", "psbt"),
     _of_payloads("bitcoin", "bitcoin_checks bitcoin_signing"),

@@ -279,8 +279,7 @@ class OperatorServicer:
         raise NotImplementedError('Method not implemented!')
 
     def GetExtendedPublicKey(self, request, context):
-        """Peers that failed a check, and the proof of it; signer sets that are blocked.
-        The account's extended public key: whoever has it finds every address of the account.
+        """The account's extended public key: whoever has it finds every address of the account.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -345,7 +344,8 @@ class OperatorServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ListQuarantine(self, request, context):
-        """Missing associated documentation comment in .proto file."""
+        """Peers that failed a check, and the proof of it; signer sets that are blocked.
+        """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')

@@ -54,9 +54,7 @@ class OperatorStub:
     """Accounts on this node."""
     UnfreezeAccount: _grpc.UnaryUnaryMultiCallable[_operator_pb2.UnfreezeAccountRequest, _common_pb2.Account]
     GetExtendedPublicKey: _grpc.UnaryUnaryMultiCallable[_operator_pb2.GetExtendedPublicKeyRequest, _operator_pb2.GetExtendedPublicKeyResponse]
-    """Peers that failed a check, and the proof of it; signer sets that are blocked.
-    The account's extended public key: whoever has it finds every address of the account.
-    """
+    """The account's extended public key: whoever has it finds every address of the account."""
     ApproveDeletion: _grpc.UnaryUnaryMultiCallable[_operator_pb2.ApproveDeletionRequest, _operator_pb2.ApproveDeletionResponse]
     """Deleting an account: this node's signed word for it; the erasure, with as many nodes' words as sign together, after a
     time of grace in which it can be called off.
@@ -72,6 +70,7 @@ class OperatorStub:
     RemoveSeal: _grpc.UnaryUnaryMultiCallable[_operator_pb2.RemoveSealRequest, _operator_pb2.ListSealsResponse]
     RenewDataKey: _grpc.UnaryUnaryMultiCallable[_operator_pb2.RenewDataKeyRequest, _operator_pb2.RenewDataKeyResponse]
     ListQuarantine: _grpc.UnaryUnaryMultiCallable[_operator_pb2.ListQuarantineRequest, _operator_pb2.ListQuarantineResponse]
+    """Peers that failed a check, and the proof of it; signer sets that are blocked."""
     ClearQuarantine: _grpc.UnaryUnaryMultiCallable[_operator_pb2.ClearQuarantineRequest, _operator_pb2.ClearQuarantineResponse]
     ListEvidence: _grpc.UnaryUnaryMultiCallable[_operator_pb2.ListEvidenceRequest, _operator_pb2.ListEvidenceResponse]
     GetEvidence: _grpc.UnaryUnaryMultiCallable[_operator_pb2.GetEvidenceRequest, _operator_pb2.GetEvidenceResponse]
@@ -105,9 +104,7 @@ class OperatorAsyncStub(OperatorStub):
     """Accounts on this node."""
     UnfreezeAccount: _aio.UnaryUnaryMultiCallable[_operator_pb2.UnfreezeAccountRequest, _common_pb2.Account]  # type: ignore[assignment]
     GetExtendedPublicKey: _aio.UnaryUnaryMultiCallable[_operator_pb2.GetExtendedPublicKeyRequest, _operator_pb2.GetExtendedPublicKeyResponse]  # type: ignore[assignment]
-    """Peers that failed a check, and the proof of it; signer sets that are blocked.
-    The account's extended public key: whoever has it finds every address of the account.
-    """
+    """The account's extended public key: whoever has it finds every address of the account."""
     ApproveDeletion: _aio.UnaryUnaryMultiCallable[_operator_pb2.ApproveDeletionRequest, _operator_pb2.ApproveDeletionResponse]  # type: ignore[assignment]
     """Deleting an account: this node's signed word for it; the erasure, with as many nodes' words as sign together, after a
     time of grace in which it can be called off.
@@ -123,6 +120,7 @@ class OperatorAsyncStub(OperatorStub):
     RemoveSeal: _aio.UnaryUnaryMultiCallable[_operator_pb2.RemoveSealRequest, _operator_pb2.ListSealsResponse]  # type: ignore[assignment]
     RenewDataKey: _aio.UnaryUnaryMultiCallable[_operator_pb2.RenewDataKeyRequest, _operator_pb2.RenewDataKeyResponse]  # type: ignore[assignment]
     ListQuarantine: _aio.UnaryUnaryMultiCallable[_operator_pb2.ListQuarantineRequest, _operator_pb2.ListQuarantineResponse]  # type: ignore[assignment]
+    """Peers that failed a check, and the proof of it; signer sets that are blocked."""
     ClearQuarantine: _aio.UnaryUnaryMultiCallable[_operator_pb2.ClearQuarantineRequest, _operator_pb2.ClearQuarantineResponse]  # type: ignore[assignment]
     ListEvidence: _aio.UnaryUnaryMultiCallable[_operator_pb2.ListEvidenceRequest, _operator_pb2.ListEvidenceResponse]  # type: ignore[assignment]
     GetEvidence: _aio.UnaryUnaryMultiCallable[_operator_pb2.GetEvidenceRequest, _operator_pb2.GetEvidenceResponse]  # type: ignore[assignment]
@@ -231,9 +229,7 @@ class OperatorServicer(metaclass=_abc_1.ABCMeta):
         request: _operator_pb2.GetExtendedPublicKeyRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_operator_pb2.GetExtendedPublicKeyResponse, _abc.Awaitable[_operator_pb2.GetExtendedPublicKeyResponse]]:
-        """Peers that failed a check, and the proof of it; signer sets that are blocked.
-        The account's extended public key: whoever has it finds every address of the account.
-        """
+        """The account's extended public key: whoever has it finds every address of the account."""
 
     @_abc_1.abstractmethod
     def ApproveDeletion(
@@ -308,7 +304,8 @@ class OperatorServicer(metaclass=_abc_1.ABCMeta):
         self,
         request: _operator_pb2.ListQuarantineRequest,
         context: _ServicerContext,
-    ) -> _typing.Union[_operator_pb2.ListQuarantineResponse, _abc.Awaitable[_operator_pb2.ListQuarantineResponse]]: ...
+    ) -> _typing.Union[_operator_pb2.ListQuarantineResponse, _abc.Awaitable[_operator_pb2.ListQuarantineResponse]]:
+        """Peers that failed a check, and the proof of it; signer sets that are blocked."""
 
     @_abc_1.abstractmethod
     def ClearQuarantine(
