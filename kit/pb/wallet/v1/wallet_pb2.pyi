@@ -12,7 +12,7 @@ Errors carry a gRPC code and google.rpc.ErrorInfo (domain "wallet-mpc") whose re
   UNAUTHENTICATED     UNAUTHENTICATED
   RESOURCE_EXHAUSTED  RATE_LIMITED (retry_after in seconds), BUSY
   UNAVAILABLE         THRESHOLD_NOT_MET (needed, missing), PARTIES_MISSING (missing), GATEWAY_UNREACHABLE, GATEWAY_REFUSED,
-                      NOT_READY
+  UNAVAILABLE         NOT_READY
   DEADLINE_EXCEEDED   TIMEOUT (silent)
   ABORTED             PEER_FAULT (peer, check, evidence_id), CEREMONY_FAILED, ABORTED
   DATA_LOSS           SHARE_DAMAGED
