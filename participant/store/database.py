@@ -136,6 +136,8 @@ class Database:
         self.path = path.resolve()
         self._mutex = threading.RLock()
         self._depth = 0
+        self.is_settled = True
+        """Whether everything that is stored is on the disk, too."""
         lock = StoreLock(self.path)
         try:
             _prepare_file(self.path, create=create)
@@ -201,16 +203,29 @@ class Database:
         Raises StoreUnavailable when the disk refuses; then nothing of it is stored.
         """
         with self._mutex:
-            if durable or self._depth:
+            if self._depth:
                 with self._transaction():
                     yield
+                return
+            before = self._changes()
+            if durable:
+                with self._transaction():
+                    yield
+                # What changes nothing is not synced either.
+                self.is_settled |= self._changes() != before
                 return
             self.execute("PRAGMA synchronous = NORMAL")
             try:
                 with self._transaction():
                     yield
             finally:
+                self.is_settled &= self._changes() == before
                 self.execute(_SYNCHRONOUS)
+
+    def _changes(self) -> int:
+        """Rows that were changed so far, also those of transactions that were undone."""
+        with self._translated():
+            return self._connection.total_changes
 
     @contextlib.contextmanager
     def _transaction(self) -> Iterator[None]:

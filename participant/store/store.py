@@ -125,7 +125,8 @@ class Store:
 
     def settle(self) -> None:
         """Make durable whatever was written before. Raises StoreUnavailable."""
-        self.probe()
+        if not self._database.is_settled:
+            self.probe()
 
     def probe(self) -> None:
         """Write and sync a few bytes, for readiness checks. Raises StoreUnavailable."""

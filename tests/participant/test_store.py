@@ -335,11 +335,26 @@ def test_a_write_may_wait_for_the_next_one_to_be_durable(tmp_path):
     with store.transaction(), store.transaction(durable=False):
         assert synced(), "an inner one makes nothing of an outer one less durable"
         store.primes.add(109)
-    before = store._database.row("SELECT probe FROM store")[0]
+
+    def probes() -> int:
+        return store._database.row("SELECT probe FROM store")[0]
+
+    before = probes()
     store.settle()
-    assert store._database.row("SELECT probe FROM store")[0] == before + 1
+    assert probes() == before, "a durable write has taken what was before it to the disk"
+    with store.transaction(durable=False):
+        store.primes.add(113)
+    with store.transaction(), store.transaction(durable=False):
+        pass
+    store.settle()
+    assert probes() == before + 1
+    store.settle()
+    with store.transaction(durable=False):
+        pass
+    store.settle()
+    assert probes() == before + 1, "nothing was stored meanwhile"
     store = reopen(store)
-    assert sorted(store.primes.take(5, 7)) == [101, 103, 109]
+    assert sorted(store.primes.take(5, 7)) == [101, 103, 109, 113]
     store.close()
 
 
