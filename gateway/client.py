@@ -1,4 +1,4 @@
-"""Who a request comes from, as limits and logs name him: one function, so that both mean the same."""
+"""What a request says of its client; who that is, as limits and logs name him: one function, so that both mean the same."""
 
 from __future__ import annotations
 
@@ -15,6 +15,14 @@ def client_address(scope: Scope) -> str:
     """The address of the client of an ASGI request, "" when its connection has none."""
     client = scope.get("client")
     return client[0] if client else ""
+
+
+def header(scope: Scope, name: bytes) -> bytes | None:
+    """The first value of a request header (lower-case name)."""
+    for key, value in scope["headers"]:
+        if key == name:
+            return bytes(value)
+    return None
 
 
 @lru_cache(maxsize=4096)

@@ -20,7 +20,7 @@ from starlette.routing import BaseRoute
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from gateway.access import Access, NotAdmitted
-from gateway.client import client_address
+from gateway.client import client_address, header
 from gateway.cors import Cors
 from gateway.limits import ClientLimits, TooMuch
 from gateway.meters import Meters
@@ -57,14 +57,6 @@ class Refusal(Exception):
 
 class Disconnected(Exception):
     """The client left before its request was complete."""
-
-
-def header(scope: Scope, name: bytes) -> bytes | None:
-    """The first value of a request header (lower-case name)."""
-    for key, value in scope["headers"]:
-        if key == name:
-            return bytes(value)
-    return None
 
 
 class RoomEndpoint:
@@ -380,10 +372,15 @@ class GatewayApp:
         }
         app = _Calls(self._calls, self._others(meters, extra_routes), meters)
         self._cors = Cors(app, server.cors_origins)
+        self._meters = meters
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """ASGI."""
-        await self._cors(scope, receive, send)
+        if self._cors.admits(scope):
+            await self._cors(scope, receive, send)
+        else:
+            text = "pages of this origin may not use this gateway (server.cors_origins)"
+            await refuse(self._meters, Refusal(403, "foreign_origin", text), scope, receive, send)
 
     def reload(self, server: ServerSettings) -> None:
         """Other origins and sizes, from the next request on."""

@@ -56,11 +56,11 @@ class Setup:
     round0: Round0 = Round0.BLOCKING
     preimages: Sequence[Sequence[Value]] = ()
     """The sid preimages of earlier sessions that this one rests on (signing from stock: of the presigning)."""
-    enclosed: Enclosed | None = None
-    """Of FROST: nonce commitments (protocol.md 6.2). The echo of round 0 covers them."""
     background: Sequence[Signed] = ()
     """Signed messages of before the session that evidence from it needs (signing from stock: the proposal, and the
     presigning's transcript)."""
+    enclosed: Enclosed | None = None
+    """Of FROST: nonce commitments (protocol.md 6.2). The echo of round 0 covers them."""
 
 
 @dataclass(frozen=True)

@@ -252,14 +252,34 @@ async def test_streams_and_errors_carry_the_headers_too(cors: GatewayProcess) ->
         assert "Room-Incarnation" in reader.response.headers["access-control-expose-headers"]
     refused = cors.post(new_room(), b"\xff", headers={"Origin": ORIGIN})
     assert refused.headers["access-control-allow-origin"] == ORIGIN
-    other = cors.post(new_room(), b"m", headers={"Origin": "http://evil.example"})
-    assert "access-control-allow-origin" not in other.headers
+
+
+async def test_what_pages_of_other_origins_send_reaches_no_room(cors: GatewayProcess) -> None:
+    """A plain POST is sent by a browser without asking."""
+    room = new_room()
+    for origin in (
+        "http://evil.example",
+        "null",
+        "",
+        "http://[",
+        ORIGIN + ".evil.example",
+        ORIGIN.replace("http", "https"),
+    ):
+        other = cors.post(room, b"theirs", headers={"Origin": origin})
+        assert (other.status_code, other.json()["error"]) == (403, "foreign_origin")
+        assert "access-control-allow-origin" not in other.headers
+        assert httpx2.get(cors.room(room, "subscribe"), headers={"Origin": origin}).status_code == 403
+    assert cors.post(room, b"of this host", headers={"Origin": cors.url}).status_code == 200
+    assert cors.post(room, b"ours", headers={"Origin": ORIGIN}).status_code == 200
+    async with subscribed(cors, room) as reader:
+        assert [event.data for event in await reader.messages(2)] == ["of this host", "ours"]
 
 
 def test_without_origins_there_is_no_cors(tmp_path: Path) -> None:
     with running_gateway(tmp_path) as gateway:
         assert preflight(gateway, ORIGIN).status_code == 405
         answer = gateway.post("room", "m", headers={"Origin": ORIGIN})
+        assert answer.status_code == 403
         assert "access-control-allow-origin" not in answer.headers
 
 
