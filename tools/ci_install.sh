@@ -12,7 +12,8 @@ done
 case "$packages" in *gcc*) packages="$packages libc6-dev" ;; esac
 # Debian has no kustomize, and a kubectl whose own is too old. Go 1.21 or newer builds it.
 if ! command -v kubectl >/dev/null && ! command -v kustomize >/dev/null; then
-    GOBIN=/usr/local/bin go install sigs.k8s.io/kustomize/kustomize/v5@v5.8.3
+    GOBIN=/usr/local/bin PATH="$PATH:/usr/local/go/bin" go install sigs.k8s.io/kustomize/kustomize/v5@v5.8.3 ||
+        echo 'no kubectl, no kustomize, and no Go that builds it: the tests of the manifests will fail' >&2
 fi
 [ -n "$packages" ] || exit 0
 # Tests start their own servers: no package starts one.

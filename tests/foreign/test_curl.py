@@ -9,10 +9,12 @@ from pathlib import Path
 import pytest
 from gateway_testing import GatewayProcess, new_room, running_gateway
 from processes import Process, run_process
+from programs import needed
 
 
 @pytest.fixture(scope="module")
 def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GatewayProcess]:
+    needed("curl")
     with running_gateway(tmp_path_factory.mktemp("gateway")) as process:
         yield process
 

@@ -11,6 +11,7 @@ import yaml
 from grafana_foundation_sdk.cog import plugins
 from grafana_foundation_sdk.cog.encoder import JSONEncoder
 from grafana_foundation_sdk.models.dashboard import Dashboard
+from programs import needed
 from prometheus_testing import ALERTS, DASHBOARD, RULES
 
 # Well-formed
@@ -75,6 +76,7 @@ def test_panels_lie_side_by_side_and_have_what_a_reader_needs() -> None:
 
 
 def promtool(*arguments: str) -> None:
+    needed("promtool")
     done = subprocess.run(
         ["promtool", *arguments], cwd=ALERTS.parent, capture_output=True, text=True, check=False
     )

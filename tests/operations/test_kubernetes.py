@@ -11,6 +11,7 @@ from typing import Any
 import kubernetes_validate
 import pytest
 import yaml
+from programs import needed
 from prometheus_client import CollectorRegistry
 
 import gateway.settings
@@ -28,7 +29,8 @@ USER = 10001
 
 
 def render(directory: Path) -> list[dict[str, Any]]:
-    tool = ["kubectl", "kustomize"] if shutil.which("kubectl") else ["kustomize", "build"]
+    tool = ["kustomize", "build"] if shutil.which("kustomize") else ["kubectl", "kustomize"]
+    needed(tool[0], at_import=True)
     done = subprocess.run([*tool, str(directory)], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert not done.stderr, done.stderr

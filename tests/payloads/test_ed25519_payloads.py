@@ -13,6 +13,7 @@ from bip_utils import SolAddrEncoder
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import load_ssh_public_key
 from payload_testing import TestAccount
+from programs import needed
 
 from participant.payloads import (
     AccountKeys,
@@ -208,6 +209,7 @@ def test_what_is_no_solana_message(name: str) -> None:
 
 def test_ssh_keygen_verifies(tmp_path: Path) -> None:
     """OpenSSH itself, on the file that our client writes."""
+    needed("ssh-keygen")
     payload = SshSignature("file", b"the content of a file")
     decoded = decode(payload, KEYS)
     armored = ssh.armored("file", KEY, ed25519_bytes(signed(decoded)))

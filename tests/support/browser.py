@@ -22,6 +22,8 @@ from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
+from programs import needed
+
 PATIENCE = 90.0
 FLAGS = [
     "--headless=new",
@@ -104,6 +106,7 @@ class Page:
 
 @contextlib.contextmanager
 def running_browser() -> Iterator[Browser]:
+    needed("chromium", "bash", "setpriv")
     directory = tempfile.mkdtemp(prefix="wmpc-browser-")
     to_read, to_write = os.pipe()
     from_read, from_write = os.pipe()

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from programs import needed
 
 ROOT = Path(__file__).parents[2]
 # Made once a machine: it takes a minute and depends on the machine alone.
@@ -46,9 +47,7 @@ def engine_answers() -> bool:
 @contextlib.contextmanager
 def docker_engine(directory: Path) -> Iterator[None]:
     """The machine's engine, or one that is started for the block."""
-    missing = [command for command in COMMANDS if shutil.which(command) is None]
-    if missing:
-        pytest.skip(f"not installed: {', '.join(missing)} (tools/ci_install.sh)")
+    needed(*COMMANDS)
     if engine_answers():
         yield
         return

@@ -19,6 +19,7 @@ import yaml
 from gateway_testing import LISTENING
 from nats_testing import free_port
 from processes import Process, clean_environment, command
+from programs import needed
 
 PATIENCE = 60.0
 # Gateways are asked for their readiness; a connection that one does not take is given to another.
@@ -63,6 +64,7 @@ class GatewayFleet:
         return process
 
     def start(self) -> None:
+        needed("haproxy")
         for process in [self.launch(number) for number in range(len(self.gateways))]:
             process.wait_for(LISTENING)
         servers = [

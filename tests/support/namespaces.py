@@ -15,9 +15,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from committee_processes import CommitteeProcesses, NodeProcess
+from programs import needed
 
 
 def ip(*words: str) -> None:
+    needed("ip", root=True)
     subprocess.run(["ip", *words], check=True, capture_output=True, text=True)
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from processes import Process
+from programs import needed
 
 from gateway.nats_log import token_of
 from gateway.nats_store import NatsStore
@@ -107,6 +108,7 @@ class NatsServer:
 
 @contextlib.contextmanager
 def running_nats(storage: str = "memory", **options: Any) -> Iterator[NatsServer]:
+    needed("nats-server")
     directory = Path(tempfile.mkdtemp(prefix="wmpc-nats-"))
     server = NatsServer(directory, storage, options)
     try:

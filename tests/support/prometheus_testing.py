@@ -12,6 +12,7 @@ from typing import Any
 import httpx2
 import yaml
 from processes import start_process
+from programs import needed
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
 DASHBOARD: dict[str, Any] = json.loads((DEPLOY / "grafana" / "wallet-mpc.json").read_text(encoding="utf-8"))
@@ -59,6 +60,7 @@ def running_prometheus(
     directory: Path, jobs: Mapping[str, Sequence[str]], rule_files: Sequence[Path] = ()
 ) -> Iterator[Prometheus]:
     """`jobs`: host:port of targets by job."""
+    needed("prometheus")
     config = {
         "global": {"scrape_interval": f"{SCRAPE_SECONDS * 1000:.0f}ms", "evaluation_interval": "1s"},
         "rule_files": [str(path) for path in rule_files],

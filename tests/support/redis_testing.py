@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from processes import Process
+from programs import needed
 
 from gateway.redis_store import RedisStore
 from gateway.settings import RedisSettings, RoomsSettings
@@ -71,6 +72,7 @@ class RedisServer:
 @contextlib.contextmanager
 def running_redis(*options: str) -> Iterator[RedisServer]:
     """Socket paths are short: pytest's directories are not."""
+    needed("redis-server")
     directory = Path(tempfile.mkdtemp(prefix="wmpc-redis-"))
     server = RedisServer(directory, *options)
     try:

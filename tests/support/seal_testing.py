@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pkcs11
+from programs import needed
 
 MODULE = Path("/usr/lib/softhsm/libsofthsm2.so")
 PIN = b"sesame-1234"
@@ -20,6 +21,7 @@ SO_PIN = "officer-1234"
 
 def make_tokens(directory: Path, *labels: str) -> Path:
     """SoftHSM tokens in `directory`, all with PIN; the path of the configuration that finds them."""
+    needed("softhsm2-util")
     tokens = directory / "tokens"
     tokens.mkdir(parents=True)
     configuration = directory / "softhsm2.conf"

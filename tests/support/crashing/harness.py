@@ -17,6 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
+from programs import needed
+
 SUPPORT = Path(__file__).parents[1]
 KILLED = 137
 _SETPRIV = shutil.which("setpriv")
@@ -28,7 +30,7 @@ def build_shim(directory: Path) -> Path:
     compiler = os.environ.get("CC", "cc")
     library = directory / "shim.so"
     source = Path(__file__).with_name("shim.c")
-    assert shutil.which(compiler), "these tests need a C compiler (tools/ci_install.sh installs one)"
+    needed(compiler)
     flags = ["-std=gnu11", "-Wall", "-Wextra", "-Werror", "-shared", "-fPIC", "-O1", "-pthread"]
     subprocess.run([compiler, *flags, "-o", str(library), str(source)], check=True)
     return library
