@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from functools import partial
-from typing import Final
+from typing import Any, Final
 
 from bench.measure import Figures, Reference, Topic, cpu_ms
 from tss.cggmp24.keygen import public_key
@@ -66,7 +66,7 @@ def _keygen(reference: Reference) -> Figures:
     parties = [holder(j) for j in range(1, N + 1)]
     ctx = Bystander(FROST_ED25519, os.urandom(32), dict.fromkeys(parties, b""))
 
-    def reveal(j: int) -> tuple[Polynomial, list[object]]:
+    def reveal(j: int) -> tuple[Polynomial, list[Any]]:
         f = Polynomial.random(FROST_ED25519.group, THRESHOLD, os.urandom)
         C = f.commit()
         pop = dkg.prove_possession(ctx, j, f.coefficients[0], C[0], os.urandom)
@@ -80,7 +80,7 @@ def _keygen(reference: Reference) -> Figures:
         for j, (f, theirs) in others.items():
             dkg.check_reveal(ctx, THRESHOLD, holder(j), committed[j], theirs)
             dkg.check_told(holder(j), holder(1), theirs, f.evaluate(1))
-        public_key(ctx, THRESHOLD, [said[0], *(theirs[0] for _, theirs in others.values())])  # type: ignore[list-item]
+        public_key(ctx, THRESHOLD, [said[0], *(theirs[0] for _, theirs in others.values())])
 
     reference.sample()
     figures = {"frost_keygen": cpu_ms(one_party, TIMES)}

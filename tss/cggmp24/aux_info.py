@@ -25,7 +25,7 @@ from tss.effects import (
 )
 from tss.encoding import Bytes, Schema, Tuple, Value
 from tss.envelope import PartyId
-from tss.errors import BadDecommit, BadPedersen, PeerFault, SharedPrime, blaming
+from tss.errors import BadDecommit, BadPedersen, CallerError, PeerFault, SharedPrime, blaming
 from tss.paillier import PaillierSecret, check_modulus
 from tss.params import Suite
 from tss.rand import Rng
@@ -118,6 +118,21 @@ def own_parameters(
     own = AuxPublic(paillier.public.N, pedersen.public.N_hat, pedersen.public.s, pedersen.public.t)
     rho_i, u_i = ctx.rng(32), ctx.rng(32)
     return paillier, pedersen, [*own.as_list(), psi_prm.to_value(), rho_i, u_i]
+
+
+def own_parameters_if_due(
+    ctx: SessionContext, take_primes: TakePrimes | None, kind: str
+) -> Protocol[tuple[tuple[PaillierSecret, RingPedersenSecret] | None, list[Value]]]:
+    """The same for a suite that may do without: then no keys, and rho, u alone.
+
+    Raises CallerError unless `take_primes` is there exactly where the suite needs it.
+    """
+    if ctx.suite.has_aux != (take_primes is not None):
+        raise CallerError("primes are for accounts that need auxiliary information")
+    if take_primes is None:
+        return None, [ctx.rng(32), ctx.rng(32)]
+    paillier, pedersen, revealed_i = yield from own_parameters(ctx, take_primes, kind)
+    return (paillier, pedersen), revealed_i
 
 
 def everybody(

@@ -17,6 +17,7 @@ from tss.errors import (
     Degenerate,
     InternalError,
     ProofInvalid,
+    ShareCorrupt,
     WrongLength,
     blaming,
 )
@@ -134,6 +135,14 @@ def key_id(ctx: PublicContext, X: Point) -> bytes:
 def share_epoch(ctx: SessionContext, X: Point, X_j: dict[int, Point]) -> bytes:
     """Hc("share-epoch", sid, X, [X_j]) of the run that made the shares (protocol.md 2.1)."""
     return ctx.hc("share-epoch", ctx.sid, X, [X_j[index] for index in sorted(X_j)])
+
+
+def check_usable(share: KeyShare) -> None:
+    """Of what was dealt when all checks have passed: only the sum can be unlucky. Raises Degenerate."""
+    try:
+        share.check()
+    except ShareCorrupt as error:
+        raise Degenerate(f"the new shares would be of no use: {error}") from None
 
 
 def _commitment(

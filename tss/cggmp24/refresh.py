@@ -14,7 +14,7 @@ from typing import Final
 from tss.cggmp24 import aux_info
 from tss.cggmp24.aux_info import TakePrimes
 from tss.cggmp24.completion import complete, new_state
-from tss.cggmp24.keygen import share_epoch, xor
+from tss.cggmp24.keygen import check_usable, share_epoch, xor
 from tss.cggmp24.presignature import item_sid
 from tss.effects import (
     Compute,
@@ -36,16 +36,13 @@ from tss.errors import (
     Degenerate,
     InternalError,
     ProofInvalid,
-    ShareCorrupt,
     WrongLength,
     blaming,
 )
 from tss.groups import Point
-from tss.paillier import PaillierSecret
 from tss.params import MAX_PARTIES, Suite
 from tss.proposal import MAX_REFRESHED
 from tss.records import AuxSet, KeyShare
-from tss.ring_pedersen import RingPedersenSecret
 from tss.vss import Polynomial, check_share, commitment_at
 from tss.zk import mod, sch
 
@@ -127,18 +124,11 @@ def refresh(
     """
     suite, group, i = ctx.suite, ctx.suite.group, ctx.me.index
     _check_shares(ctx, shares)
-    if suite.has_aux != (take_primes is not None):
-        raise CallerError("primes are for accounts that need auxiliary information")
     bases = [Base(share.key_id, share.X, share.t, share.public_shares) for share in shares]
     round1, round2, round3 = rounds(suite, len(shares), aux=suite.has_aux)
 
     # Round 1: commit to the sharings of zero and the nonces; with them to this party's parameters.
-    keys: tuple[PaillierSecret, RingPedersenSecret] | None = None
-    if take_primes is None:
-        parameters: list[Value] = [ctx.rng(32), ctx.rng(32)]
-    else:
-        paillier, pedersen, parameters = yield from aux_info.own_parameters(ctx, take_primes, KIND)
-        keys = paillier, pedersen
+    keys, parameters = yield from aux_info.own_parameters_if_due(ctx, take_primes, KIND)
     dealings = [
         _Dealing(Polynomial.random(group, base.t, ctx.rng, constant=0), *sch.commit(suite, ctx.rng))
         for base in bases
@@ -280,11 +270,7 @@ def _new_share(ctx: SessionContext, old: KeyShare, X_m: dict[int, Point], x: int
     share = KeyShare(
         ctx.suite, old.key_id, epoch, old.t, old.me, old.X, X_m, chain_code=old.chain_code, x=x
     )  # fmt: skip
-    try:
-        share.check()
-    except ShareCorrupt as error:
-        # All checks of the sharings have passed, so only their sum can be unlucky.
-        raise Degenerate(f"the new shares would be of no use: {error}") from None
+    check_usable(share)
     return share
 
 

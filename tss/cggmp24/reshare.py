@@ -15,7 +15,7 @@ from typing import Any, Final, Self
 from tss.cggmp24 import aux_info
 from tss.cggmp24.aux_info import TakePrimes
 from tss.cggmp24.completion import Certificate, complete, done_from, new_state
-from tss.cggmp24.keygen import key_id, share_epoch, xor
+from tss.cggmp24.keygen import check_usable, key_id, share_epoch, xor
 from tss.effects import (
     Compute,
     Echo,
@@ -38,17 +38,14 @@ from tss.errors import (
     ProofInvalid,
     SchemaViolation,
     SessionMismatch,
-    ShareCorrupt,
     WrongChainCode,
     WrongDealer,
     WrongLength,
     blaming,
 )
 from tss.groups import Point
-from tss.paillier import PaillierSecret
 from tss.params import MAX_PARTIES, Suite
 from tss.records import AuxSet, KeyShare, chain_code_hash
-from tss.ring_pedersen import RingPedersenSecret
 from tss.vss import Polynomial, check_share, commitment_at, lagrange
 from tss.zk import fac, mod, sch
 
@@ -230,19 +227,12 @@ def hold(ctx: SessionContext, terms: Terms, take_primes: TakePrimes | None) -> P
     """
     suite, group, me = ctx.suite, ctx.suite.group, ctx.me
     terms.check(ctx.parties)
-    if suite.has_aux != (take_primes is not None):
-        raise CallerError("primes are for accounts that need auxiliary information")
     dealers = [party for party in ctx.parties if party.role == DEALER]
     others = [party for party in ctx.others if party.role == NEW]
     round1, round2, round3 = rounds(suite, ctx.parties, me)
 
     # Round 1
-    keys: tuple[PaillierSecret, RingPedersenSecret] | None = None
-    if take_primes is None:
-        parameters: list[Value] = [ctx.rng(32), ctx.rng(32)]
-    else:
-        paillier, pedersen, parameters = yield from aux_info.own_parameters(ctx, take_primes, KIND)
-        keys = paillier, pedersen
+    keys, parameters = yield from aux_info.own_parameters_if_due(ctx, take_primes, KIND)
     a_j, com_j = sch.commit(suite, ctx.rng)
     opened_j: list[Value] = [com_j.A, *parameters]
     yield Send(1, broadcast=_commitment(ctx, me, opened_j))
@@ -295,11 +285,7 @@ def hold(ctx: SessionContext, terms: Terms, take_primes: TakePrimes | None) -> P
         t=terms.new_t, me=me.index, X=terms.X, public_shares=X_new,
         chain_code=_told(suite, proofs[dealers[0]])[0] or b"", x=x_j,
     )  # fmt: skip
-    try:
-        share.check()
-    except ShareCorrupt as error:
-        # All checks of what was dealt have passed, so only the sum can be unlucky.
-        raise Degenerate(f"the new shares would be of no use: {error}") from None
+    check_usable(share)
     state = new_state(ctx, KIND, shares=[share], aux=aux, aux_id=None if aux is None else aux.aux_id)
     yield from complete(ctx, state, others)
     return Reshared(share, aux)
