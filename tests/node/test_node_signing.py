@@ -300,15 +300,20 @@ async def test_an_answer_that_a_restart_cut_short_is_sent_by_the_next_process(tm
     """The responder's sigma is durable, and lost on its way; the owner still waits for it when the responder is back."""
     async with network(tmp_path, gateway.url) as net:
         await dealt(net, "alice")
-        await last(net[0].node.fill_stock("alice", (0, 1), 1))
-        answered = asyncio.Event()
+        presigning, answered = set(), asyncio.Event()
 
         async def watch(envelope: bytes) -> None:
-            if routing(envelope)[1] is Kind.MSG:
+            sid, kind, _ = routing(envelope)
+            if not stocked:
+                presigning.add(sid)
+            elif kind is Kind.MSG and sid not in presigning:
                 net[1].channel.mute = all_but_hellos
                 answered.set()
 
+        stocked = False
         net[1].channel.on_post = watch
+        await last(net[0].node.fill_stock("alice", (0, 1), 1))
+        stocked = True
         waiting = asyncio.create_task(signed(net[0], 1, signers=(0, 1)))
         await asyncio.wait_for(answered.wait(), WAIT)
         await net[1].stop()
