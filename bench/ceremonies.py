@@ -35,7 +35,7 @@ def _keygen(reference: Reference) -> Figures:
     return {"keygen_ec_5": median(spent)}
 
 
-def _four(primes: list[int], j: int) -> tuple[int, int, int, int]:
+def four_primes(primes: list[int], j: int) -> tuple[int, int, int, int]:
     p, q_, p_hat, q_hat = primes[4 * j - 4 : 4 * j]
     return p, q_, p_hat, q_hat
 
@@ -50,7 +50,8 @@ def _aux(reference: Reference) -> Figures:
         for party in parties:
             party.reset()
         programs = {
-            j: partial(aux_info.aux_info, take_primes=partial(_four, primes, j)) for j in range(1, n + 1)
+            j: partial(aux_info.aux_info, take_primes=partial(four_primes, primes, j))
+            for j in range(1, n + 1)
         }
         run_session(parties, Agreed(aux_info.KIND, aux_info.tail(None)), programs)
         spent += [party.ms for party in parties]

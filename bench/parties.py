@@ -19,7 +19,8 @@ import nacl.bindings
 from bench.keys import SUITE
 from tss.effects import Protocol, SessionContext, run_serially
 from tss.encoding import Value
-from tss.envelope import PartyId, holder
+from tss.envelope import PartyId
+from tss.params import Suite
 from tss.session import Member, Outgoing, Round0, Runtime, Session, Setup
 
 T = TypeVar("T")
@@ -31,6 +32,7 @@ class Party:
     """One party, across sessions: what it is, and what it has spent."""
 
     point: int
+    role: str = "holder"
     identity: bytes = field(init=False)
     secret: bytes = field(init=False, repr=False)
     session: Session | None = None
@@ -44,7 +46,7 @@ class Party:
     @property
     def party(self) -> PartyId:
         """Its name in a session."""
-        return holder(self.point)
+        return PartyId(self.role, self.point)
 
     @property
     def ms(self) -> float:
@@ -69,9 +71,9 @@ class Party:
         return result
 
 
-def committee(size: int) -> list[Party]:
+def committee(size: int, role: str = "holder") -> list[Party]:
     """Parties at the evaluation points 1 to `size`."""
-    return [Party(point) for point in range(1, size + 1)]
+    return [Party(point, role) for point in range(1, size + 1)]
 
 
 @dataclass(frozen=True)
@@ -82,10 +84,17 @@ class Agreed:
     tail: Sequence[Value]
     round0: Round0 = Round0.BLOCKING
     ph: bytes = field(default_factory=lambda: os.urandom(32))
+    suite: Suite = SUITE
 
 
 def run_session(parties: Sequence[Party], agreed: Agreed, programs: Mapping[int, Program]) -> dict[int, Any]:
     """One session of all `parties` to its end, each at its own expense: {I_j: result}. Raises what a session ends with."""
+    results = run_all(parties, agreed, [programs[party.point] for party in parties])
+    return {party.point: result for party, result in zip(parties, results, strict=True)}
+
+
+def run_all(parties: Sequence[Party], agreed: Agreed, programs: Sequence[Program]) -> list[Any]:
+    """The same of parties whose points may be equal, where their roles are not: programs and results in their order."""
     members = tuple(Member(party.party, party.identity) for party in parties)
     posted: deque[tuple[Party, bytes]] = deque()
 
@@ -96,11 +105,10 @@ def run_session(parties: Sequence[Party], agreed: Agreed, programs: Mapping[int,
                 if recipient is not sender and outgoing.to in (None, recipient.party):
                     posted.append((recipient, outgoing.envelope))
 
-    for party in parties:
+    for party, program in zip(parties, programs, strict=True):
         party.session = None
-        setup = Setup(SUITE, agreed.kind, party.party, members, agreed.ph, agreed.tail, agreed.round0)
+        setup = Setup(agreed.suite, agreed.kind, party.party, members, agreed.ph, agreed.tail, agreed.round0)
         runtime = Runtime(os.urandom, party.sign, lambda _record: None)
-        program = programs[party.point]
         party.session = party.charged(partial(Session, setup, program, runtime))
     for party in parties:
         post(party, party.charged(_session(party).start))
@@ -119,7 +127,7 @@ def run_session(parties: Sequence[Party], agreed: Agreed, programs: Mapping[int,
         error = _session(party).error
         if error is not None or not _session(party).finished:
             raise error or RuntimeError(f"party {party.point} waits in {_session(party).phase}")
-    return {party.point: _session(party).result for party in parties}
+    return [_session(party).result for party in parties]
 
 
 def _session(party: Party) -> Session:
