@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 from gateway.meters import Meters
 from gateway.settings import RoomsSettings
 from gateway.store import Event, HistoryLost, RoomStore, StoreFull, StoreUnavailable, View, Watch
-from kit.http import Connection
+from kit.connection import Connection
 from kit.logs import get_logger
 from kit.together import until_one_ends
 
@@ -163,7 +163,7 @@ class Subscription:
         event = self.watch.newest()
         if event is None or event.id != self.cursor:
             return False
-        self.connection.write_chunk(event.frame)
+        self.connection.write_part(event.frame)
         self.quiet = False
         self.sent((event,))
         return True
