@@ -33,6 +33,9 @@ class GreedyReader:
     def unsent(self) -> int:
         return 0
 
+    def pipelined(self) -> bool:
+        return False
+
     def writable(self) -> bool:
         return False
 
