@@ -16,7 +16,7 @@ from gateway.rooms import EXPIRED, REVOKED
 from gateway.settings import AccessSettings
 from gateway.tokens import SUBSCRIBE, Grant, TokenRefused, Verifier
 from kit.certificate_names import BadCertificate, certificate_names
-from kit.http import connection_of
+from kit.connection import connection_of
 
 LOOK_SECONDS: Final = 1.0
 """Between two looks at the key set's file."""

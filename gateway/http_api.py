@@ -29,7 +29,7 @@ from gateway.settings import ServerSettings
 from gateway.store import StoreFull, StoreUnavailable
 from gateway.tokens import ISSUE, POST, SUBSCRIBE
 from kit import tracing
-from kit.http import connection_of
+from kit.connection import connection_of
 
 MAX_ROOM_ID_BYTES = 256
 RETRY = b"retry: 5000\n\n"
@@ -146,8 +146,12 @@ class Subscribe(RoomEndpoint):
             await self._serve(room, last, scope, send)
 
     async def _serve(self, room: str, last: int | None, scope: Scope, send: Send) -> None:
-        subscription = await self.broker.subscribe(room, connection_of(scope))
+        connection = connection_of(scope)
+        subscription = await self.broker.subscribe(room, connection)
         try:
+            if connection.pipelined():
+                text = "no request may follow this one: its answer has no end"
+                raise Refusal(400, "pipelined", text, {"connection": "close"})
             with self.access.while_good(scope[GRANT], lambda reason: self.broker.cut(subscription, reason)):
                 with super().traced(scope, room):
                     await self._begin(subscription, last, send)

@@ -15,8 +15,9 @@ from collections.abc import Callable, Sequence
 from gateway.meters import Meters
 from gateway.settings import RoomsSettings
 from gateway.store import Event, HistoryLost, RoomStore, StoreFull, StoreUnavailable, View, Watch
-from kit.http import Connection
+from kit.connection import Connection
 from kit.logs import get_logger
+from kit.together import until_one_ends
 
 # Frames joined into one write.
 BATCH_BYTES = 256 * 1024
@@ -44,6 +45,11 @@ LAST_WORDS = {
 OPERATIONS = ("append", "watch", "next_index", "read", "expire")
 
 _log = get_logger(__name__)
+
+
+def _pause(seconds: float) -> float:
+    """How long to wait between two looks at what may take `seconds`."""
+    return min(max(seconds / 4, 0.02), 1.0)
 
 
 class Subscription:
@@ -157,7 +163,7 @@ class Subscription:
         event = self.watch.newest()
         if event is None or event.id != self.cursor:
             return False
-        self.connection.write_chunk(event.frame)
+        self.connection.write_part(event.frame)
         self.quiet = False
         self.sent((event,))
         return True
@@ -212,8 +218,17 @@ class Broker:
         self.meters.store_errors.labels(self._store_name, operation).inc()
 
     def start(self) -> None:
-        """Starts heartbeats and housekeeping."""
-        self._task = self.loop.create_task(self._tick_for_ever(), name="rooms")
+        """Starts heartbeats and housekeeping, which is as slow as the store: heartbeats do not wait for it."""
+        self._task = self.loop.create_task(
+            until_one_ends(self._look_after_for_ever(), self._expire_for_ever()), name="rooms"
+        )
+
+    @property
+    def ended(self) -> asyncio.Task[None]:
+        """The task of both: done if it failed."""
+        if self._task is None:
+            raise RuntimeError("the broker was not started")
+        return self._task
 
     async def subscribe(self, room: str, connection: Connection) -> Subscription:
         """Opens a subscription; call its `begin` next and `unsubscribe` in the end. Raises StoreFull."""
@@ -291,17 +306,20 @@ class Broker:
                 await self._task
         await self.store.close()
 
-    async def _tick_for_ever(self) -> None:
+    async def _look_after_for_ever(self) -> None:
         next_ping = self.now() + self.limits.heartbeat_seconds
         while True:
             limits = self.limits
-            period = min(limits.heartbeat_seconds, limits.slow_reader_seconds, limits.idle_seconds) / 4
-            await asyncio.sleep(min(max(period, 0.02), 1.0))
+            await asyncio.sleep(_pause(min(limits.heartbeat_seconds, limits.slow_reader_seconds)))
             now = self.now()
             ping = now >= next_ping
             if ping:
                 next_ping = now + limits.heartbeat_seconds
             self.look_after(ping=ping)
+
+    async def _expire_for_ever(self) -> None:
+        while True:
+            await asyncio.sleep(_pause(self.limits.idle_seconds))
             try:
                 expired = await self.store.expire()
             except StoreUnavailable as error:

@@ -126,7 +126,9 @@ class Gateway:
         keep_what_is_there()
         self._log.info("started", http=http, grpc=grpc, version=version())
         stopping = asyncio.create_task(stop.wait(), name="stop")
-        await asyncio.wait({stopping, self.http.ended}, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait(
+            {stopping, self.http.ended, self.broker.ended}, return_when=asyncio.FIRST_COMPLETED
+        )
         failed = not stop.received
         stopping.cancel()
         self._log.info("draining", signal=stop.name)

@@ -14,19 +14,20 @@ import ssl
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any, Protocol, cast
+from typing import Any, cast
 
 import uvicorn
-from starlette.types import ASGIApp, Scope
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from starlette.types import ASGIApp
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 from uvicorn.server import ServerState
 
+from kit.connection import CONNECTION, Unchunked, until_closed
 from kit.net import BACKLOG, port_of
-
-CONNECTION = "kit.connection"
 
 # What a client may still send of a body that was refused already; a well-behaved one gets to read the answer.
 MAX_DISCARDED = 64 * 1024 * 1024
+# Requests that may wait behind one that is being answered; none may behind a stream, which has no end.
+MAX_PIPELINED = 32
 # How long a reader that was cut off has to take what is on its way to it.
 LAST_WORDS_SECONDS = 5.0
 
@@ -41,40 +42,6 @@ class HttpLimits:
     max_head_bytes: int = 32 * 1024
     max_connections: int = 0
     max_connections_per_address: int = 0
-
-
-class Connection(Protocol):
-    """What the application may know and do about the connection that it answers on."""
-
-    def on_lost(self, callback: Callable[[], None] | None) -> None:
-        """Calls `callback` once when the connection is gone; None takes it back."""
-
-    def unsent(self) -> int:
-        """Bytes that were sent to the reader and wait for it here."""
-        ...
-
-    def certificate(self) -> bytes | None:
-        """The client certificate (DER) that TLS has verified; None where none was asked for."""
-        ...
-
-    def writable(self) -> bool:
-        """Whether what is written now goes to the reader without waiting for it."""
-        ...
-
-    def write_chunk(self, data: bytes) -> None:
-        """Writes a chunk of the chunked response that has begun; only while the connection is writable."""
-
-    def finish(self, last_chunk: bytes) -> None:
-        """Ends the chunked response although its reader does not read: nothing more of it is sent.
-
-        `last_chunk` and the end of the response reach the reader if it takes what was sent before in
-        LAST_WORDS_SECONDS; then the connection is reset.
-        """
-
-
-def connection_of(scope: Scope) -> Connection:
-    """The connection of a request that came through `HttpServer`."""
-    return cast("Connection", scope["extensions"][CONNECTION])
 
 
 class _Table:
@@ -125,7 +92,7 @@ class _Config(uvicorn.Config):
         self.table = _Table(limits)
 
 
-class _HeadTooLarge(Exception):
+class _EndOfParsing(Exception):
     """Raised through the parser to end it."""
 
 
@@ -160,6 +127,10 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         """See `Connection`."""
         return self.transport.get_write_buffer_size()
 
+    def pipelined(self) -> bool:
+        """See `Connection`."""
+        return bool(self.pipeline)
+
     def certificate(self) -> bytes | None:
         """See `Connection`."""
         secure: ssl.SSLObject | None = self.transport.get_extra_info("ssl_object")
@@ -169,16 +140,24 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         """See `Connection`."""
         return not self.flow.write_paused and not self.transport.is_closing()
 
-    def write_chunk(self, data: bytes) -> None:
+    def write_part(self, data: bytes) -> None:
         """See `Connection`."""
         self.transport.write(b"%x\r\n%b\r\n" % (len(data), data))
 
-    def finish(self, last_chunk: bytes) -> None:
+    def finish(self, last_part: bytes) -> None:
         """See `Connection`."""
+        self.end(b"%x\r\n%b\r\n0\r\n\r\n" % (len(last_part), last_part))
+
+    def end(self, last_bytes: bytes) -> None:
+        """`finish`, of a response that ends with these bytes as they are."""
         if self.cycle is None or self.cycle.response_complete or self.transport.is_closing():
             return
-        if self.cycle.response_started and self.cycle.chunked_encoding:
-            self.transport.write(b"%x\r\n%b\r\n0\r\n\r\n" % (len(last_chunk), last_chunk))
+        if self.cycle.response_started:
+            self.transport.write(last_bytes)
+        self._break_off()
+
+    def _break_off(self) -> None:
+        """Closes the connection in the middle of a response."""
         # Wakes a sender that waits for the reader; what it still sends is dropped.
         self.cycle.disconnected = True
         self.flow.resume_writing()
@@ -230,7 +209,10 @@ class BoundedHttpProtocol(HttpToolsProtocol):
     # Parser callbacks
 
     def on_message_begin(self) -> None:
-        """Puts the connection into the scope."""
+        """Puts the connection into the scope. Ends it if this request would wait for ever, or with too many others."""
+        if self._lost is not None or len(self.pipeline) >= MAX_PIPELINED:
+            self._refuse(400, "pipelined", "a request came that would wait for others' answers")
+            raise _EndOfParsing
         super().on_message_begin()
         cast("dict[str, Any]", self.scope)["extensions"] = {CONNECTION: self}
         self._fields_bytes = 0
@@ -251,8 +233,15 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         self._head_bytes = 0
         self._discarded = 0
         self._stop_timer()
+        if self.parser.get_http_version() == "1.0":
+            cast("dict[str, Any]", self.scope)["extensions"] = {CONNECTION: Unchunked(self)}
         super().on_headers_complete()
         self._start_timer(self.config.limits.body_seconds, self._body_is_late)
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        if cycle.scope["http_version"] == "1.0":
+            app = until_closed(app, cycle)
+        super()._start_asgi_task(cycle, app)
 
     def on_body(self, body: bytes) -> None:
         """Passes the body on, or counts what comes after the answer."""
@@ -285,7 +274,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
     def _count_field(self, size: int) -> None:
         self._fields_bytes += size
         if self._fields_bytes > self.config.limits.max_head_bytes:
-            raise _HeadTooLarge
+            raise _EndOfParsing
 
     def _start_timer(self, seconds: float, late: Callable[[], None]) -> None:
         self._stop_timer()
@@ -315,9 +304,12 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         self._refused = True
         self._stop_timer()
         self.config.refused(reason)
-        if self.cycle is not None and self.cycle.response_started and not self.cycle.response_complete:
-            # An answer is on its way (a pipelined request was bad): nothing may be written into it.
-            self.transport.close()
+        answering = (
+            self.cycle is not None and self.cycle.response_started and not self.cycle.response_complete
+        )
+        if answering or self.pipeline:
+            # Another answer is on its way (a pipelined request was bad): nothing may be written into it.
+            self._break_off()
             return
         body = b'{"error":"%b","message":"%b"}' % (reason.encode(), text.encode())
         self.transport.write(
@@ -417,6 +409,3 @@ class HttpServer:
             await task
         for connection in list(self._server.server_state.connections):
             cast("BoundedHttpProtocol", connection).transport.abort()
-
-
-__all__ = ["CONNECTION", "BoundedHttpProtocol", "Connection", "HttpLimits", "HttpServer", "connection_of"]

@@ -34,12 +34,12 @@ class ScriptedConnection:
     def writable(self) -> bool:
         return self.free
 
-    def write_chunk(self, data: bytes) -> None:
+    def write_part(self, data: bytes) -> None:
         assert self.free
         self.written.append(data)
 
-    def finish(self, last_chunk: bytes) -> None:
-        self.finished = last_chunk
+    def finish(self, last_part: bytes) -> None:
+        self.finished = last_part
 
 
 class World:

@@ -16,7 +16,7 @@ from gateway.memory import MemoryStore
 from gateway.meters import Meters
 from gateway.rooms import BATCH_BYTES, Broker
 from gateway.settings import AccessSettings, ClientsSettings, RoomsSettings, ServerSettings
-from kit.http import CONNECTION
+from kit.connection import CONNECTION
 
 NOISY_READERS = 20
 BACKLOG = 40
@@ -33,11 +33,14 @@ class GreedyReader:
     def unsent(self) -> int:
         return 0
 
+    def pipelined(self) -> bool:
+        return False
+
     def writable(self) -> bool:
         return False
 
-    def finish(self, last_chunk: bytes) -> None:
-        raise AssertionError(f"cut off: {last_chunk!r}")
+    def finish(self, last_part: bytes) -> None:
+        raise AssertionError(f"cut off: {last_part!r}")
 
 
 class Hall:

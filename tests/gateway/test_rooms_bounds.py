@@ -13,6 +13,8 @@ import httpx2
 import pytest
 from gateway_testing import PATIENCE, GatewayProcess, RawClient, Sse, new_room, running_gateway, subscribed
 
+from kit.http import MAX_PIPELINED
+
 MIB = 1024 * 1024
 # A gateway in which a message always fits needs 7 * max_body_bytes + 1024 bytes a room.
 SMALL = {"server": {"max_body_bytes": 1000}, "rooms": {"max_bytes": 8024, "max_total_bytes": 16_048}}
@@ -30,9 +32,13 @@ def post_head(room: str, *headers: str) -> bytes:
     return "\r\n".join([f"POST /rooms/{room}/broadcast HTTP/1.1", "Host: g", *headers, "", ""]).encode()
 
 
+def subscribe_request(room: str) -> bytes:
+    return f"GET /rooms/{room}/subscribe HTTP/1.1\r\nHost: g\r\n\r\n".encode()
+
+
 def open_stream(gateway: GatewayProcess, room: str, receive_buffer: int | None = None) -> RawClient:
     client = RawClient(gateway.host, gateway.port, receive_buffer)
-    client.send(f"GET /rooms/{room}/subscribe HTTP/1.1\r\nHost: g\r\n\r\n".encode())
+    client.send(subscribe_request(room))
     assert client.read_until(b"\r\n\r\n").startswith(b"HTTP/1.1 200")
     return client
 
@@ -192,6 +198,57 @@ def test_an_open_stream_outlives_all_these_times(tmp_path: Path) -> None:
             late.read_all()
         gateway.post("room", "m")
         client.read_until(b"data: m\n\n")
+
+
+PIPELINED = 'gateway_refusals_total{reason="pipelined"}'
+
+
+@pytest.mark.fault(14)
+def test_a_stream_with_a_request_behind_it_is_refused(gateway: GatewayProcess) -> None:
+    """Its end would be noticed when the stream is written to next, for nothing more is read."""
+    room, before = new_room(), gateway.metric(PIPELINED)
+    with gateway.connect() as client:
+        answer = client.send(subscribe_request(room) + subscribe_request(room)).read_all()
+    assert answer.startswith(b"HTTP/1.1 400 ")
+    assert answer.count(b"HTTP/1.1") == 1
+    assert b'"error": "pipelined"' in answer
+    assert gateway.metric(PIPELINED) == before + 1
+    gateway.wait_for_metric("gateway_subscribers", 0)
+
+
+@pytest.mark.fault(14)
+def test_a_request_behind_an_open_stream_ends_it(gateway: GatewayProcess) -> None:
+    room, before = new_room(), gateway.metric(PIPELINED)
+    with open_stream(gateway, room) as client:
+        client.read_until(b"retry: 5000\n\n\r\n")
+        assert client.send(b"GET /healthz HTTP/1.1\r\n").read_all() == b""
+        gateway.wait_for_metric("gateway_subscribers", 0)
+    assert gateway.metric(PIPELINED) == before + 1
+
+
+@pytest.mark.fault(14)
+def test_a_request_behind_a_stream_that_nobody_reads_ends_it_too(tmp_path: Path) -> None:
+    with (
+        running_gateway(tmp_path) as gateway,
+        open_stream(gateway, "room", receive_buffer=4096) as client,
+    ):
+        flood(gateway, "room", 30, 512 * 1024)
+        client.send(b"GET /healthz HTTP/1.1\r\n")
+        # Its buffers are full: the connection is reset all the same, long before it is a slow reader.
+        gateway.wait_for_metric("gateway_connections", 1)
+        assert gateway.metric('gateway_cuts_total{reason="slow_reader"}') == 0
+
+
+@pytest.mark.fault(14)
+def test_requests_that_wait_for_one_another_are_bounded(gateway: GatewayProcess) -> None:
+    before = gateway.metric(PIPELINED)
+    request = b"GET /healthz HTTP/1.1\r\nHost: g\r\n\r\n"
+    with gateway.connect() as client:
+        client.send(MAX_PIPELINED * request)
+        for _ in range(MAX_PIPELINED):
+            client.read_until(b'{"status":"ok"}')
+        assert client.send((MAX_PIPELINED + 2) * request).read_all() == b""
+    assert gateway.metric(PIPELINED) == before + 1
 
 
 @pytest.mark.fault(15)

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import signal
+from pathlib import Path
 
 import httpx2
 import pytest
 from gateway_testing import PATIENCE, GatewayProcess, Sse, new_room, running_gateway, subscribed
+
+from gateway.rooms import CLOSING, LAST_WORDS, SLOW
 
 
 @pytest.fixture(scope="module")
@@ -35,6 +39,44 @@ def test_the_stream_is_byte_for_byte_what_clients_expect(gateway: GatewayProcess
         event = b"event: new-message\nid: 0\ndata: first\n\n"
         assert client.read_until(b"\r\n") == event + b"\r\n"
         assert size == len(event)
+
+
+def test_http_1_0_gets_the_stream_without_chunks_until_the_connection_ends(tmp_path: Path) -> None:
+    """RFC 9112 6.1: no transfer-coding is sent to a client of that version."""
+    with running_gateway(tmp_path) as gateway, gateway.connect() as client:
+        gateway.post("room", "first")
+        head = client.send(subscribe_head("room").replace(b"HTTP/1.1", b"HTTP/1.0")).read_until(b"\r\n\r\n")
+        assert head.startswith(b"HTTP/1.1 200 ")
+        assert b"transfer-encoding" not in head.lower()
+        assert b"\r\nconnection: close\r\n" in head.lower()
+        first = b"event: new-message\nid: 0\ndata: first\n\n"
+        assert client.read_until(first) == b"retry: 5000\n\n" + first
+        for number in range(1, 4):
+            gateway.post("room", "m")
+            event = b"event: new-message\nid: %d\ndata: m\n\n" % number
+            assert client.read_until(event) == event
+        gateway.process.send_signal(signal.SIGTERM)
+        assert client.read_all() == LAST_WORDS[CLOSING]
+
+
+def test_http_1_0_gets_its_last_words_without_chunks(tmp_path: Path) -> None:
+    """Those that do not wait for the reader's turn."""
+    settings = {"rooms": {"max_backlog_messages": 4}}
+    with running_gateway(tmp_path, settings) as gateway, gateway.connect(receive_buffer=4096) as client:
+        client.send(subscribe_head("room").replace(b"HTTP/1.1", b"HTTP/1.0")).read_until(b"retry: 5000\n\n")
+        for _ in range(60):
+            assert gateway.post("room", "x" * 256 * 1024).status_code == 200
+        assert gateway.metric('gateway_cuts_total{reason="slow_reader"}') == 1
+        assert client.read_all().endswith(b"\n\n" + LAST_WORDS[SLOW])
+
+
+@pytest.mark.parametrize("call", ["healthz", "metrics", "nowhere", "rooms/r/issue_unique_idx"])
+def test_http_1_0_gets_other_answers_with_their_length(gateway: GatewayProcess, call: str) -> None:
+    method = "POST" if call.startswith("rooms") else "GET"
+    with gateway.connect() as client:
+        answer = client.send(f"{method} /{call} HTTP/1.0\r\n\r\n".encode()).read_all()
+    head, _, body = answer.partition(b"\r\n\r\n")
+    assert b"\r\ncontent-length: %d\r\n" % len(body) in head + b"\r\n"
 
 
 async def test_retry_comes_first_then_history_then_live(gateway: GatewayProcess) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import signal
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -155,6 +156,25 @@ async def test_a_store_that_is_killed_and_remembers(kind: str, tmp_path: Path) -
             assert again.incarnation == reader.incarnation
             assert [event.data for event in await again.messages(21)] == [*map(str, range(20)), "after"]
         assert unique_idx(gateway, room) not in indices
+
+
+@pytest.mark.parametrize("kind", SHARED)
+async def test_a_store_that_does_not_answer_keeps_no_heartbeat_back(kind: str, tmp_path: Path) -> None:
+    """Its process is stopped, and the gateway waits for an answer longer than the reader does for its next line."""
+    room = new_room()
+    patient = {"timeout_seconds": 10 * PATIENCE}
+    with running_store(kind) as server:
+        store = {section: {**values, **patient} for section, values in server.settings.items()}
+        with running_gateway(tmp_path, {**store, "rooms": {"heartbeat_seconds": 0.1}}) as gateway:
+            async with subscribed(gateway, room) as reader:
+                assert server.process is not None
+                server.process.send_signal(signal.SIGSTOP)
+                # Housekeeping asks the store once a second.
+                for _ in range(30):
+                    assert (await reader.next()) in (Sse("retry", None, "5000"), Sse(":", None, "ping"))
+                server.process.send_signal(signal.SIGCONT)
+                assert gateway.post(room, "after").status_code == 200
+                assert (await reader.message()).data == "after"
 
 
 async def test_a_gateway_that_is_killed_takes_nothing_with_it(

@@ -75,8 +75,8 @@ class GatewayProcess:
     def log(self) -> list[dict[str, Any]]:
         return [json.loads(line) for line in list(self.process.lines) if line.startswith("{")]
 
-    def connect(self) -> RawClient:
-        return RawClient(self.host, self.port)
+    def connect(self, receive_buffer: int | None = None) -> RawClient:
+        return RawClient(self.host, self.port, receive_buffer)
 
 
 @contextlib.contextmanager
