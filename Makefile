@@ -86,6 +86,7 @@ lock:
 	$(COMPILE) --no-strip-markers pyproject.toml --extra demo --group dev -o requirements/dev.txt
 	$(COMPILE) pyproject.toml -c requirements/run.txt -o requirements/service.txt
 	$(COMPILE) requirements/gateway.in -c requirements/run.txt -o requirements/gateway.txt
+	$(COMPILE) requirements/tracing.in -c requirements/dev.txt -o requirements/tracing.txt
 	$(COMPILE) requirements/build.in -c requirements/dev.txt -o requirements/build.txt
 	$(COMPILE) requirements/fuzz.in -c requirements/dev.txt -o requirements/fuzz.txt
 

@@ -103,7 +103,8 @@ class RoomEndpoint:
             self.broker.store_failed(self.operation)
             refusal = Refusal(503, "store_unavailable", str(error), _retry_after(error.retry_seconds))
         except Refusal as error:
-            refusal = error
+            # A traceback leads back to this frame, and from it to the connection.
+            refusal = error.with_traceback(None)
         except Disconnected:
             self.meters.refused("client_left", room=room)
             return

@@ -96,6 +96,17 @@ def test_nothing_runs_as_root_or_can_change_its_image(project: Project, service:
     assert "changed\n" not in answer
 
 
+@pytest.mark.parametrize(("service", "sends"), [("gateway", True), ("node-0", False)])
+def test_images_send_traces_if_they_were_built_for_it(project: Project, service: str, *, sends: bool) -> None:
+    settings = "tracing.TracingSettings(endpoint='http://127.0.0.1:1')"
+    call = f"from kit import tracing; tracing.configure({settings}, 'test', '1')"
+    answer = project.compose(
+        "exec", "-T", service, "sh", "-c", f'python3 -c "{call}" 2>&1 && echo can || true'
+    )
+    assert answer.endswith("can\n") == sends
+    assert ("OpenTelemetry is not installed" in answer) != sends
+
+
 @pytest.mark.parametrize("service", SERVICES)
 def test_a_container_has_one_volume_and_no_secret_in_its_environment(project: Project, service: str) -> None:
     container = project.inspect(service)

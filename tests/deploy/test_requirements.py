@@ -81,6 +81,12 @@ def test_the_gateways_list_is_what_gateway_and_kit_import() -> None:
     assert without_tracing(imported(["gateway", "kit"])) | UNSEEN == declared(lines_of("gateway.in"))
 
 
+def test_the_list_for_traces_is_the_extra() -> None:
+    assert declared(lines_of("tracing.in")) == declared(
+        PROJECT["project"]["optional-dependencies"]["tracing"]
+    )
+
+
 def test_images_build_the_wheel_with_the_declared_backend() -> None:
     assert lines_of("build.in") == PROJECT["build-system"]["requires"]
 
@@ -91,6 +97,7 @@ def test_images_build_the_wheel_with_the_declared_backend() -> None:
         ("gateway.txt", "run.txt"),
         ("service.txt", "run.txt"),
         ("build.txt", "dev.txt"),
+        ("tracing.txt", "dev.txt"),
         ("run.txt", "dev.txt"),
     ],
 )

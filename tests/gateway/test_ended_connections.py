@@ -66,10 +66,13 @@ async def serve(requests: bytes, answered: bytes) -> None:
     ("requests", "answered"),
     [
         (SUBSCRIBE, b"retry: 5000\n\n"),
+        (SUBSCRIBE.replace(b"HTTP/1.1", b"HTTP/1.0"), b"retry: 5000\n\n"),
+        (SUBSCRIBE + SUBSCRIBE, b"\r\n\r\n"),
         (POST, b"\r\n\r\n"),
+        (b"PUT" + POST.removeprefix(b"POST"), b"\r\n\r\n"),
         (b"no request\r\n\r\n", b"\r\n\r\n"),
     ],
-    ids=["stream", "post", "bad"],
+    ids=["stream", "HTTP/1.0", "pipelined", "post", "refused", "bad"],
 )
 def test_it_leaves_nothing_for_the_collector(requests: bytes, answered: bytes) -> None:
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:

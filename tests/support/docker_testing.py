@@ -94,10 +94,11 @@ class Project:
         }
 
     def build(self) -> None:
-        for part in ("gateway", "service"):
+        """The gateway's image with what sends traces, the nodes' without."""
+        for part, tracing in (("gateway", "yes"), ("service", "no")):
             run(
                 "docker", "build", "--force-rm", "--network", "host", "--build-arg", f"BASE={BASE_IMAGE}",
-                "-f", f"Dockerfile.{part}", "-t", f"wallet-mpc/sign-{part}:{self.tag}", ".",
+                "--build-arg", f"TRACING={tracing}", "-f", f"Dockerfile.{part}", "-t", f"wallet-mpc/sign-{part}:{self.tag}", ".",
                 seconds=600,
             )  # fmt: skip
 
