@@ -7,7 +7,7 @@ WHEEL_SOURCES := $(shell git ls-files -co --exclude-standard -- '*.py' '*.sql' '
 export TSS_VECTORS ?= $(abspath ../shared/vectors)
 
 # Without daemons and gateway.
-PROTOCOL_TESTS := tests/tss tests/zk tests/tss_engine tests/cggmp24 tests/judge
+PROTOCOL_TESTS := tests/tss tests/zk tests/tss_engine tests/cggmp24 tests/frost tests/judge
 
 .PHONY: test demo lint stubs docs clean lock crash-points bench timing mutants coverage simulate fuzz full-size oversized chaos
 

@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final, Self
 
 import gmpy2
-from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.exceptions import InternalError, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization as pem
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.asymmetric.mlkem import MLKEM768PrivateKey
@@ -40,6 +40,8 @@ _HYBRID_PUBLIC: Final = "mlkem768-x25519-public:"
 _HYBRID_PRIVATE: Final = "mlkem768-x25519-private:"
 _P256_ORDER: Final = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
 _RAW: Final = (pem.Encoding.Raw, pem.PublicFormat.Raw)
+_NO_KEY: Final = (ValueError, TypeError, UnsupportedAlgorithm, InternalError)
+"""What the library raises for PEM that it does not read; InternalError for a key of another length than its algorithm's."""
 
 
 class RecoveryPublic(ABC):
@@ -375,7 +377,7 @@ def read_public(text: str) -> RecoveryPublic:
         return HybridPublic.decode(_hex(text.removeprefix(_HYBRID_PUBLIC)))
     try:
         key = pem.load_pem_public_key(text.encode())
-    except (ValueError, UnsupportedAlgorithm):
+    except _NO_KEY:
         raise BadRecoveryKey(
             "this is no public key: PEM is expected, or a line of mpc-keygen recovery-key"
         ) from None
@@ -397,7 +399,7 @@ def read_private(text: str) -> RecoveryPrivate:
         return HybridPrivate(seed)
     try:
         key = pem.load_pem_private_key(text.encode(), None)
-    except (ValueError, TypeError, UnsupportedAlgorithm):
+    except _NO_KEY:
         raise BadRecoveryKey(
             "this is no private recovery key: unencrypted PEM is expected, or a hybrid's line"
         ) from None

@@ -1,5 +1,6 @@
 """Recovery keys: what they encapsulate, their texts, and what is refused."""
 
+import base64
 import hmac
 
 import pytest
@@ -117,6 +118,10 @@ def test_what_is_no_recovery_key_is_refused():
             kem.read_private(key.private_bytes(*PKCS8).decode())
         with pytest.raises(BadRecoveryKey):
             kem.read_public(key.public_key().public_bytes(*SPKI).decode())
+    misnamed = bytes.fromhex("302e020100300506032b656f04220420") + bytes(32)
+    body = base64.encodebytes(misnamed).decode()
+    with pytest.raises(BadRecoveryKey, match="unencrypted"):
+        kem.read_private(f"-----BEGIN PRIVATE KEY-----\n{body}-----END PRIVATE KEY-----\n")
     locked = (*PKCS8[:2], serialization.BestAvailableEncryption(b"pw"))
     with pytest.raises(BadRecoveryKey, match="unencrypted"):
         kem.read_private(recovery_key("x25519").key.private_bytes(*locked).decode())

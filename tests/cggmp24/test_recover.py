@@ -33,12 +33,14 @@ from tss.errors import (
     BadShare,
     CallerError,
     Equivocation,
+    InternalError,
     PeerFault,
     SchemaViolation,
     WrongChainCode,
     WrongLength,
     WrongRecord,
 )
+from tss.params import FROST_ED25519
 from tss.vss import lagrange
 
 Q, G = TINY.group.q, TINY.group.G
@@ -52,8 +54,9 @@ Q, G = TINY.group.q, TINY.group.G
         Loss(TINY, 3, 2, (2, 3), 1),
         Loss(TINY_WITHOUT_AUX, 16, 15, tuple(range(2, 17)), 1),
         Loss(SMALL_SECP, 3, 2, (1, 3), 2),
+        Loss(FROST_ED25519, 4, 3, (1, 2, 4), 3),
     ],
-    ids=str,
+    ids=lambda loss: f"{loss.r} of {loss.suite.proto}, {loss.t} of {loss.n}",
 )
 def test_the_lost_share_is_back(loss: Loss) -> None:
     outcomes = loss.run("honest")
@@ -256,6 +259,12 @@ def test_a_recipient_that_says_something() -> None:
     lie = says(1, lambda _: [[TERMS.record, []]])
     outcomes = Loss().run("recipient", tamper={2: [lie]})
     outcomes.assert_blamed(2, SchemaViolation, check="recover.r1.role")
+
+
+def test_a_lie_that_no_check_sees_still_gives_no_share(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(recover, "check_contribution", lambda *_: None)
+    outcomes = Loss().run("unseen", tamper={CHEATER: [tells(2, lambda m: (m + 1) % Q, to=2)]})
+    assert type(outcomes[recipient(2)].error) is InternalError
 
 
 def test_two_versions_of_what_a_helper_says() -> None:

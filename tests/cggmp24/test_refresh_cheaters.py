@@ -23,6 +23,7 @@ from cggmp24_testing import dealt_key, primes_of, refresh_program, run_refresh
 from session_testing import LEADING_ZERO, NEGATIVE_ZERO, Raw, says, tells
 from tss_testing import TINY, TINY_WITHOUT_AUX
 
+from tss.cggmp24 import refresh
 from tss.cggmp24.completion import Certificate
 from tss.cggmp24.presignature import item_sid
 from tss.effects import Effect, Protocol, Send, SessionContext
@@ -34,6 +35,7 @@ from tss.errors import (
     BadPoint,
     BadShare,
     Equivocation,
+    InternalError,
     OutOfDomain,
     ProofInvalid,
     SchemaViolation,
@@ -361,3 +363,12 @@ def test_a_done_that_one_party_does_not_hear_leaves_it_pending() -> None:
         complete = any(isinstance(record, Certificate) for record in node.records)
         assert complete == (node.party != holder(3))
         assert state.done == durable(outcomes[1])[0].done
+
+
+def test_a_lie_that_no_check_sees_still_gives_no_share(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(refresh, "check_share", lambda *_, **__: None)
+    lie = tells(2, lambda v: [(v[0] + 1) % Q, *v[1:]], to=3)
+    outcomes = run_refresh(KEYS, "unseen", tamper={CHEATER: [lie]})
+    assert type(outcomes[3].error) is InternalError
+    assert not durable(outcomes[3])
+    assert not any(isinstance(record, Certificate) for node in outcomes.honest for record in node.records)

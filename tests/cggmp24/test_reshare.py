@@ -24,6 +24,7 @@ from tss.cggmp24.sign import SignRequest
 from tss.encoding import decode
 from tss.envelope import Kind, PartyId
 from tss.errors import AbortedByPeer, CallerError, SchemaViolation, SessionMismatch, Timeout
+from tss.params import FROST_ED25519
 from tss.transcript import Context
 from tss.vss import lagrange
 
@@ -48,6 +49,7 @@ def xor(values: Sequence[bytes]) -> bytes:
         pytest.param(Move(TINY, 5, 3, (1, 2, 5), 2, 2), id="to a lower threshold"),
         pytest.param(Move(SMALL_SECP, 3, 2, (2, 3), 2, 2), id="secp256k1"),
         pytest.param(Move(TINY_WITHOUT_AUX, 3, 2, (1, 2), 16, 9), id="without aux"),
+        pytest.param(Move(FROST_ED25519, 3, 2, (2, 3), 3, 2), id="ed25519"),
     ],
 )
 def test_the_key_goes_to_a_new_committee(move: Move) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from cggmp24_cheating import MISPLACED, Cheat, assert_caught, changed, durable, loaded, lying, meddling
+from cggmp24_testing import secret_of
 from reshare_testing import Move, dealer, new
 from session_testing import LEADING_ZERO, Raw, assert_judged, says, tells
 from tss_testing import TINY, TINY_WITHOUT_AUX
@@ -22,7 +23,9 @@ from tss.errors import (
     BadModulusSize,
     BadPoint,
     BadShare,
+    Degenerate,
     Equivocation,
+    InternalError,
     OutOfDomain,
     ProofInvalid,
     SchemaViolation,
@@ -251,3 +254,20 @@ def test_parties_of_one_evaluation_point_are_told_apart() -> None:
         assert isinstance(error, BadDecommit), error
         assert (error.peer, error.role) == (2, "dealer")
         assert assert_judged(outcomes, node).accused == dealer(2)
+
+
+@pytest.mark.parametrize("place", NEW)
+def test_a_new_share_of_zero_ends_the_run_without_blame(place: int) -> None:
+    """The new polynomial is 0 at a new holder's point."""
+    slope = -secret_of(PLAIN.key) * pow(place, -1, Q)
+    dice = {dealer(4): {C_1: word(7)}, dealer(5): {C_1: word((slope - 7) % Q)}}
+    outcomes = PLAIN.run("degenerate", dice=dice)
+    outcomes.assert_no_blame(Degenerate)
+    assert not any(durable(node) for node in outcomes.honest)
+
+
+def test_a_lie_that_no_check_sees_still_gives_no_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reshare, "check_share", lambda *_: None)
+    outcomes = PLAIN.run("unseen", tamper={DEALER: [tells(2, lambda s: (s + 1) % Q, to=3)]})
+    assert type(outcomes[new(3)].error) is InternalError
+    assert not durable(outcomes[new(3)])

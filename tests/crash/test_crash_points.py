@@ -1,4 +1,4 @@
-"""A crash after the k-th system call of answering, completion, an audit append, a change of seals, and of a start after it.
+"""A crash after the k-th system call of answering, completion, a refresh's change of epoch, an audit append, a change of seals, and of a start after it.
 
 Calls that change files, and the writes that messages leave with, are counted in a real process by a library in front of
 the C library; the process ends at the k-th of them, after it or in the middle of it. A crash between two of them leaves
@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 from crashing.harness import CrashServer, Ended
-from crashing.invariants import check_answer, check_audit, check_completion, check_seals
+from crashing.invariants import check_answer, check_audit, check_completion, check_erasure, check_seals
 from crashing.power_loss import Disk, Operation, read_record, write_down
 from crashing.steps import STEPS
 
@@ -30,10 +30,12 @@ CHECKS: dict[str, Callable[[Any, Path, Sequence[bytes]], None]] = {
     "answer-with-checkpoint": check_answer,
     "keygen": check_completion,
     "aux": check_completion,
+    "refresh": check_completion,
+    "erasure": check_erasure,
     "audit": check_audit,
     "seal": check_seals,
 }
-REOPENED = ("answer", "keygen")
+REOPENED = ("answer", "keygen", "refresh")
 
 
 class Case:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
+from fuzz_keys import SCENES as OF_KEYS
 from fuzz_mutate import mutated
 from fuzz_session import SCENES, Scene
 from fuzz_target import OK, Target, need
@@ -58,8 +59,19 @@ def _behind_a_byte(data: bytes, rng: object) -> bytes:
     return data[:1] + mutated(data[1:], rng)  # type: ignore[arg-type]
 
 
-NAMES = ("keygen", "aux", "presign", "full-sign", "sign-owner", "sign", "identify-delta")
+NAMES = (
+    *("keygen", "aux", "presign", "full-sign", "sign-owner", "sign", "identify-delta"),
+    *(
+        "frost-keygen",
+        "frost-full-sign",
+        "refresh",
+        "refresh-ed25519",
+        "reshare-new",
+        "recover-helper",
+        "recover-recipient",
+    ),
+)
 TARGETS = [
     Target(f"messages-{name}", messages, messages.seeds, mutate=_behind_a_byte, max_len=1 << 15, share=0.2)
-    for name, messages in ((name, Messages(SCENES[name])) for name in NAMES)
+    for name, messages in ((name, Messages((SCENES | OF_KEYS)[name])) for name in NAMES)
 ]

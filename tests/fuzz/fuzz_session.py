@@ -21,7 +21,7 @@ from engine_testing import rounds
 from fuzz_mutate import LEAVES, damaged, mutated
 from fuzz_target import Choices, Target, need
 from presign_cheating import CHEATER, cheating
-from session_testing import Committee, Program, identity_of
+from session_testing import Committee, Program, identity_of, party_id
 from tss_testing import TINY, SeededRng
 
 from tss.cggmp24 import aux_info, keygen, presign, sign
@@ -30,9 +30,10 @@ from tss.cggmp24.sign import SignRequest
 from tss.echo import echo_of
 from tss.effects import run_serially
 from tss.encoding import decode, encode
-from tss.envelope import Body, Kind, PartyId, Sealed, decode_body, holder, pack, routing, seal, unpack
+from tss.envelope import Body, Kind, PartyId, Sealed, decode_body, pack, routing, seal, unpack
 from tss.envelope import sign as sign_body
 from tss.errors import InternalError, PeerFault, ProtocolError
+from tss.params import Suite
 from tss.session import Outgoing, Round0, Session
 
 PH = b"\x70" * 32
@@ -100,9 +101,20 @@ class Scene:
     """One recorded run. `make` gives a committee whose sessions have not begun."""
 
     make: Callable[[], Committee]
-    me: int = 1
+    me: int | PartyId = 1
     completes: bool = True
     """Whether the recorded run has a result; else somebody cheats in it."""
+    suite: Suite = TINY
+
+    @property
+    def party(self) -> PartyId:
+        """Whose session it is."""
+        return party_id(self.me)
+
+    @cached_property
+    def parties(self) -> list[PartyId]:
+        """Everybody, this party included."""
+        return list(self.make().nodes)
 
     @cached_property
     def bodies(self) -> list[Body]:
@@ -112,7 +124,7 @@ class Scene:
         record_bodies(committee, said)
         _run_in_order({node.party: node.session for node in committee.nodes.values()})
         assert committee[self.me].session.finished
-        me = holder(self.me)
+        me = self.party
         return [b for b in said if b.sender != me and b.to in (None, me) and b.kind not in ENDS]
 
     @cached_property
@@ -244,7 +256,7 @@ class Stage:
         elif action == "written":
             body = replace(body, payload=choices.rest())
         elif action == "header":
-            body = _elsewhere(body, run.session, rng)
+            body = _elsewhere(body, self.scene, run.session, rng)
         else:
             kind = rng.choice((Kind.SHOW, Kind.COMPLAINT, Kind.ABORT, Kind.DONE, Kind.ECHO))
             body = replace(body, kind=kind, to=None, payload=_said(kind, self.scene, at, rng))
@@ -291,7 +303,7 @@ class Stage:
         if place is None or place in shown:
             return
         shown.add(place)
-        own = run.heard(*place).get(holder(self.scene.me))
+        own = run.heard(*place).get(self.scene.party)
         listed = {
             b.sender: b
             for b in self.scene.bodies
@@ -299,10 +311,10 @@ class Stage:
         }
         signed = [sign_body(b, identity_of(b.sender).sign).as_value() for b in listed.values()]
         if own is not None:
-            signed.append([own, identity_of(holder(self.scene.me)).sign(own)])
+            signed.append([own, identity_of(self.scene.party).sign(own)])
         for sender in listed:
             if sender.index not in run.lied and not run.session.finished:
-                body = Body(TINY.proto, *place, Kind.SHOW, sender, None, encode(signed))
+                body = Body(self.scene.suite.proto, *place, Kind.SHOW, sender, None, encode(signed))
                 run.note(run.session.receive(self.scene.envelope(body)))
 
     def _judge(self, session: Session, lied: set[int], *, consistent: bool) -> str:
@@ -312,7 +324,7 @@ class Stage:
         need(isinstance(error, ProtocolError), f"the session ended with {type(error).__name__}")
         need(not isinstance(error, InternalError), f"a bug of ours: {error} {error.__cause__!r}")
         if isinstance(error, PeerFault):
-            need(error.peer != self.scene.me, "it blames itself")
+            need(error.peer != self.scene.party.index, "it blames itself")
             # Where the others' messages do not follow from what was heard, they were signed all the same.
             culprits = lied if self.scene.completes else lied | {CHEATER}
             need(consistent or error.peer in culprits, f"{error.peer} is blamed, who did nothing: {error}")
@@ -323,7 +335,7 @@ class Stage:
 ACTIONS = ("payload", "bytes", "header", "payload", "written", "said", "payload", "raw")
 
 
-def _elsewhere(body: Body, session: Session, rng: Random) -> Body:
+def _elsewhere(body: Body, scene: Scene, session: Session, rng: Random) -> Body:
     """The message in another slot."""
     choice = rng.randrange(6)
     if choice == 0:
@@ -333,9 +345,9 @@ def _elsewhere(body: Body, session: Session, rng: Random) -> Body:
     if choice == 2:
         return replace(body, kind=rng.choice(list(Kind)))
     if choice == 3:
-        return replace(body, to=rng.choice((None, holder(1), holder(2), holder(3), PartyId("dealer", 1))))
+        return replace(body, to=rng.choice((None, *scene.parties, PartyId("dealer", 1))))
     if choice == 4:
-        return replace(body, proto=rng.choice((TINY.proto, "", "cggmp24-secp256k1/v1")))
+        return replace(body, proto=rng.choice((scene.suite.proto, "", "cggmp24-secp256k1/v1")))
     return replace(
         body, sid=session.sid or PH, kind=rng.choice(list(Kind)), round=rng.choice((0, 1, 2, 15)), to=None
     )
@@ -355,8 +367,8 @@ def _said(kind: Kind, scene: Scene, at: int, rng: Random) -> bytes:
     if kind is Kind.SHOW:
         return encode(shown)
     if kind is Kind.COMPLAINT:
-        evidence = encode(["evidence/v1", TINY.proto, [], ["holder", 3], "check", shown])
-        return encode([["holder", rng.choice((1, 2, 3))], "check", evidence])
+        evidence = encode(["evidence/v1", scene.suite.proto, [], scene.parties[-1].as_list(), "check", shown])
+        return encode([rng.choice(scene.parties).as_list(), "check", evidence])
     if kind is Kind.ABORT:
         return encode(["Timeout", "text"])
     if kind is Kind.DONE:
@@ -404,25 +416,31 @@ SIGNERS = Signers((1, 2, 3), 4)
 REQUEST = SignRequest(hashlib.sha256(b"fuzz").digest())
 
 
-def _committee(
-    programs: dict[int, Program], kind: str, tail: Any, round0: Round0, **options: Any
+def committee_of(
+    programs: dict[int, Program] | dict[PartyId, Program],
+    kind: str,
+    tail: Any,
+    round0: Round0 = Round0.BLOCKING,
+    **options: Any,
 ) -> Committee:
-    return Committee(programs, SEED, kind=kind, ph=PH, tail=tail, round0=round0, duplicate=0.0, **options)
+    """Sessions that have not begun; what they draw is the same each time."""
+    given = {"ph": PH, "duplicate": 0.0, **options}
+    return Committee(programs, SEED, kind=kind, tail=tail, round0=round0, **given)
 
 
 def _engine(round0: Round0) -> Callable[[], Committee]:
-    return lambda: _committee(dict.fromkeys((1, 2, 3), rounds), "test", (), round0)
+    return lambda: committee_of(dict.fromkeys((1, 2, 3), rounds), "test", (), round0)
 
 
 def _keygen() -> Committee:
     program: Program = lambda ctx: keygen.keygen(ctx, 2, None)  # noqa: E731 - one expression
-    return _committee(dict.fromkeys((1, 2, 3), program), "keygen", keygen.tail(3, 2), Round0.BLOCKING)
+    return committee_of(dict.fromkeys((1, 2, 3), program), "keygen", keygen.tail(3, 2), Round0.BLOCKING)
 
 
 def _aux() -> Committee:
     primes = primes_of(TINY, 3)
     programs = {j: aux_program(primes[j]) for j in primes}
-    return _committee(programs, "aux", aux_info.tail(None), Round0.BLOCKING)
+    return committee_of(programs, "aux", aux_info.tail(None), Round0.BLOCKING)
 
 
 def _presign(batch: int = 1, cheater: type[Presigning] | None = None) -> Callable[[], Committee]:
@@ -434,7 +452,7 @@ def _presign(batch: int = 1, cheater: type[Presigning] | None = None) -> Callabl
         if cheater is not None:
             programs[CHEATER] = cheating(cheater, batch)
             options = {"cheaters": [CHEATER]}
-        return _committee(programs, "presign", tail, Round0.WITH_ROUND_1, **options)
+        return committee_of(programs, "presign", tail, Round0.WITH_ROUND_1, **options)
 
     return make
 
@@ -442,7 +460,7 @@ def _presign(batch: int = 1, cheater: type[Presigning] | None = None) -> Callabl
 def _full_sign() -> Committee:
     tail = presign.full_tail(SIGNERS.shares[1], SIGNERS.aux[1], SIGNERS.S, SIGNERS.owner.index, REQUEST)
     programs = {j: SIGNERS._full_program(j, REQUEST) for j in SIGNERS.S}
-    return _committee(programs, "full-sign", tail, Round0.WITH_ROUND_1)
+    return committee_of(programs, "full-sign", tail, Round0.WITH_ROUND_1)
 
 
 def _stock_sign() -> Committee:
@@ -451,7 +469,7 @@ def _stock_sign() -> Committee:
     e = parts[SIGNERS.owner.index].promise(REQUEST.digest, REQUEST.path, tau, SeededRng("e"))
     programs = {j: SIGNERS._stock_program(parts[j], REQUEST, e) for j in SIGNERS.S}
     tail = sign.tail(parts[1].id, REQUEST, tau, SIGNERS.S, e)
-    return _committee(programs, "sign", tail, Round0.NONE)
+    return committee_of(programs, "sign", tail, Round0.NONE)
 
 
 class _LiesInDelta(Presigning):
@@ -484,16 +502,23 @@ SCENES = {
     "identify-chi": Scene(_presign(cheater=_LiesInChi), me=3, completes=False),
 }
 SHARES = {"engine-blocking": 0.05, "engine-round-1": 0.05, "keygen": 0.02, "sign-owner": 0.05, "sign": 0.05}
-TARGETS = [
-    Target(
-        f"session-{name}",
-        stage,
-        stage.seeds,
-        tuple(leaf for leaf in LEAVES if leaf),
-        max_len=512,
-        share=SHARES.get(name, 0.01),
-    )
-    for name, stage in ((name, Stage(scene)) for name, scene in SCENES.items())
-]
+
+
+def targets_of(scenes: dict[str, Scene], shares: dict[str, float]) -> list[Target]:
+    """`session-<name>` of each scene."""
+    return [
+        Target(
+            f"session-{name}",
+            stage,
+            stage.seeds,
+            tuple(leaf for leaf in LEAVES if leaf),
+            max_len=512,
+            share=shares.get(name, 0.01),
+        )
+        for name, stage in ((name, Stage(scene)) for name, scene in scenes.items())
+    ]
+
+
+TARGETS = targets_of(SCENES, SHARES)
 
 __all__ = ["SCENES", "TARGETS", "decode"]

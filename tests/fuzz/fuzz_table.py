@@ -5,9 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import fuzz_access
+import fuzz_backup
+import fuzz_edwards
 import fuzz_files
 import fuzz_gateway
 import fuzz_judge
+import fuzz_keys
 import fuzz_messages
 import fuzz_node
 import fuzz_payloads
@@ -24,12 +27,15 @@ _LISTED = [
         fuzz_tss,
         fuzz_messages,
         fuzz_payloads,
+        fuzz_edwards,
         fuzz_node,
         fuzz_gateway,
         fuzz_access,
         fuzz_files,
+        fuzz_backup,
         fuzz_judge,
         fuzz_session,
+        fuzz_keys,
     )
     for target in module.TARGETS
 ]

@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 from cggmp24_cheating import reports
-from cggmp24_testing import dealt_key
+from cggmp24_testing import dealt_key, refresh_program, run_refresh
 from false_accusers import accuses, ends, sends
 from judging_testing import SUITES, write
 from reshare_testing import Loss, Move, dealer, helper, new, recipient
-from session_testing import Outcomes, identity_of
-from tss_testing import TINY
+from session_testing import Outcomes, Program, identity_of
+from tss_testing import TINY, TINY_WITHOUT_AUX
 
 from tss.cggmp24 import recover, refresh
 from tss.effects import Effect, Protocol, Receive, SessionContext
@@ -23,8 +23,13 @@ from tss.evidence import Claim, read_claim
 from tss.judge import judge
 from tss.judge.readers import READERS
 from tss.judge.record import NotProven, Preimage
+from tss.params import FROST_ED25519
 
 MOVE, LOSS = Move(), Loss()
+LAST = Loss(FROST_ED25519, 4, 3, (1, 2, 4), 3)
+"""Without a chain code the last helper tells nobody anything in round 1."""
+PLAIN = Move(TINY_WITHOUT_AUX)
+KNOWN = SUITES | {suite.proto: suite for suite in (FROST_ED25519, TINY_WITHOUT_AUX)}
 
 
 def waits(effect: Effect) -> bool:
@@ -34,6 +39,18 @@ def waits(effect: Effect) -> bool:
 def blames_in_the_end(ctx: SessionContext) -> Protocol[Any]:
     yield from recover.recover(ctx, LOSS.terms)
     raise BadShare("so it says").blame(helper(1), "recover.r2.share")
+
+
+class Refresh:
+    """Of one key of Ed25519."""
+
+    key = dealt_key(FROST_ED25519, 3, 2, chain_code=b"")
+
+    def program(self, index: int) -> Program:
+        return refresh_program([self.key[index]], None)
+
+    def run(self, seed: object, **options: Any) -> Outcomes:
+        return run_refresh([self.key], seed, **options)
 
 
 FALSE = [
@@ -59,6 +76,21 @@ FALSE = [
         LOSS, 5, accuses(LOSS.program(5), sends(2), 2, "recover.r1.role"), id="what a recipient says"
     ),
     pytest.param(LOSS, 2, blames_in_the_end, id="a helper's contribution"),
+    pytest.param(
+        LAST,
+        1,
+        accuses(LAST.program(1), sends(2), 4, "recover.r1.record"),
+        id="whoever tells nobody anything",
+    ),
+    pytest.param(
+        PLAIN,
+        2,
+        accuses(PLAIN.program(new(2)), ends, 1, "reshare.r3.sch:z*G = A + e*X"),
+        id="a holder without aux",
+    ),
+    pytest.param(
+        Refresh(), 2, accuses(Refresh().program(2), ends, 1, "refresh.r3.sch:z*G = A + e*X"), id="without aux"
+    ),
 ]
 
 
@@ -74,11 +106,11 @@ def shown(run: Any, accuser: int, program: Any) -> tuple[Claim, dict[Any, bytes]
 @pytest.mark.parametrize(("run", "accuser", "program"), FALSE)
 def test_an_honest_party_is_cleared(run: Any, accuser: int, program: Any) -> None:
     claim, identities = shown(run, accuser, program)
-    verdict = judge(write(claim), identities, SUITES)
+    verdict = judge(write(claim), identities, KNOWN)
     assert (verdict.guilty, verdict.cleared) == (False, True), verdict
     for place in range(len(claim.messages)):
         messages = claim.messages[:place] + claim.messages[place + 1 :]
-        assert not judge(write(replace(claim, messages=messages)), identities, SUITES).guilty
+        assert not judge(write(replace(claim, messages=messages)), identities, KNOWN).guilty
 
 
 def test_a_recipient_contributes_nothing() -> None:

@@ -23,6 +23,10 @@ from tss.records import KeyShare
 COMMITTEE_ID = b"\x9c" * 32
 
 
+def _key(suite: Suite, n: int, t: int, seed: object) -> dict[int, KeyShare]:
+    return dealt_key(suite, n, t, seed=seed, chain_code=None if suite.chain_code_bytes else b"")
+
+
 def dealer(index: int) -> PartyId:
     return PartyId(DEALER, index)
 
@@ -45,7 +49,7 @@ class Move:
 
     @property
     def key(self) -> dict[int, KeyShare]:
-        return dealt_key(self.suite, self.n, self.t, seed=self.seed)
+        return _key(self.suite, self.n, self.t, self.seed)
 
     @property
     def terms(self) -> Terms:
@@ -99,7 +103,7 @@ class Loss:
 
     @property
     def key(self) -> dict[int, KeyShare]:
-        return dealt_key(self.suite, self.n, self.t, seed="lost")
+        return _key(self.suite, self.n, self.t, "lost")
 
     @property
     def terms(self) -> recover.Terms:

@@ -12,7 +12,8 @@ from tss_testing import SMALL_SECP, TINY
 from tss.encoding import encode
 from tss.envelope import Body, Kind, PartyId, holder
 from tss.errors import BadPoint, SchemaViolation
-from tss.proposal import MAX_TAIL, TAILS, Proposal, decode_proposal
+from tss.params import FROST_ED25519, Suite
+from tss.proposal import FROST_TAILS, MAX_TAIL, TAILS, WITHOUT_ROUND_0, Proposal, decode_proposal, signers_in
 
 G = TINY.group.G
 ID = b"\x07" * 32
@@ -33,7 +34,24 @@ GOOD = {
     "full-sign": [[*PRESIGN, ID, []], [*PRESIGN, ID, [0, (1 << 31) - 1]]],
     "sign": [[ID, ID, [], 0, [1, 2], ID], [ID, ID, [5] * 255, SCALAR, list(range(1, 33)), ID]],
 }
-CASES = [(kind, tail) for kind, tails in GOOD.items() for tail in tails]
+CASES = [(TINY, kind, tail) for kind, tails in GOOD.items() for tail in tails]
+
+B = FROST_ED25519.group.G
+FROST_KEY = [ID, 5 * B, ID, [1, 2]]
+FROST_FULL = [*FROST_KEY, [2 * B, 3 * B], b"\x08" * 64]
+FROST_SIGN = [*FROST_FULL, [[1, ID, 4 * B, 5 * B], [2, ID, 6 * B, 7 * B]]]
+FROST_ACCOUNT = [ID, 5 * B, None, 2, ID, None, [2 * B, 3 * B]]
+FROST_MOVE = [ID, 5 * B, None, 2, ID, [1, 3], [2 * B, 3 * B], 3, ID]
+FROST_GOOD = {
+    "frost-keygen": [[3, 2], [16, 16]],
+    "refresh": [[[FROST_ACCOUNT]]],
+    "reshare": [FROST_MOVE],
+    "recover": [FROST_MOVE],
+    "frost-pairs": [[*FROST_KEY, 1, 64], [*FROST_KEY[:3], list(range(32)), (1 << 16) - 1, (1 << 16) - 1]],
+    "frost-full-sign": [FROST_FULL, [*FROST_KEY[:3], list(range(32)), [B] * 32, bytes(64)]],
+    "frost-sign": [FROST_SIGN, [*FROST_FULL[:3], list(range(32)), [B] * 32, bytes(64), [[1, ID, B, B]] * 32]],
+}
+CASES += [(FROST_ED25519, kind, tail) for kind, tails in FROST_GOOD.items() for tail in tails]
 
 
 def proposal(kind: str = "keygen", tail: list[object] | None = None) -> Proposal:
@@ -68,12 +86,24 @@ def test_what_is_signed_and_hashed():
 
 def test_the_kinds_of_sessions():
     assert set(TAILS) == set(GOOD)
+    assert set(FROST_TAILS) == set(FROST_GOOD)
+    assert {"sign", "frost-sign"} == WITHOUT_ROUND_0
 
 
-@pytest.mark.parametrize(("kind", "tail"), CASES, ids=lambda v: v if isinstance(v, str) else "")
-def test_a_proposal_reads_back(kind, tail):
+@pytest.mark.parametrize(("suite", "kind", "tail"), CASES, ids=lambda v: v if isinstance(v, str) else "")
+def test_a_proposal_reads_back(suite: Suite, kind, tail):
     written = proposal(kind, tail)
-    assert decode_proposal(TINY, written.body(TINY)) == written
+    assert decode_proposal(suite, written.body(suite)) == written
+
+
+def test_who_signs_stands_in_the_tails_of_signing():
+    for suite, kind, tail in CASES:
+        signing = kind.endswith(("sign", "pairs"))
+        signers = next((tuple(items) for items in tail if isinstance(items, list) and items[:1] == [1]), None)
+        if signing and signers is not None:
+            assert signers_in(kind, tail) == signers, (suite.proto, kind)
+        if not signing:
+            assert signers_in(kind, tail) is None
 
 
 @pytest.mark.parametrize(
@@ -188,6 +218,55 @@ WRONG_TAILS += [
 def test_a_wrong_tail_is_refused(kind, tail):
     with pytest.raises(SchemaViolation):
         decode_proposal(TINY, proposal(kind, tail).body(TINY))
+
+
+WRONG_FROST = [
+    (kind, [*tail[:at], wrong, *tail[at + 1 :]])
+    for kind, tail, at, wrong in [
+        *(
+            (kind, FROST_GOOD[kind][0], at, wrong)
+            for kind in ("frost-pairs", "frost-full-sign", "frost-sign")
+            for at, wrong in [(0, ID[:31]), (1, ID), (2, ID + b"x"), (3, [1]), (3, list(range(33))), (3, [1, -2])]
+        ),
+        *(("frost-pairs", FROST_GOOD["frost-pairs"][0], at, wrong) for at in (4, 5) for wrong in (-1, 1 << 16, None)),
+        *(
+            (kind, FROST_GOOD[kind][0], at, wrong)
+            for kind in ("frost-full-sign", "frost-sign")
+            for at, wrong in [(4, [B]), (4, [B] * 33), (4, [B, ID]), (5, bytes(63)), (5, bytes(65))]
+        ),
+        *(
+            ("frost-sign", FROST_SIGN, 6, wrong)
+            for wrong in [
+                [], FROST_SIGN[6][:1], FROST_SIGN[6] * 17, [[1, ID, B], [2, ID, B]], [[1, ID[:31], B, B], FROST_SIGN[6][1]],
+                [[-1, ID, B, B], FROST_SIGN[6][1]], [[1 << 16, ID, B, B], FROST_SIGN[6][1]],
+            ]
+        ),
+    ]
+]  # fmt: skip
+WRONG_FROST += [(kind, FROST_GOOD[kind][0][:-1]) for kind in FROST_GOOD]
+WRONG_FROST += [(kind, [*FROST_GOOD[kind][0], 1]) for kind in FROST_GOOD]
+
+
+@pytest.mark.parametrize(("kind", "tail"), WRONG_FROST, ids=lambda v: repr(v)[:40])
+def test_a_wrong_tail_of_frost_is_refused(kind, tail):
+    with pytest.raises(SchemaViolation):
+        decode_proposal(FROST_ED25519, proposal(kind, tail).body(FROST_ED25519))
+
+
+@pytest.mark.parametrize("place", [2, 3], ids=["D", "E"])
+def test_a_nonce_commitment_that_is_the_identity_is_refused(place):
+    listed = [
+        [*FROST_SIGN[6][0][:place], FROST_ED25519.group.identity, *FROST_SIGN[6][0][place + 1 :]],
+        FROST_SIGN[6][1],
+    ]
+    with pytest.raises(BadPoint):
+        decode_proposal(FROST_ED25519, proposal("frost-sign", [*FROST_FULL, listed]).body(FROST_ED25519))
+
+
+def test_kinds_of_one_suite_are_unknown_to_the_other():
+    for suite, kind, tail in ((TINY, "frost-keygen", [3, 2]), (FROST_ED25519, "keygen", [3, 2])):
+        with pytest.raises(SchemaViolation, match="unknown kind of session"):
+            decode_proposal(suite, proposal(kind, tail).body(suite))
 
 
 def test_the_largest_number_and_all_signers_are_taken():

@@ -235,12 +235,11 @@ def check_told(
 
 
 def pair_keys(terms: Terms, said: Mapping[PartyId, Sequence[Any]]) -> dict[tuple[int, int], Point]:
-    """Z_ij by (i, j), i < j."""
+    """Z_ij by (i, j), i < j, out of what the helpers said to all."""
     keys: dict[tuple[int, int], Point] = {}
     for i, broadcast in said.items():
-        if i.role == HELPER:
-            above = [k for k in terms.helpers if k > i.index]
-            keys |= {(i.index, j): Z for j, Z in zip(above, broadcast[0][1], strict=True)}
+        above = [k for k in terms.helpers if k > i.index]
+        keys |= {(i.index, j): Z for j, Z in zip(above, broadcast[0][1], strict=True)}
     return keys
 
 

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
-from crashing.steps import ACCOUNT, RECORD, Answer, AuditAppend, Completion, Resealing
-from node_testing import committee_of, wrapper
+from crashing.steps import ACCOUNT, RECORD, Answer, AuditAppend, Completion, Erasure, Refresh, Resealing
+from node_testing import aux_sets, committee_of, deal, wrapper
 from session_testing import holder, identity_of
 from tss_testing import TINY
 
@@ -127,8 +127,46 @@ def _pending(store: Store, sid: bytes) -> bool:
     return True
 
 
+def check_erasure(step: Erasure, directory: Path, sent: Sequence[bytes]) -> None:
+    """The share in use is there; the one before it, with its aux set, is there or gone, and gone when that was said."""
+    with open_store(directory) as store:
+        assert store.check() == []
+        kept = {stored.share_epoch: stored.superseded for stored in store.accounts.shares(ACCOUNT)}
+        now, former = step.share.share_epoch, deal()[0].share_epoch
+        assert kept in ({former: True, now: False}, {now: False})
+        assert (former in kept) == (aux_sets()[0].aux_id in store.accounts.aux_ids())
+        assert not (sent and former in kept), "it was said that the former share is erased"
+        assert store.accounts.share(ACCOUNT) == step.share.to_bytes()
+        assert store.accounts.current_aux(committee_of().committee_id) == step.aux.to_bytes()
+        assert store.accounts.erase_superseded(ACCOUNT) == (former in kept)
+
+
+def _refreshed(step: Refresh, store: Store) -> bool:
+    """Share, aux set and the marks on what they replaced move together; the key is the same."""
+    record, stored = store.accounts.account(ACCOUNT), store.accounts.shares(ACCOUNT)
+    share, (old_epoch, old_aux) = KeyShare.from_bytes(TINY, store.accounts.share(ACCOUNT)), step.before
+    assert (share.X, share.chain_code, share.key_id) == (deal()[0].X, deal()[0].chain_code, deal()[0].key_id)
+    share.check()
+    now = (record.share_epoch, record.aux_id)
+    assert record.aux_id == store.accounts.current_aux_id(committee_of().committee_id)
+    if now == step.before:
+        assert [(one.share_epoch, one.superseded) for one in stored] == [(old_epoch, False)]
+        assert store.accounts.aux_ids() == [old_aux]
+        return False
+    made = step.recorded[0][step.party].result
+    assert made.aux is not None
+    assert now == (made.shares[0].share_epoch, made.aux.aux_id)
+    marks = {one.share_epoch: (one.aux_id, one.superseded) for one in stored}
+    assert marks == {old_epoch: (old_aux, True), now[0]: (now[1], False)}
+    assert set(store.accounts.aux_ids()) == {old_aux, now[1]}
+    assert AuxSet.from_bytes(TINY, store.accounts.aux_set(now[1])).aux_id == now[1]
+    return True
+
+
 def in_force(step: Completion, store: Store) -> bool:
     """Whether the run's result is in use, and whole."""
+    if isinstance(step, Refresh):
+        return _refreshed(step, store)
     if step.account_id is None:
         aux_id = store.accounts.current_aux_id(committee_of().committee_id)
         assert store.accounts.account(ACCOUNT).aux_id == aux_id, "the account did not move with its committee"

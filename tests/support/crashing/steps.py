@@ -15,8 +15,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from cggmp24_testing import Signers, aux_program, primes_of, run_aux, run_keygen
-from node_testing import committee_of, deal, new_store, wrapper
+from cggmp24_testing import Signers, aux_program, primes_of, refresh_program, run_aux, run_keygen, run_refresh
+from node_testing import aux_sets, committee_of, deal, new_store, next_epoch, wrapper
 from session_testing import Outcomes, Posted, Program, holder, identity_of
 from tss_testing import TINY, SeededRng
 
@@ -29,7 +29,7 @@ from participant.node.sessions import Sessions
 from participant.node.tasks import Tasks
 from participant.node.workers import Workers
 from participant.sealing import KeyFileWrapper
-from participant.store import AuditRecord, Certificate, NewShare, Origin, Store, StoreError
+from participant.store import AuditRecord, Certificate, NewAux, NewShare, Origin, Store, StoreError
 from tss.cggmp24 import keygen
 from tss.cggmp24.sign import SignRequest
 from tss.envelope import Kind, routing
@@ -240,6 +240,57 @@ class Completion:
             asyncio.run(drive(store, self.plan(), mail, post))
 
 
+class Refresh(Completion):
+    """The end of a refresh: new share and new aux set in the place of old ones, which stay until a signature was made."""
+
+    def __init__(self) -> None:
+        super().__init__("refresh")
+        self.account_id = ACCOUNT
+
+    @property
+    def before(self) -> tuple[bytes, bytes]:
+        """(share_epoch, aux_id) of the account until then."""
+        return deal()[0].share_epoch, aux_sets()[0].aux_id
+
+    @cached_property
+    def recorded(self) -> tuple[Outcomes, list[bytes]]:
+        mail = Mail(self.party)
+        outcomes = run_refresh([dict(enumerate(deal(), 1))], SEED, drop=mail.record, duplicate=0.0)
+        outcomes.results()
+        return outcomes, mail.envelopes
+
+    def prepare(self, directory: Path) -> None:
+        with new_store(directory) as store:
+            committee_id = committee_of().committee_id
+            store.accounts.add(NewShare.of(ACCOUNT, deal()[0]), committee_id, Origin.KEYGEN)
+            store.accounts.put_aux(committee_id, NewAux.of(aux_sets()[0], (ACCOUNT,)))
+
+    def plan(self) -> Plan:
+        setup = self.recorded[0][self.party].session.setup
+        program = refresh_program([deal()[self.party - 1]], primes_of(TINY, 3)[self.party])
+        return plan_of(setup, program, account_id=ACCOUNT)
+
+
+class Erasure:
+    """What a refresh replaced is erased, behind the first signature of the new epoch."""
+
+    account_id = ACCOUNT
+    share, aux = next_epoch(deal()[0]), aux_sets(seed=1)[0]
+
+    def prepare(self, directory: Path) -> None:
+        with new_store(directory) as store:
+            committee_id = committee_of().committee_id
+            store.accounts.add(NewShare.of(ACCOUNT, deal()[0]), committee_id, Origin.KEYGEN)
+            store.accounts.put_aux(committee_id, NewAux.of(aux_sets()[0], (ACCOUNT,)))
+            store.accounts.replace_share(NewShare.of(ACCOUNT, self.share))
+            store.accounts.put_aux(committee_id, NewAux.of(self.aux, (ACCOUNT,)))
+
+    def run(self, directory: Path, post: Post, arm: Arm) -> None:
+        with Store.open(directory / "store.db", wrapper()) as store:
+            arm()
+            post(b"%d" % store.accounts.erase_superseded(ACCOUNT))
+
+
 class AuditAppend:
     """One decision, noted before anything is said about it."""
 
@@ -301,6 +352,8 @@ STEPS: dict[str, Any] = {
     "answer-with-checkpoint": AnswerWithCheckpoint(2),
     "keygen": Completion("keygen"),
     "aux": Completion("aux"),
+    "refresh": Refresh(),
+    "erasure": Erasure(),
     "audit": AuditAppend(),
     "seal": Resealing(),
     "reopen": Reopening(),
