@@ -80,6 +80,8 @@ class Suite:
     """Length of a key's chain code: 0 where its keys have no public derivation."""
     has_aux: bool = True
     """Whether signing takes Paillier keys and ring-Pedersen parameters."""
+    own_keys: bool = True
+    """Whether keys are made in it; else it signs with those of the other suite of its group."""
 
     def __post_init__(self) -> None:
         if self.group.q >= 1 << self.level.l:
@@ -91,5 +93,10 @@ class Suite:
 LEVEL_128: Final = SecurityLevel(name="128", kappa=256, l=256, eps=512, l_prime=1280, m=128, pb=1536)
 
 CGGMP24_SECP256K1: Final = Suite("cggmp24-secp256k1/v1", SECP256K1, LEVEL_128)
+
+FROST_BIP340: Final = Suite(
+    "frost-secp256k1-bip340/v1", SECP256K1, LEVEL_128, chain_code_bytes=0, has_aux=False, own_keys=False
+)
+"""BIP-340 by the keys of CGGMP24_SECP256K1: a name of its own in every hash and message, so that nothing of one is the other's."""
 
 FROST_ED25519: Final = Suite("frost-ed25519/v1", ED25519, LEVEL_128, chain_code_bytes=0, has_aux=False)
