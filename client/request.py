@@ -31,8 +31,8 @@ from participant.payloads import (
     TypedData,
     address,
     decode,
-    ed25519_bytes,
     finish,
+    halves,
     solana,
     ssh,
 )
@@ -279,9 +279,7 @@ def _address(public_key: bytes, *, single: bool) -> str:
 def _ssh_file(payload: Payload, signed: Signed) -> str | None:
     if not isinstance(payload, SshSignature):
         return None
-    return ssh.armored(
-        payload.namespace, signed.public_key, ed25519_bytes(Signature(signed.r, signed.s, signed.v))
-    )
+    return ssh.armored(payload.namespace, signed.public_key, halves(Signature(signed.r, signed.s, signed.v)))
 
 
 def _input(signed: Signed) -> InputSignature:

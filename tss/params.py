@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -83,11 +84,22 @@ class Suite:
     own_keys: bool = True
     """Whether keys are made in it; else it signs with those of the other suite of its group."""
 
+    def signs_for(self, keys: Suite) -> bool:
+        """Whether keys of the suite `keys` sign in this one."""
+        return self is keys or (not self.own_keys and self.group is keys.group)
+
     def __post_init__(self) -> None:
         if self.group.q >= 1 << self.level.l:
             raise BadParameters(f"{self.proto}: breaks (C1: q < 2^l)")
         if self.group.q > 1 << self.level.kappa:
             raise BadParameters(f"{self.proto}: scalar challenges are longer than kappa, which (C2) masks")
+
+
+def spoken(suites: Iterable[Suite]) -> dict[str, Suite]:
+    """By PROTO: these, and the suites that sign with their keys."""
+    made = list(suites)
+    further = [suite for suite in (FROST_BIP340,) if any(suite.signs_for(keys) for keys in made)]
+    return {suite.proto: suite for suite in (*made, *further)}
 
 
 LEVEL_128: Final = SecurityLevel(name="128", kappa=256, l=256, eps=512, l_prime=1280, m=128, pb=1536)

@@ -16,7 +16,7 @@ from tss.encoding import Value
 from tss.errors import CallerError
 from tss.frost.ciphersuite import tagged_hash, x_only
 from tss.groups import SECP256K1, Point
-from tss.hd import derive
+from tss.hd import CHAIN_CODE_BYTES, derive
 from tss.params import FROST_BIP340
 from tss.records import KeyShare
 
@@ -86,9 +86,14 @@ def tweaked(X: Point, chain_code: bytes, tweaks: Tweaks) -> Tweaked:
     return Tweaked(output, found.a, (found.b + t) % SECP256K1.q).even()
 
 
+def signing_key(P: Point, taproot: bytes | None) -> Point:
+    """The key that verifies, with an even y, for the key P at a path; `taproot` as in `Tweaks`. Raises CallerError."""
+    return tweaked(P, bytes(CHAIN_CODE_BYTES), Tweaks((), taproot)).X
+
+
 def output_key(P: Point, merkle_root: bytes = NO_SCRIPTS) -> Point:
     """The output key Q of BIP-341, with an even y, for the internal key P of either sign. Raises CallerError."""
-    return tweaked(P, bytes(32), Tweaks((), merkle_root)).X
+    return signing_key(P, merkle_root)
 
 
 def signing_share(share: KeyShare, tweaks: Tweaks) -> KeyShare:

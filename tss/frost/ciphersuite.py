@@ -168,8 +168,12 @@ def x_only(point: Point) -> bytes:
 
 def tagged_hash(tag: str, *parts: bytes) -> bytes:
     """SHA-256(SHA-256(tag) || SHA-256(tag) || parts), 32 bytes (BIP-340)."""
-    prefix = hashlib.sha256(tag.encode()).digest()
-    return hashlib.sha256(prefix + prefix + b"".join(parts)).digest()
+    return hashlib.sha256(tagged_hash_prefix(tag) + b"".join(parts)).digest()
+
+
+def tagged_hash_prefix(tag: str) -> bytes:
+    """SHA-256(tag) twice, 64 bytes: what sets the hashes of one tag apart from all others (BIP-340)."""
+    return hashlib.sha256(tag.encode()).digest() * 2
 
 
 def expand_message_xmd(m: bytes, dst: bytes, length: int) -> bytes:
