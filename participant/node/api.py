@@ -15,7 +15,7 @@ from typing import Protocol
 
 from participant.callers import Caller
 from participant.committee import Committee
-from participant.payloads import ED25519_KEY_BYTES, Payload
+from participant.payloads import ED25519_KEY_BYTES, Bip340, Payload
 from participant.sharefile import ShareEntry
 from participant.store import Finding
 from participant.store.seals import Slot
@@ -209,7 +209,7 @@ class SignedDigest:
     input_index: int | None = None
     """The input of a PSBT."""
     session_id: bytes = b""
-    bip340: bool = False
+    bip340: Bip340 | None = None
 
 
 @dataclass(frozen=True)
@@ -234,7 +234,7 @@ class SignResult:
     def signature(self) -> bytes:
         """The 65 bytes r || s || v; the 64 bytes of RFC 8032 or BIP-340."""
         halves = self.r.to_bytes(32, "big") + self.s.to_bytes(32, "big")
-        whole = self.signed[0].bip340 or len(self.public_key) == ED25519_KEY_BYTES
+        whole = self.signed[0].bip340 is not None or len(self.public_key) == ED25519_KEY_BYTES
         return halves if whole else halves + bytes([self.v])
 
 

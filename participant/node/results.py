@@ -9,7 +9,16 @@ from typing import Any, Final
 from participant.node.api import SignedDigest, SignResult
 from participant.node.errors import InternalFailure
 from participant.node.views import addresses
-from participant.payloads import Decoded, DigestToSign, Payload, PayloadError, Signature, finish, to_value
+from participant.payloads import (
+    Bip340,
+    Decoded,
+    DigestToSign,
+    Payload,
+    PayloadError,
+    Signature,
+    finish,
+    to_value,
+)
 from tss.cggmp24.sign import Signature as EcdsaSignature
 from tss.encoding import Bytes, Integer, ListOf, Optional, Tuple, decode, encode
 from tss.errors import ProtocolError
@@ -118,7 +127,7 @@ def sign_result(
     except PayloadError as error:
         raise InternalFailure(f"a finished signature does not fit its payload: {error}") from None
     signed = tuple(
-        replace(item, bip340=due.tweaks is not None)
+        replace(item, bip340=None if due.tweaks is None else Bip340(due.tweaks.taproot))
         for item, due in zip(signed, decoded.digests, strict=True)
     )
     first = signed[0]

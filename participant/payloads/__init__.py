@@ -37,7 +37,7 @@ from participant.payloads.payload import (
     from_value,
     to_value,
 )
-from participant.payloads.schnorr import Bip340
+from participant.payloads.schnorr import Bip340, address_of
 from participant.payloads.typed_data import TypedDataSummary
 
 __all__ = [
@@ -72,6 +72,7 @@ __all__ = [
     "TypedData",
     "TypedDataSummary",
     "address",
+    "address_of",
     "all_addresses",
     "decode",
     "finish",

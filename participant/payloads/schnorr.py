@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final, Self
 
+from participant.payloads.addresses import MAINNET, p2tr
 from participant.payloads.errors import PayloadError
 from tss.frost.bip340 import MERKLE_ROOT_BYTES, NO_SCRIPTS
 from tss.frost.ciphersuite import tagged_hash_prefix
@@ -49,6 +50,11 @@ class Bip340:
         if data in (_PLAIN, _NO_SCRIPTS):
             return cls(None if data == _PLAIN else NO_SCRIPTS)
         raise PayloadError("the payload says in no known way how it is signed")
+
+
+def address_of(public_key: bytes, bip340: Bip340) -> str:
+    """Of the output, on Bitcoin's main network, that a signature so made spends; "" where the key itself signs."""
+    return "" if bip340.taproot is None else p2tr(public_key, MAINNET, bip340.taproot)
 
 
 def split(extra: bytes) -> tuple[bytes, Bip340 | None]:

@@ -6,7 +6,6 @@ import hashlib
 from dataclasses import replace
 
 import pytest
-from coincurve import PrivateKey
 from payload_testing import TestAccount
 
 from participant.payloads import Bip340, Digest, Message, Payload, PayloadError, Signature, decode, finish
@@ -15,8 +14,7 @@ from participant.payloads.payload import SCHEMA, from_value, to_value
 from participant.payloads.schnorr import TRANSACTION_PREFIX
 from tss.encoding import decode as enc_decode
 from tss.encoding import encode as enc_encode
-from tss.frost.bip340 import NO_SCRIPTS, Tweaks, tweaked
-from tss.groups import SECP256K1
+from tss.frost.bip340 import NO_SCRIPTS, Tweaks
 
 ACCOUNT = TestAccount(b"\5" * 32)
 DIGEST, ROOT = hashlib.sha256(b"digest").digest(), hashlib.sha256(b"scripts").digest()
@@ -34,10 +32,8 @@ def signed(payload: Payload) -> tuple[Signature, bytes]:
     """By libsecp256k1, with the private key of the path, tweaked as the payload says."""
     (due,) = decode(payload, ACCOUNT, PATH).digests
     assert due.tweaks is not None
-    secret = int.from_bytes(ACCOUNT.private_key(PATH), "big")
-    key = tweaked(SECP256K1.mul_base(secret), bytes(32), replace(due.tweaks, path=()))
-    found = PrivateKey(((key.a * secret + key.b) % SECP256K1.q).to_bytes(32, "big")).sign_schnorr(due.digest)
-    return Signature(int.from_bytes(found[:32], "big"), int.from_bytes(found[32:], "big"), 0), found
+    found = ACCOUNT.sign_due(due)
+    return found, found.r.to_bytes(32, "big") + found.s.to_bytes(32, "big")
 
 
 @pytest.mark.parametrize(("payload", "extra"), PAYLOADS, ids=repr)
