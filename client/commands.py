@@ -132,6 +132,12 @@ def cli(ctx: click.Context) -> None:
     help='Sign the message as OpenSSH does in this namespace, such as "file" or "git" (Ed25519).',
 )
 @click.option(
+    "--bip340",
+    metavar="WHICH",
+    help="Sign a digest or message by BIP-340 and not by ECDSA: key, taproot for the key's Taproot output, or that output's "
+    "merkle root (hex).",
+)
+@click.option(
     "--path", metavar="PATH", default="m", show_default=True, help="Key to sign with, such as m/0/5."
 )
 @click.option(
@@ -154,6 +160,7 @@ def sign(
     typed_data: Any,
     solana: Any,
     ssh_namespace: str | None,
+    bip340: str | None,
     path: str,
     signers: str | None,
     request_id: str | None,
@@ -171,6 +178,7 @@ def sign(
             "psbt": content if psbt else None,
             "solana": _content(solana),
             "ssh_namespace": ssh_namespace,
+            "bip340": bip340,
         }
         chosen = parse_signers(signers)
         identifier = request_id_of(request_id) if request_id is not None else None

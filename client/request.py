@@ -18,6 +18,7 @@ from client.errors import RequestFailed
 from client.result import InputSignature, SignatureResult, path_or_none
 from participant.payloads import (
     ED25519_KEY_BYTES,
+    Bip340,
     Digest,
     EthereumTx,
     Message,
@@ -30,24 +31,28 @@ from participant.payloads import (
     SshSignature,
     TypedData,
     address,
+    address_of,
     decode,
-    ed25519_bytes,
     finish,
+    halves,
     solana,
     ssh,
 )
 from participant.store import check_account_id
 from participant.store.errors import StoreConflict
 from tss.errors import CallerError, HardenedPath
+from tss.frost.bip340 import MERKLE_ROOT_BYTES, NO_SCRIPTS
 from tss.hd import format_path, parse_path
 
 REQUEST_ID_BYTES: Final = 16
 _HEX: Final = re.compile(r"(0x)?[0-9a-fA-F]*", re.ASCII)
+KEY, TAPROOT = "key", "taproot"
+"""Which key of two signs by BIP-340."""
 _NO_KEY: Final = bytes(33)
 """In the place of a key that the answer does not name; no point encodes to it."""
 
 
-_HOW: Final = frozenset({"hash", "ssh_namespace"})
+_HOW: Final = frozenset({"hash", "ssh_namespace", "bip340"})
 """What `payload_of` takes beside a payload: how it is signed."""
 
 
@@ -172,8 +177,12 @@ def payload_of(
     psbt: str | bytes | None = None,
     solana: str | bytes | None = None,
     ssh_namespace: str | None = None,
+    bip340: str | None = None,
 ) -> Payload:
-    """The one payload that is given; with `ssh_namespace` the message is signed as OpenSSH does. Raises RequestFailed."""
+    """The one payload that is given; with `ssh_namespace` the message is signed as OpenSSH does, with `bip340` by BIP-340.
+
+    Raises RequestFailed.
+    """
     given = [name for name, value in locals().items() if value is not None and name not in _HOW]
     if len(given) != 1:
         raise RequestFailed(
@@ -183,14 +192,22 @@ def payload_of(
         )
     if ssh_namespace is not None and message is None:
         raise RequestFailed("an SSH signature is one of a message: give that", reason="INVALID_REQUEST")
+    by = None if bip340 is None else bip340_of(bip340)
+    if by is not None and (ssh_namespace is not None or (digest is None and message is None)):
+        raise RequestFailed(
+            "BIP-340 is chosen for a digest or a message: what else there is says how it is signed",
+            reason="INVALID_REQUEST",
+        )
     try:
         if solana is not None:
             return SolanaTx(_solana_message(solana))
         if digest is not None:
-            return digest_of(digest)
+            return replace(digest_of(digest), bip340=by)
         if message is not None:
             content = message.encode() if isinstance(message, str) else message
-            return Message(content, hash) if ssh_namespace is None else SshSignature(ssh_namespace, content)
+            return (
+                Message(content, hash, by) if ssh_namespace is None else SshSignature(ssh_namespace, content)
+            )
         if transaction is not None:
             return EthereumTx.parse(_plain(transaction))
         if typed_data is not None:
@@ -198,6 +215,20 @@ def payload_of(
         return PsbtTx.parse(psbt or b"")
     except (PayloadError, UnicodeEncodeError) as error:
         raise RequestFailed(str(error), reason="INVALID_REQUEST") from None
+
+
+def bip340_of(text: str) -> Bip340:
+    """From "key", "taproot" or the 64 hexadecimal digits of a merkle root. Raises RequestFailed."""
+    if text in {KEY, TAPROOT}:
+        return Bip340(None if text == KEY else NO_SCRIPTS)
+    digits = text.removeprefix("0x")
+    if len(digits) != 2 * MERKLE_ROOT_BYTES or not _HEX.fullmatch(digits):
+        raise RequestFailed(
+            f"BIP-340 by {text[:80]!r}: say {KEY} for the key itself, {TAPROOT} for its Taproot output, or the 64 hexadecimal "
+            "digits of the output's merkle root",
+            reason="INVALID_REQUEST",
+        )
+    return Bip340(bytes.fromhex(digits))
 
 
 def _solana_message(source: str | bytes) -> bytes:
@@ -250,7 +281,8 @@ def checked(request: Request, answer: Answer, known_key: bytes | None = None) ->
         raise _bad("its transaction is not what these signatures make")
     if request.signers is not None and answer.signers and set(answer.signers) != set(request.signers):
         raise _bad(f"{answer.signers} signed, but {request.signers} should")
-    first = answer.signed[0]
+    first, tweaks = answer.signed[0], decoded.digests[0].tweaks
+    bip340 = None if tweaks is None else Bip340(tweaks.taproot)
     return SignatureResult(
         account_id=request.account_id,
         path=path_or_none(format_path(first.path)),
@@ -259,7 +291,7 @@ def checked(request: Request, answer: Answer, known_key: bytes | None = None) ->
         s=first.s,
         v=first.v,
         public_key=first.public_key,
-        address=_address(first.public_key, single=single),
+        address=_address(first.public_key, bip340, single=single),
         signers=answer.signers,
         raw_transaction=finished.raw_transaction,
         psbt=finished.psbt,
@@ -267,10 +299,13 @@ def checked(request: Request, answer: Answer, known_key: bytes | None = None) ->
         request_id=request.request_id,
         from_stock=answer.from_stock,
         ssh_signature=_ssh_file(request.payload, first),
+        bip340=bip340 is not None,
     )
 
 
-def _address(public_key: bytes, *, single: bool) -> str:
+def _address(public_key: bytes, bip340: Bip340 | None, *, single: bool) -> str:
+    if bip340 is not None:
+        return address_of(public_key, bip340)
     if len(public_key) == ED25519_KEY_BYTES:
         return solana.address(public_key)
     return address("ethereum" if single else "bitcoin", public_key)
@@ -279,9 +314,7 @@ def _address(public_key: bytes, *, single: bool) -> str:
 def _ssh_file(payload: Payload, signed: Signed) -> str | None:
     if not isinstance(payload, SshSignature):
         return None
-    return ssh.armored(
-        payload.namespace, signed.public_key, ed25519_bytes(Signature(signed.r, signed.s, signed.v))
-    )
+    return ssh.armored(payload.namespace, signed.public_key, halves(Signature(signed.r, signed.s, signed.v)))
 
 
 def _input(signed: Signed) -> InputSignature:

@@ -48,13 +48,14 @@ class SignatureResult:
     """The 32 bytes that were signed; of Ed25519 the SHA-256 of the message, which is signed itself."""
     r: int
     s: int
-    """At most half the group's order; of Ed25519 r and s are the halves of the signature, as they stand."""
+    """At most half the group's order; of Ed25519 and BIP-340 r and s are the halves of the signature, as they stand."""
     v: int
-    """Recovery id, 0 to 3; 0 of Ed25519."""
+    """Recovery id, 0 to 3; 0 of Ed25519 and BIP-340."""
     public_key: bytes
     """33 bytes, compressed: the key at `path`; 32 of Ed25519."""
     address: str
-    """Of that key, on the chain of what was signed (Ethereum's for digests and messages, Solana's of Ed25519)."""
+    """Of that key, on the chain of what was signed (Ethereum's for digests and messages, Solana's of Ed25519). By BIP-340 that of the
+    Taproot output which the signature spends, empty when it is of none."""
     signers: tuple[int, ...]
     """Who signed, counted from 0. Empty where the service does not say."""
     raw_transaction: bytes | None = None
@@ -67,16 +68,18 @@ class SignatureResult:
     """Whether a presignature was used."""
     ssh_signature: str | None = None
     """What `ssh-keygen -Y verify` reads, of a message that was signed as OpenSSH does."""
+    bip340: bool = False
+    """Signed by BIP-340: `public_key` with an even y signs, or the Taproot output key that it has."""
 
     @property
     def signature(self) -> bytes:
-        """The 65 bytes r || s || v; of Ed25519 the 64 bytes of RFC 8032."""
+        """The 65 bytes r || s || v; the 64 bytes of RFC 8032 or BIP-340."""
         halves = self.r.to_bytes(32, "big") + self.s.to_bytes(32, "big")
-        return halves if self._is_ed25519 else halves + bytes([self.v])
+        return halves if self._has_no_v else halves + bytes([self.v])
 
     @property
-    def _is_ed25519(self) -> bool:
-        return len(self.public_key) == ED25519_KEY_BYTES
+    def _has_no_v(self) -> bool:
+        return self.bip340 or len(self.public_key) == ED25519_KEY_BYTES
 
     def as_dict(self) -> dict[str, Any]:
         """As `mpc-client sign --json` prints it: bytes in lower-case hexadecimal with 0x, r and s of 64 digits."""
@@ -91,7 +94,7 @@ class SignatureResult:
             "address": self.address,
             "signers": list(self.signers),
         }
-        if self._is_ed25519:
+        if self._has_no_v and not self.inputs:
             found["signature"] = hexadecimal(self.signature)
         if self.ssh_signature is not None:
             found["ssh_signature"] = self.ssh_signature

@@ -271,6 +271,11 @@ def to_sign_request(request: Request) -> wallet_pb2.SignRequest:
 
 
 def _put_payload(message: wallet_pb2.SignRequest, payload: Payload) -> None:
+    if isinstance(payload, Digest | Message) and payload.bip340 is not None:
+        # It says something by being there, also when all its fields are empty.
+        message.bip340.SetInParent()
+        message.bip340.taproot = payload.bip340.taproot is not None
+        message.bip340.merkle_root = payload.bip340.taproot or b""
     if isinstance(payload, Digest):
         message.digest = payload.digest
     elif isinstance(payload, Message):

@@ -148,6 +148,7 @@ class MpcSigner:
         psbt: str | bytes | None = None,
         solana: str | bytes | None = None,
         ssh_namespace: str | None = None,
+        bip340: str | None = None,
         path: str = "m",
         signers: Sequence[int] | None = None,
         request_id: bytes | None = None,
@@ -165,6 +166,8 @@ class MpcSigner:
             psbt: bytes, base64 or hexadecimal; its inputs name their own paths.
             solana: the message of a Solana transaction, as bytes or base64.
             ssh_namespace: the message is signed as OpenSSH does in this namespace (such as "file"), whatever `hash` says.
+            bip340: the digest, or the message's hash, is signed by BIP-340 and not by ECDSA: "key" by the key at the path, "taproot"
+                by its Taproot output key without scripts, 64 hexadecimal digits by the one with this merkle root.
             path: of the key, such as "m/0/5".
             signers: who signs, counted from 0; None leaves it to the service.
             request_id: 16 bytes. The same id with the same content gives the same signature; None makes a fresh one.
@@ -183,6 +186,7 @@ class MpcSigner:
             psbt=psbt,
             solana=solana,
             ssh_namespace=ssh_namespace,
+            bip340=bip340,
         )
         return await self.sign_payload(account_id, payload, path=path, signers=signers, request_id=request_id)
 

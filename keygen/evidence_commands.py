@@ -19,6 +19,7 @@ from tss.envelope import HOLDER, PartyId, holder
 from tss.errors import SchemaViolation
 from tss.evidence import MAX_EVIDENCE_BYTES, claim_in
 from tss.judge import Verdict, judge
+from tss.params import spoken
 
 if TYPE_CHECKING:
     from kit.pb.wallet.v1 import operator_pb2
@@ -56,7 +57,7 @@ def verify_evidence(ctx: click.Context, file: Path, committee_file: Path) -> Non
     out = output()
     committee = read_committee(committee_file)
     identities = {holder(index + 1): identity for index, identity in enumerate(committee.identities)}
-    suites = {suite.proto: suite for suite in out.suites.values()}
+    suites = spoken(out.suites.values())
     try:
         verdict = judge(_read(file), identities, suites)
     except SchemaViolation as error:

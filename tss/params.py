@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -80,6 +81,12 @@ class Suite:
     """Length of a key's chain code: 0 where its keys have no public derivation."""
     has_aux: bool = True
     """Whether signing takes Paillier keys and ring-Pedersen parameters."""
+    own_keys: bool = True
+    """Whether keys are made in it; else it signs with those of the other suite of its group."""
+
+    def signs_for(self, keys: Suite) -> bool:
+        """Whether keys of the suite `keys` sign in this one."""
+        return self is keys or (not self.own_keys and self.group is keys.group)
 
     def __post_init__(self) -> None:
         if self.group.q >= 1 << self.level.l:
@@ -88,8 +95,20 @@ class Suite:
             raise BadParameters(f"{self.proto}: scalar challenges are longer than kappa, which (C2) masks")
 
 
+def spoken(suites: Iterable[Suite]) -> dict[str, Suite]:
+    """By PROTO: these, and the suites that sign with their keys."""
+    made = list(suites)
+    further = [suite for suite in (FROST_BIP340,) if any(suite.signs_for(keys) for keys in made)]
+    return {suite.proto: suite for suite in (*made, *further)}
+
+
 LEVEL_128: Final = SecurityLevel(name="128", kappa=256, l=256, eps=512, l_prime=1280, m=128, pb=1536)
 
 CGGMP24_SECP256K1: Final = Suite("cggmp24-secp256k1/v1", SECP256K1, LEVEL_128)
+
+FROST_BIP340: Final = Suite(
+    "frost-secp256k1-bip340/v1", SECP256K1, LEVEL_128, chain_code_bytes=0, has_aux=False, own_keys=False
+)
+"""BIP-340 by the keys of CGGMP24_SECP256K1: a name of its own in every hash and message, so that nothing of one is the other's."""
 
 FROST_ED25519: Final = Suite("frost-ed25519/v1", ED25519, LEVEL_128, chain_code_bytes=0, has_aux=False)

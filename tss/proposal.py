@@ -104,25 +104,36 @@ def _frost_full_items(suite: Suite) -> tuple[Schema, ...]:
     return (*_frost_key(suite), ListOf(PointOf(suite.group), 2, MAX_SIGNERS), Bytes(64))
 
 
+def _tweaks(suite: Suite) -> tuple[Schema, ...]:
+    """Which key of the account signs, where it has more than one: path, merkle root or none."""
+    return () if suite.own_keys else (_path(), Optional(Bytes(0, 32)))
+
+
 def _frost_full_sign_tail(suite: Suite) -> Tuple:
-    return Tuple(*_frost_full_items(suite))
+    return Tuple(*_frost_full_items(suite), *_tweaks(suite))
 
 
 def _frost_sign_tail(suite: Suite) -> Tuple:
     point = PointOf(suite.group, proper=True)
-    return Tuple(*_frost_full_items(suite), ListOf(Tuple(_COUNT, _ID, point, point), 2, MAX_SIGNERS))
+    listed = ListOf(Tuple(_COUNT, _ID, point, point), 2, MAX_SIGNERS)
+    return Tuple(*_frost_full_items(suite), listed, *_tweaks(suite))
 
+
+FROST_SIGNING_TAILS: Final = {
+    "frost-pairs": _frost_pairs_tail,
+    "frost-full-sign": _frost_full_sign_tail,
+    "frost-sign": _frost_sign_tail,
+}
+"""The same for FROST with keys of another suite."""
 
 FROST_TAILS: Final = {
     "frost-keygen": _keygen_tail,
     "refresh": _refresh_tail,
     "reshare": _reshare_tail,
     "recover": _recover_tail,
-    "frost-pairs": _frost_pairs_tail,
-    "frost-full-sign": _frost_full_sign_tail,
-    "frost-sign": _frost_sign_tail,
+    **FROST_SIGNING_TAILS,
 }
-"""The same for FROST."""
+"""The same for FROST with keys of its own."""
 
 WITHOUT_ROUND_0: Final = frozenset({"sign", "frost-sign"})
 """Kinds whose session id is known from the proposal on (protocol.md 0.7)."""
@@ -135,6 +146,8 @@ _SIGNERS_AT: Final = {
 
 def tails(suite: Suite) -> Mapping[str, Callable[[Suite], Tuple]]:
     """The session kinds of a suite, each with its schema."""
+    if not suite.own_keys:
+        return FROST_SIGNING_TAILS
     return TAILS if suite.has_aux else FROST_TAILS
 
 

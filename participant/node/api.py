@@ -15,7 +15,7 @@ from typing import Protocol
 
 from participant.callers import Caller
 from participant.committee import Committee
-from participant.payloads import ED25519_KEY_BYTES, Payload
+from participant.payloads import ED25519_KEY_BYTES, Bip340, Payload
 from participant.sharefile import ShareEntry
 from participant.store import Finding
 from participant.store.seals import Slot
@@ -194,7 +194,8 @@ class SignedDigest:
     """One ECDSA signature; r and s are integers, s is low, v is the recovery id (0 to 3).
 
     Of Ed25519 r and s are the halves of the 64 bytes, read as they stand (big-endian), v is 0, and `digest` is the SHA-256
-    of the message, which names it: what is signed is the message itself.
+    of the message, which names it: what is signed is the message itself. The same of BIP-340, whose `digest` is what is
+    signed; `public_key` is the key at the path, which signs with an even y and, for a Taproot output, tweaked.
     """
 
     digest: bytes
@@ -208,6 +209,7 @@ class SignedDigest:
     input_index: int | None = None
     """The input of a PSBT."""
     session_id: bytes = b""
+    bip340: Bip340 | None = None
 
 
 @dataclass(frozen=True)
@@ -230,9 +232,10 @@ class SignResult:
 
     @property
     def signature(self) -> bytes:
-        """The 65 bytes r || s || v; of Ed25519 the 64 bytes of RFC 8032."""
+        """The 65 bytes r || s || v; the 64 bytes of RFC 8032 or BIP-340."""
         halves = self.r.to_bytes(32, "big") + self.s.to_bytes(32, "big")
-        return halves if len(self.public_key) == ED25519_KEY_BYTES else halves + bytes([self.v])
+        whole = self.signed[0].bip340 is not None or len(self.public_key) == ED25519_KEY_BYTES
+        return halves if whole else halves + bytes([self.v])
 
 
 class Chain(StrEnum):

@@ -191,7 +191,9 @@ class Ask:
         elif error is None and not driver.outcome.cancelled():
             from_stock = driver.plan.kind == sign.KIND
             sid = driver.sid or b""
-            self._sign(signed_digest(driver.outcome.result(), driver.plan.points, sid, from_stock=from_stock))
+            (due,) = self.request.decoded.digests
+            points = driver.plan.points
+            self._sign(signed_digest(driver.outcome.result(), due, points, sid, from_stock=from_stock))
         self._moved()
 
     def _sign(self, signed: SignedDigest) -> None:

@@ -41,7 +41,6 @@ from participant.node.workers import Workers
 from participant.payloads import Digest, to_value
 from participant.policy import SELF
 from participant.store import RequestStatus, Store, StoreError
-from tss.cggmp24.sign import SignRequest
 from tss.encoding import encode
 from tss.envelope import Kind, Signed, routing
 from tss.errors import PeerFault, SchemaViolation
@@ -251,7 +250,7 @@ class Asking:
             account,
             room,
             points,
-            SignRequest(request.decoded.digests[0].digest, request.path),
+            request.decoded.digests[0],
             encode(to_value(request.payload)),
             request_id=request.call.request_id,
             caller=request.caller,

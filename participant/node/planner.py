@@ -12,14 +12,14 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Final
 
-from participant.node.frost import FrostPlanner, pair_id
+from participant.node.frost import FrostPlanner, named, pair_id, tweaks_in
 from participant.node.membership import Membership
 from participant.node.ownership import Ownership
 from participant.node.plan import Decline, Declined, Plan, Program
 from participant.node.records import Account, Records
 from participant.node.refresh_plan import refreshed_accounts, refuse_unfinished, still_in_force
 from participant.node.stock import Stocked
-from participant.payloads import SCHEMA, Decoded, Payload, PayloadError, decode, from_value
+from participant.payloads import SCHEMA, Decoded, DigestToSign, Payload, PayloadError, decode, from_value
 from participant.policy import Action, PayloadKind, PolicyRequest
 from participant.store import (
     AccountState,
@@ -109,8 +109,7 @@ def used_ahead(proposal: Proposal) -> bytes | None:
 class Content:
     """What a proposal asks to sign: one digest of a payload, and the payload."""
 
-    digest: bytes
-    path: str
+    due: DigestToSign
     payload: Payload
     decoded: Decoded
 
@@ -299,19 +298,19 @@ class Planner:
         if proposal.account_id is None:
             raise Declined(Decline.UNREADABLE, "the proposal names no account")
         account = self._records.account(proposal.account_id)
-        if account.record.committee_id != membership.committee_id or account.suite is not suite:
+        if account.record.committee_id != membership.committee_id or not suite.signs_for(account.suite):
             raise Declined(Decline.OTHER_COMMITTEE, "the account belongs to another committee or curve")
         if account.record.lacks_aux:
             raise Declined(Decline.NEEDS_AUX, "this node has no auxiliary information for the account")
         if account.record.state is not AccountState.ACTIVE:
             raise Declined(*_NOT_ACTIVE[account.record.state])
         points = signer_points(proposal) or ()
-        content = self._content(account, proposal) if proposal.kind in SIGNING else None
+        content = self._content(account, suite, proposal) if proposal.kind in SIGNING else None
         presignature: Stocked | None = None
         enclosed: Enclosed | None = None
         if not suite.has_aux:
-            due = None if content is None else content.decoded.digests[0].message
-            planned = self._frost.plan(account, proposal, points, due)
+            due = None if content is None else content.due
+            planned = self._frost.plan(account, proposal, points, due, suite)
             tail, program = planned.tail, planned.program
             presignature, enclosed = planned.prepared, planned.enclosed
         elif proposal.kind == presign.KIND:
@@ -325,7 +324,9 @@ class Planner:
                 Decline.RECORDS_DIFFER, "this node's records of the account are not those of the proposal"
             )
         indices = tuple(point - 1 for point in points)
-        digest, path = (None, None) if content is None else (content.digest, content.path)
+        digest, path = (
+            (None, None) if content is None else (content.due.digest, format_path(content.due.path))
+        )
         audit = AuditRecord(
             kind=str(ACTIONS[proposal.kind]),
             caller=who,
@@ -420,13 +421,14 @@ class Planner:
         )
         return tail, program, presignature
 
-    def _content(self, account: Account, proposal: Proposal) -> Content:
-        """What is to be signed, decoded here; its digest must be the tail's. Raises PayloadError, Declined.
+    def _content(self, account: Account, suite: Suite, proposal: Proposal) -> Content:
+        """What is to be signed, decoded here; it must be what the tail names. Raises PayloadError, CallerError.
 
-        Of Ed25519 the tail has another hash of it, which is compared with the whole tail.
+        What is due by ECDSA is never signed by BIP-340, nor the other way round, whatever its digest.
         """
-        request = _request(proposal) if account.suite.has_aux else None
-        path = () if request is None else request.path
+        request = _request(proposal) if suite.has_aux else None
+        tweaks = None if suite.has_aux else tweaks_in(suite, proposal)
+        path = () if (place := request or tweaks) is None else place.path
         if proposal.message is None:
             raise PayloadError("the proposal does not say what its digest was made from")
         try:
@@ -434,11 +436,17 @@ class Planner:
         except PeerFault as error:
             raise PayloadError(f"the payload is unreadable: {error.what}") from None
         decoded = decode(payload, account.keys, path)
-        if request is None:
-            return Content(decoded.digests[0].digest, format_path(path), payload, decoded)
-        if all((due.digest, due.path) != (request.digest, request.path) for due in decoded.digests):
-            raise PayloadError("the digest of the proposal is not one of its payload's at this path")
-        return Content(request.digest, format_path(path), payload, decoded)
+        due = named(decoded, proposal, tweaks) if request is None else _by_ecdsa(decoded, request)
+        if due is None:
+            raise PayloadError("what the proposal is to sign is not in its payload at this path")
+        return Content(due, payload, decoded)
+
+
+def _by_ecdsa(decoded: Decoded, request: SignRequest) -> DigestToSign | None:
+    for due in decoded.digests:
+        if (due.digest, due.path, due.tweaks) == (request.digest, request.path, None):
+            return due
+    return None
 
 
 def _request(proposal: Proposal) -> SignRequest:

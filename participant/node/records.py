@@ -20,7 +20,7 @@ from participant.node.errors import (
 from participant.payloads import AccountKeys
 from participant.store import AccountRecord, AccountState, KeyShareNotFound, Store
 from tss.errors import ShareCorrupt
-from tss.params import Suite
+from tss.params import Suite, spoken
 from tss.records import AuxSet, KeyShare
 
 log = logging.getLogger(__name__)
@@ -72,7 +72,7 @@ class Records:
     def __init__(self, store: Store, suites: Mapping[str, Suite]) -> None:
         self._store = store
         self._suites = dict(suites)
-        self._by_proto = {suite.proto: suite for suite in suites.values()}
+        self._by_proto = spoken(suites.values())
         self._lock = threading.Lock()
         self._shares: dict[str, tuple[bytes, KeyShare, AccountKeys]] = {}
         self._aux: dict[bytes, AuxSet] = {}

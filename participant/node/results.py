@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Final
 
 from participant.node.api import SignedDigest, SignResult
 from participant.node.errors import InternalFailure
 from participant.node.views import addresses
-from participant.payloads import Decoded, Payload, PayloadError, Signature, finish, to_value
+from participant.payloads import (
+    Bip340,
+    Decoded,
+    DigestToSign,
+    Payload,
+    PayloadError,
+    Signature,
+    finish,
+    to_value,
+)
 from tss.cggmp24.sign import Signature as EcdsaSignature
 from tss.encoding import Bytes, Integer, ListOf, Optional, Tuple, decode, encode
 from tss.errors import ProtocolError
@@ -29,16 +38,21 @@ _RESULT: Final = Tuple(Integer(8), ListOf(_SIGNED, 1, 1 << 16))
 
 
 def signed_digest(
-    signature: EcdsaSignature | FrostSignature, points: Sequence[int], sid: bytes, *, from_stock: bool
+    signature: EcdsaSignature | FrostSignature,
+    due: DigestToSign,
+    points: Sequence[int],
+    sid: bytes,
+    *,
+    from_stock: bool,
 ) -> SignedDigest:
-    """A protocol's result, by the evaluation points that made it in session `sid`."""
+    """A protocol's result for what was `due`, by the evaluation points that made it in session `sid`."""
     signers = tuple(point - 1 for point in points)
     if isinstance(signature, FrostSignature):
         encoded = signature.encoded
         return SignedDigest(
-            digest=hashlib.sha256(signature.message).digest(),
-            path=format_path(()),
-            public_key=signature.X.to_bytes(),
+            digest=due.digest,
+            path=format_path(due.path),
+            public_key=due.public_key,
             r=int.from_bytes(encoded[:32], "big"),
             s=int.from_bytes(encoded[32:], "big"),
             v=0,
@@ -112,6 +126,10 @@ def sign_result(
         done = finish(payload, decoded, tuple(Signature(item.r, item.s, item.v) for item in signed))
     except PayloadError as error:
         raise InternalFailure(f"a finished signature does not fit its payload: {error}") from None
+    signed = tuple(
+        replace(item, bip340=None if due.tweaks is None else Bip340(due.tweaks.taproot))
+        for item, due in zip(signed, decoded.digests, strict=True)
+    )
     first = signed[0]
     kinds: Mapping[str, str] = addresses(curve, first.public_key)
     return SignResult(

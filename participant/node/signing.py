@@ -30,7 +30,7 @@ from participant.node.errors import (
     TimedOut,
     failure_of,
 )
-from participant.node.frost import signing_tail
+from participant.node.frost import signing_tail, suite_for
 from participant.node.membership import Membership
 from participant.node.outcomes import OperatorAbort, failure_of_own, failure_of_session, refusal_of
 from participant.node.plan import Decline, Declined
@@ -241,18 +241,18 @@ class Signing:
 
     async def _sign_all(self, request: Request) -> tuple[SignedDigest, ...]:
         """All digests of the payload, each once."""
-        places = list(dict.fromkeys((due.digest, due.path) for due in request.decoded.digests))
-        tasks: dict[tuple[bytes, tuple[int, ...]], asyncio.Task[SignedDigest]] = {}
+        places = [replace(due, input_index=None) for due in request.decoded.digests]
+        tasks: dict[DigestToSign, asyncio.Task[SignedDigest]] = {}
         try:
             async with asyncio.TaskGroup() as group:
-                for place in places:
-                    tasks[place] = group.create_task(self._sign_one(request, SignRequest(*place)))
+                for place in dict.fromkeys(places):
+                    tasks[place] = group.create_task(self._sign_one(request, place))
         except ExceptionGroup as errors:
             # What is raised inside `except*` would come out in a group again.
             raise errors.exceptions[0] from None
         return tuple(
-            _of_input(tasks[due.digest, due.path].result(), due.input_index)
-            for due in request.decoded.digests
+            _of_input(tasks[place].result(), due.input_index)
+            for place, due in zip(places, request.decoded.digests, strict=True)
         )
 
     @property
@@ -268,7 +268,7 @@ class Signing:
 
     # One digest
 
-    async def _sign_one(self, request: Request, due: SignRequest) -> SignedDigest:
+    async def _sign_one(self, request: Request, due: DigestToSign) -> SignedDigest:
         async with self._slots:
             candidates = Candidates(
                 request.membership,
@@ -304,14 +304,13 @@ class Signing:
             raise candidates.failure(self._reachable(), self._config.gateway_url)
         return points
 
-    async def _attempt_once(self, request: Request, due: SignRequest, points: Points) -> SignedDigest:
-        presignature = self._stock.take(request.account.record, points)
+    async def _attempt_once(self, request: Request, due: DigestToSign, points: Points) -> SignedDigest:
+        presignature = self._stock.take(request.account.record, points, bip340=due.tweaks is not None)
         message = encode(to_value(request.payload))
-        (content, *_) = (one.message for one in request.decoded.digests if one.digest == due.digest)
         call = request.call
         return await self.attempt(
             request.membership, request.account, request.membership.room, points, due, message,
-            request_id=call.request_id, caller=request.caller, presignature=presignature, content=content,
+            request_id=call.request_id, caller=request.caller, presignature=presignature,
             stored=partial(self._store_signed, request) if len(request.decoded.digests) == 1 else None,
         )  # fmt: skip
 
@@ -327,29 +326,28 @@ class Signing:
         account: Account,
         home: Room,
         points: Points,
-        due: SignRequest,
+        due: DigestToSign,
         message: bytes,
         *,
         request_id: bytes,
         caller: str | None,
         presignature: Stocked | None,
-        content: bytes | None = None,
         stored: Callable[[SignedDigest], None] | None = None,
     ) -> SignedDigest:
         """One proposal to sign in the room `home`, seen to its end. `message` is the encoded payload.
 
-        `content` is what an Ed25519 key signs. `stored` stores the signature, in a worker thread and together with this node's last words.
+        `stored` stores the signature, in a worker thread and together with this node's last words.
 
         Raises Declined, Busy, ProtocolError, StoreError, and Identifying when the session turns to finding out who cheated.
         """
-        from_stock = presignature is not None
+        from_stock, suite = presignature is not None, suite_for(account, due)
 
         def store_result(signature: Signature | frost.Signature, sid: bytes) -> None:
             if stored is not None:
-                stored(signed_digest(signature, points, sid, from_stock=from_stock))
+                stored(signed_digest(signature, due, points, sid, from_stock=from_stock))
 
         def write() -> Proposal:
-            kind, tail = self._tail(account, membership.me.index, points, due, presignature, content)
+            kind, tail = self._tail(account, membership.me.index, points, due, presignature)
             proposal = Proposal(
                 initiator=membership.me,
                 committee_id=membership.committee_id,
@@ -360,11 +358,11 @@ class Signing:
                 message=message,
                 expiry=self._proposals.expiry(),
             )
-            return self._unspoken(account.suite, proposal)
+            return self._unspoken(suite, proposal)
 
         try:
             driver = await self._proposals.make_written(
-                membership, account.suite, write, home, caller=caller, store_result=store_result
+                membership, suite, write, home, caller=caller, store_result=store_result
             )
         except BaseException:
             if presignature is not None:
@@ -372,25 +370,25 @@ class Signing:
             raise
         signature: Signature | frost.Signature = await driver.result()
         self.on_signed(account.record.account_id, points)
-        return signed_digest(signature, points, driver.sid or b"", from_stock=from_stock)
+        return signed_digest(signature, due, points, driver.sid or b"", from_stock=from_stock)
 
     def _tail(
         self,
         account: Account,
         me: int,
         points: Points,
-        due: SignRequest,
+        due: DigestToSign,
         presignature: Stocked | None,
-        content: bytes | None,
     ) -> tuple[str, list[Value]]:
         """(kind, tail) of a proposal to sign. Blocking."""
-        if content is not None:
+        if due.message is not None:
             prepared = presignature if isinstance(presignature, Prepared) else None
-            return signing_tail(account.share, points, content, prepared)
+            return signing_tail(account, points, due, prepared)
+        request = SignRequest(due.digest, due.path)
         if not isinstance(presignature, Presignature):
             aux = self._records.aux_of(account)
-            return presign.FULL_KIND, presign.full_tail(account.share, aux, points, me, due)
-        return sign.KIND, self._promise(account, presignature, due, points)
+            return presign.FULL_KIND, presign.full_tail(account.share, aux, points, me, request)
+        return sign.KIND, self._promise(account, presignature, request, points)
 
     def _promise(
         self, account: Account, presignature: Presignature, due: SignRequest, points: Points

@@ -17,7 +17,7 @@ from tss.frost.nonces import Prepared
 
 Points = tuple[int, ...]
 Stocked = Presignature | Prepared
-"""What makes a signature quick: a presignature, or of Ed25519 nonce pairs that were exchanged ahead."""
+"""What makes a signature quick: a presignature, or of FROST nonce pairs that were exchanged ahead."""
 
 
 @dataclass
@@ -44,9 +44,14 @@ class Held:
     def fits(self, record: AccountRecord) -> bool:
         """Whether it was made under the account's present pair."""
         public = self.presignature.public
-        return (public.key_id, public.share_epoch, public.aux_id) == (
-            record.key_id, record.share_epoch, record.aux_id,
-        )  # fmt: skip
+        # FROST's have nothing to do with auxiliary information.
+        fits_aux = isinstance(self.presignature, Prepared) or public.aux_id == record.aux_id
+        return (public.key_id, public.share_epoch) == (record.key_id, record.share_epoch) and fits_aux
+
+    def signs(self, record: AccountRecord, *, bip340: bool) -> bool:
+        """Whether it makes signatures of the account by BIP-340, or by the account's own scheme."""
+        by_bip340 = record.aux_id is not None and isinstance(self.presignature, Prepared)
+        return by_bip340 == bip340
 
 
 class Stock:
@@ -76,7 +81,7 @@ class Stock:
             held = self._held.get(presignature_id)
             return None if held is None else held.presignature
 
-    def take(self, record: AccountRecord, signers: Points) -> Stocked | None:
+    def take(self, record: AccountRecord, signers: Points, *, bip340: bool = False) -> Stocked | None:
         """The oldest fresh one of this node's own for the account's present pair and these signers; it is reserved."""
         with self._lock:
             for held in self._held.values():
@@ -86,6 +91,7 @@ class Stock:
                     and held.account_id == record.account_id
                     and held.presignature.public.signers == signers
                     and held.fits(record)
+                    and held.signs(record, bip340=bip340)
                     and not self._expired(held)
                 ):
                     held.reserved = True
@@ -139,7 +145,7 @@ class Stock:
 
     # Counting
 
-    def fresh(self, record: AccountRecord) -> Counter[Points]:
+    def fresh(self, record: AccountRecord, *, bip340: bool = False) -> Counter[Points]:
         """How many `take` would give for the account, by signer set."""
         with self._lock:
             return Counter(
@@ -149,6 +155,7 @@ class Stock:
                 and held.available
                 and held.account_id == record.account_id
                 and held.fits(record)
+                and held.signs(record, bip340=bip340)
                 and not self._expired(held)
             )
 

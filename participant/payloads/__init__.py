@@ -15,7 +15,7 @@ from participant.payloads.decoded import (
     Keys,
     Path,
     Signature,
-    ed25519_bytes,
+    halves,
 )
 from participant.payloads.errors import PayloadError
 from participant.payloads.ethereum import EthereumSummary
@@ -37,6 +37,7 @@ from participant.payloads.payload import (
     from_value,
     to_value,
 )
+from participant.payloads.schnorr import Bip340, address_of
 from participant.payloads.typed_data import TypedDataSummary
 
 __all__ = [
@@ -47,6 +48,7 @@ __all__ = [
     "NO_HASH",
     "SCHEMA",
     "AccountKeys",
+    "Bip340",
     "BitcoinInput",
     "BitcoinOutput",
     "BitcoinSummary",
@@ -70,11 +72,12 @@ __all__ = [
     "TypedData",
     "TypedDataSummary",
     "address",
+    "address_of",
     "all_addresses",
     "decode",
-    "ed25519_bytes",
     "finish",
     "from_value",
+    "halves",
     "solana",
     "ssh",
     "to_value",

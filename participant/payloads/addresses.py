@@ -14,6 +14,9 @@ from typing import Final
 from coincurve import PublicKey
 
 from participant.payloads.errors import PayloadError
+from tss.frost.bip340 import NO_SCRIPTS, output_key
+from tss.frost.ciphersuite import x_only
+from tss.groups import SECP256K1
 
 _BECH32: Final = "qpzry9x8gf2tvdw0s3jn54khce6mua7l"
 _MAX_HRP: Final = 90 - 1 - 6 - 32
@@ -78,6 +81,11 @@ def p2wpkh(public_key: bytes, network: BitcoinNetwork = MAINNET) -> str:
     return segwit_address(network.hrp, 0, hash160(public_key))
 
 
+def p2tr(public_key: bytes, network: BitcoinNetwork = MAINNET, merkle_root: bytes = NO_SCRIPTS) -> str:
+    """Taproot address of the internal key (BIP-341; BIP-86 without scripts), bech32m (BIP-350)."""
+    return segwit_address(network.hrp, 1, p2tr_script(public_key, merkle_root)[2:])
+
+
 def bitcoin(public_key: bytes) -> str:
     """P2WPKH on the main network."""
     return p2wpkh(public_key, MAINNET)
@@ -86,6 +94,16 @@ def bitcoin(public_key: bytes) -> str:
 def bitcoin_testnet(public_key: bytes) -> str:
     """P2WPKH on the test network."""
     return p2wpkh(public_key, TESTNET)
+
+
+def bitcoin_taproot(public_key: bytes) -> str:
+    """P2TR without scripts (BIP-86) on the main network."""
+    return p2tr(public_key, MAINNET)
+
+
+def bitcoin_taproot_testnet(public_key: bytes) -> str:
+    """P2TR without scripts (BIP-86) on the test network."""
+    return p2tr(public_key, TESTNET)
 
 
 def cosmos(public_key: bytes, hrp: str = "cosmos") -> str:
@@ -108,6 +126,8 @@ FORMATS: Final[dict[str, Callable[[bytes], str]]] = {
     "ethereum": ethereum,
     "bitcoin": bitcoin,
     "bitcoin_testnet": bitcoin_testnet,
+    "bitcoin_taproot": bitcoin_taproot,
+    "bitcoin_taproot_testnet": bitcoin_taproot_testnet,
     "cosmos": cosmos,
     "tron": tron,
 }
@@ -137,6 +157,12 @@ def p2pkh_script(public_key: bytes) -> bytes:
 def p2wpkh_script(public_key: bytes) -> bytes:
     """The scriptPubKey of native segwit, version 0 (BIP-141)."""
     return b"\x00\x14" + hash160(public_key)
+
+
+def p2tr_script(public_key: bytes, merkle_root: bytes = NO_SCRIPTS) -> bytes:
+    """The scriptPubKey of the Taproot output of an internal key, of 33 bytes and either sign (BIP-341)."""
+    _point(public_key)
+    return b"\x51\x20" + x_only(output_key(SECP256K1.decode_point(public_key), merkle_root))
 
 
 def p2sh_script(redeem_script: bytes) -> bytes:

@@ -9,6 +9,8 @@ from participant.payloads.errors import PayloadError
 from tss import ecdsa
 from tss.envelope import verify_signature
 from tss.errors import OutOfDomain
+from tss.frost.bip340 import Tweaks, signing_key
+from tss.frost.ciphersuite import BIP340
 from tss.groups import SECP256K1
 
 if TYPE_CHECKING:
@@ -48,14 +50,16 @@ class DigestToSign:
     public_key: bytes
     input_index: int | None = None
     message: bytes | None = field(default=None, repr=False)
-    """What a key of Ed25519 signs; `digest` is its SHA-256, a name for it, and `public_key` has 32 bytes."""
+    """What a key of Ed25519 signs; `digest` is its SHA-256, a name for it, and `public_key` has 32 bytes. By BIP-340 the digest."""
+    tweaks: Tweaks | None = None
+    """Signed by BIP-340, by the key that these lead to from the account's; None: by ECDSA, or Ed25519."""
 
 
 @dataclass(frozen=True)
 class Signature:
     """An ECDSA signature: 1 <= r < q, 1 <= s <= q/2, v the recovery id (0 to 3).
 
-    Of Ed25519 r and s are the halves of the 64 bytes, read as they stand (big-endian), and v is 0.
+    Of Ed25519 and BIP-340 r and s are the halves of the 64 bytes, read as they stand (big-endian), and v is 0.
     """
 
     r: int
@@ -99,6 +103,9 @@ def check_signatures(digests: tuple[DigestToSign, ...], signatures: tuple[Signat
     if len(signatures) != len(digests):
         raise PayloadError(f"{len(signatures)} signatures for {len(digests)} digests")
     for place, (due, signature) in enumerate(zip(digests, signatures, strict=True)):
+        if due.tweaks is not None:
+            _check_bip340(place, due, due.tweaks, signature)
+            continue
         if due.message is not None:
             _check_ed25519(place, due, signature)
             continue
@@ -114,12 +121,25 @@ def check_signatures(digests: tuple[DigestToSign, ...], signatures: tuple[Signat
             )
 
 
-def ed25519_bytes(signature: Signature) -> bytes:
-    """The 64 bytes of RFC 8032. Raises OverflowError for numbers of more than 32 bytes."""
+def halves(signature: Signature) -> bytes:
+    """The 64 bytes of RFC 8032 or BIP-340. Raises OverflowError for numbers of more than 32 bytes."""
     return signature.r.to_bytes(32, "big") + signature.s.to_bytes(32, "big")
 
 
 def _check_ed25519(place: int, due: DigestToSign, signature: Signature) -> None:
-    fits = signature.v == 0 and max(signature.r, signature.s) < 1 << 256
-    if not fits or not verify_signature(due.public_key, due.message or b"", ed25519_bytes(signature)):
+    if not _has_halves(signature) or not verify_signature(
+        due.public_key, due.message or b"", halves(signature)
+    ):
         raise PayloadError(f"signature {place} is not one of the key {due.public_key.hex()} over its message")
+
+
+def _check_bip340(place: int, due: DigestToSign, tweaks: Tweaks, signature: Signature) -> None:
+    key = signing_key(SECP256K1.decode_point(due.public_key), tweaks.taproot)
+    if not _has_halves(signature) or not BIP340.verify(key, due.digest, halves(signature)):
+        raise PayloadError(
+            f"signature {place} is not one by BIP-340 of the key {due.public_key.hex()} over its digest"
+        )
+
+
+def _has_halves(signature: Signature) -> bool:
+    return signature.v == 0 and max(signature.r, signature.s) < 1 << 256

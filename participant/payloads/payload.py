@@ -22,14 +22,17 @@ from participant.payloads.decoded import (
     Path,
     Signature,
     check_signatures,
-    ed25519_bytes,
+    halves,
 )
 from participant.payloads.errors import PayloadError
+from participant.payloads.schnorr import MAX_BYTES as BIP340_BYTES
+from participant.payloads.schnorr import TRANSACTION_PREFIX, Bip340, split
 from tss.encoding import Bytes, Optional, Schema, Text, Tuple
+from tss.frost.bip340 import Tweaks
 
 MAX_BODY: Final = psbt.MAX_BYTES
 """The largest body of any kind, in bytes; each kind has its own bound below it."""
-SCHEMA: Final[Schema] = Tuple(Text(16), Bytes(0, MAX_BODY), Optional(Bytes(1, 20)))
+SCHEMA: Final[Schema] = Tuple(Text(16), Bytes(0, MAX_BODY), Optional(Bytes(1, 20 + BIP340_BYTES)))
 
 
 @dataclass(frozen=True)
@@ -38,6 +41,8 @@ class Digest:
 
     kind: ClassVar[str] = "digest"
     digest: bytes
+    bip340: Bip340 | None = None
+    """How a key of secp256k1 signs it; None for ECDSA."""
 
     def __post_init__(self) -> None:
         message.check_digest(self.digest)
@@ -50,9 +55,13 @@ class Message:
     kind: ClassVar[str] = "message"
     message: bytes
     hash: str
+    bip340: Bip340 | None = None
+    """How a key of secp256k1 signs the hash; None for ECDSA."""
 
     def __post_init__(self) -> None:
         message.check_message(self.message, self.hash)
+        if self.bip340 is not None:
+            _check_bip340_message(self.message, self.hash, self.bip340)
 
 
 @dataclass(frozen=True)
@@ -149,16 +158,30 @@ class SshSignature:
         ssh.check(self.namespace, self.message)
 
 
+def _check_bip340_message(content: bytes, name: str, bip340: Bip340) -> None:
+    """Nothing that is a transaction goes as a message. Raises PayloadError."""
+    if name == message.NO_HASH:
+        raise PayloadError("by BIP-340 a hash of the message is signed", "name the hash")
+    if bip340.taproot is not None:
+        raise PayloadError(
+            "a message is signed by the key at its path, not by an output of it", "leave Taproot out"
+        )
+    if content.startswith(TRANSACTION_PREFIX):
+        raise PayloadError(
+            "this message is what a Taproot transaction is signed by", "send the transaction as a PSBT"
+        )
+
+
 Payload = Digest | Message | EthereumTx | TypedData | PsbtTx | SolanaTx | SshSignature
 
 
 def to_value(payload: Payload) -> list[Any]:
     """The ENC value of `SCHEMA`."""
     match payload:
-        case Digest(digest):
-            return [payload.kind, digest, None]
-        case Message(content, name):
-            return [payload.kind, content, name.encode()]
+        case Digest(digest, bip340):
+            return [payload.kind, digest, None if bip340 is None else bip340.to_bytes()]
+        case Message(content, name, bip340):
+            return [payload.kind, content, name.encode() + (b"" if bip340 is None else bip340.to_bytes())]
         case EthereumTx(unsigned, sender):
             return [payload.kind, unsigned, sender]
         case TypedData(json):
@@ -172,13 +195,14 @@ def to_value(payload: Payload) -> list[Any]:
 def from_value(value: list[Any]) -> Payload:
     """A payload from a value that `SCHEMA` has let through. Raises PayloadError; nothing else comes out of here."""
     kind, body, extra = value
-    if extra is not None and kind not in {Message.kind, EthereumTx.kind, SshSignature.kind}:
+    if extra is not None and kind not in {Digest.kind, Message.kind, EthereumTx.kind, SshSignature.kind}:
         raise PayloadError(f"a payload of kind {kind} takes no third item")
     match kind:
         case Digest.kind:
-            return Digest(body)
+            return Digest(body, Bip340.from_bytes(extra or b""))
         case Message.kind:
-            return Message(body, (extra or b"").decode("ascii", "replace"))
+            name, bip340 = split(extra or b"")
+            return Message(body, name.decode("ascii", "replace"), bip340)
         case EthereumTx.kind:
             return EthereumTx(body, extra)
         case TypedData.kind:
@@ -218,10 +242,11 @@ def decode(payload: Payload, keys: Keys, path: Path = ()) -> Decoded:
                 f"a payload of kind {payload.kind} that is not hashed is for keys of Ed25519",
                 "name an account of curve ed25519, or a hash",
             )
-        case Digest(digest):
-            return _single(digest, message.DigestSummary(digest), key, path)
-        case Message(content, name):
-            return _single(message.HASHES[name](content), message.MessageSummary(content, name), key, path)
+        case Digest(digest, bip340):
+            return _single(digest, message.DigestSummary(digest), key, path, bip340)
+        case Message(content, name, bip340):
+            summary = message.MessageSummary(content, name)
+            return _single(message.HASHES[name](content), summary, key, path, bip340)
         case TypedData(json):
             document = typed_data.parse(json)
             return _single(document.digest, document.summary, key, path)
@@ -239,6 +264,8 @@ def decode(payload: Payload, keys: Keys, path: Path = ()) -> Decoded:
 def _by_ed25519(payload: Payload, key: bytes, path: Path) -> Decoded:
     """Ed25519 signs the message itself (RFC 8032). Raises PayloadError."""
     summary: Any
+    if isinstance(payload, Digest | Message) and payload.bip340 is not None:
+        raise PayloadError("a key of Ed25519 signs nothing by BIP-340", "name an account of curve secp256k1")
     match payload:
         case Message(content, message.NO_HASH):
             signed, summary = content, message.MessageSummary(content, message.NO_HASH)
@@ -259,8 +286,11 @@ def _by_ed25519(payload: Payload, key: bytes, path: Path) -> Decoded:
     return Decoded((DigestToSign(message.sha256(signed), path, key, message=signed),), summary)
 
 
-def _single(digest: bytes, summary: Any, key: bytes, path: Path) -> Decoded:
-    return Decoded((DigestToSign(digest, path, key),), summary)
+def _single(digest: bytes, summary: Any, key: bytes, path: Path, bip340: Bip340 | None = None) -> Decoded:
+    if bip340 is None:
+        return Decoded((DigestToSign(digest, path, key),), summary)
+    tweaks = Tweaks(path, bip340.taproot)
+    return Decoded((DigestToSign(digest, path, key, message=digest, tweaks=tweaks),), summary)
 
 
 def finish(payload: Payload, decoded: Decoded, signatures: tuple[Signature, ...]) -> Finished:
@@ -273,7 +303,7 @@ def finish(payload: Payload, decoded: Decoded, signatures: tuple[Signature, ...]
             return bitcoin.finish(content, decoded, signatures)
         case SolanaTx(content):
             check_signatures(decoded.digests, signatures)
-            return Finished(raw_transaction=solana.parse(content).signed(ed25519_bytes(signatures[0])))
+            return Finished(raw_transaction=solana.parse(content).signed(halves(signatures[0])))
         case EthereumTx(unsigned):
             check_signatures(decoded.digests, signatures)
             (signature,) = signatures

@@ -13,6 +13,7 @@ from participant.node import api
 from participant.node.errors import BadDigestGiven, InvalidRequest
 from participant.payloads import (
     NO_HASH,
+    Bip340,
     Digest,
     EthereumTx,
     Message,
@@ -90,18 +91,32 @@ def curve(value: int) -> str:
     return _CURVES[value]
 
 
+def bip340(request: wallet.SignRequest) -> Bip340 | None:
+    """Whether and how BIP-340 is asked for. Raises InvalidRequest, PayloadError."""
+    if not request.HasField("bip340"):
+        return None
+    if request.WhichOneof("payload") not in ("digest", "message"):
+        raise InvalidRequest(
+            "bip340 is for digest and message: leave it out, what else there is says how it is signed"
+        )
+    if request.bip340.merkle_root and not request.bip340.taproot:
+        raise InvalidRequest("bip340.merkle_root is there without bip340.taproot")
+    return Bip340(request.bip340.merkle_root if request.bip340.taproot else None)
+
+
 def payload(request: wallet.SignRequest) -> Payload:
     """What is to be signed. Raises InvalidRequest, BadDigestGiven, PayloadError."""
+    by = bip340(request)
     match request.WhichOneof("payload"):
         case "digest":
-            return Digest(digest(request.digest))
+            return Digest(digest(request.digest), by)
         case "message":
             name = HASHES.get(request.message.hash)
             if name is None:
                 raise InvalidRequest(
                     "message.hash is missing or unknown: say which hash the message goes through"
                 )
-            return Message(request.message.data, name)
+            return Message(request.message.data, name, by)
         case "ethereum_tx":
             form = request.ethereum_tx.WhichOneof("form")
             if form is None:

@@ -9,7 +9,7 @@ from kit.pb.wallet.v1 import common_pb2 as common
 from kit.pb.wallet.v1 import operator_pb2 as operator
 from kit.pb.wallet.v1 import wallet_pb2 as wallet
 from participant.node import api
-from participant.payloads import Payload, PsbtTx, Signature
+from participant.payloads import Payload, PsbtTx, Signature, address_of
 from participant.payloads.bitcoin import der
 
 CURVES: Final[Mapping[str, common.Curve.ValueType]] = {
@@ -138,13 +138,21 @@ def signed(result: api.SignResult, payload: Payload) -> wallet.SignResponse:
     )
     if isinstance(payload, PsbtTx):
         message.psbt = result.psbt or b""
-        message.address = result.addresses.get("bitcoin", "")
+        message.address = _spent_address(result) or result.addresses.get("bitcoin", "")
         message.inputs.extend(map(_input, result.signed))
         return message
-    message.address = result.addresses.get("ethereum") or result.addresses.get("solana", "")
+    if result.signed[0].bip340 is not None:
+        message.address = _spent_address(result)
+    else:
+        message.address = result.addresses.get("ethereum") or result.addresses.get("solana", "")
     message.r, message.s, message.v = scalar(result.r), scalar(result.s), result.v
     message.signature, message.digest = result.signature, result.digest
     return message
+
+
+def _spent_address(result: api.SignResult) -> str:
+    first = result.signed[0]
+    return "" if first.bip340 is None else address_of(first.public_key, first.bip340)
 
 
 def _input(one: api.SignedDigest) -> wallet.InputSignature:

@@ -35,7 +35,7 @@ from tss.errors import (
     WrongLength,
 )
 from tss.frost import dkg
-from tss.frost.ciphersuite import pop_challenge
+from tss.frost.ciphersuite import ED25519_SHA512
 from tss.groups import ED25519
 from tss.params import FROST_ED25519
 from tss.records import KeyShare
@@ -332,7 +332,9 @@ def test_a_copied_proof_does_not_verify_for_another_party() -> None:
     outcomes = run_dkg(N, T, "copied", dice={1: shared, 3: shared})
     assert len(outcomes.results()) == N
     C_0 = ED25519.mul_base(7)
-    assert pop_challenge(b"s" * 32, 1, C_0, G) != pop_challenge(b"s" * 32, 3, C_0, G)
+    assert ED25519_SHA512.pop_challenge(b"s" * 32, 1, C_0, G) != ED25519_SHA512.pop_challenge(
+        b"s" * 32, 3, C_0, G
+    )
 
 
 @pytest.mark.attack("C8")

@@ -31,9 +31,8 @@ from tss.errors import (
     OutOfDomain,
     SessionMismatch,
 )
-from tss.frost import nonces, sign
-from tss.frost import terms as terms_module
-from tss.frost.ciphersuite import H2, ser
+from tss.frost import sign
+from tss.frost.ciphersuite import ED25519_SHA512, Ed25519Sha512
 from tss.frost.nonces import MAX_BATCH, NoncePair
 from tss.frost.terms import (
     Signature,
@@ -228,7 +227,7 @@ def test_nonces_are_hedged_with_the_share() -> None:
 
 def test_a_nonce_of_0_is_drawn_again(monkeypatch: pytest.MonkeyPatch) -> None:
     drawn = iter([0, 5, 6, 0, 7, 8])
-    monkeypatch.setattr(nonces, "H3", lambda _: next(drawn))
+    monkeypatch.setattr(Ed25519Sha512, "H3", lambda *_: next(drawn))
     pair = NoncePair.draw(SIGNERS.share, SeededRng(0))
     assert pair.spend() == (7, 8)
 
@@ -270,7 +269,7 @@ def test_identifiers_are_not_zero() -> None:
 
 
 def test_R_that_is_O_ends_without_blame(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(terms_module, "H1", lambda _: 1)
+    monkeypatch.setattr(Ed25519Sha512, "H1", lambda *_: 1)
     G = ED25519.G
     with pytest.raises(Degenerate):
         terms(SIGNERS.share.X, MESSAGE, {1: (G, -G)})
@@ -290,8 +289,8 @@ def test_a_share_of_a_signature_by_the_formula() -> None:
     z = {j: signature_share(at, j, SIGNERS.shares[j].x, *secrets[j]) for j in SIGNERS.S}
     r = sum(d + at.rho[j] * e for j, (d, e) in secrets.items())
     assert sum(z.values()) % ED25519.q == (r + at.c * secret_of(SIGNERS.shares, SIGNERS.S)) % ED25519.q
-    assert at.c == H2(at.R.to_bytes() + at.X.to_bytes() + MESSAGE)
-    assert len(ser(z[1])) == 32
+    assert at.c == ED25519_SHA512.H2(at.R.to_bytes() + at.X.to_bytes() + MESSAGE)
+    assert len(ED25519_SHA512.ser(z[1])) == 32
 
 
 def test_keys_have_no_children() -> None:

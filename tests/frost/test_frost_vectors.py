@@ -10,8 +10,8 @@ from tss_testing import vectors
 
 from tss.envelope import holder
 from tss.errors import BadPoint
-from tss.frost.ciphersuite import ser
-from tss.frost.dkg import check_told, pop_challenge
+from tss.frost.ciphersuite import ED25519_SHA512
+from tss.frost.dkg import check_told
 from tss.frost.nonces import NoncePair
 from tss.frost.sign import KIND, check_partial
 from tss.frost.terms import binding_factors, combine, signature_share, terms
@@ -27,6 +27,7 @@ FILES = (
 )
 SMALL = FILES[:2]
 B = ED25519.G
+ser = ED25519_SHA512.ser
 
 
 def scalar(text: str) -> int:
@@ -118,7 +119,7 @@ def test_key_generation_gives_the_shares_of_the_vectors() -> None:
         C = [ED25519.decode_point(bytes.fromhex(point)) for point in one["vss_commitments"]]
         proof = bytes.fromhex(one["proof_of_knowledge"])
         R, mu = ED25519.decode_point(proof[:32]), scalar(proof[32:].hex())
-        assert mu * B == R + pop_challenge(b"", j, C[0], R) * C[0]
+        assert mu * B == R + ED25519_SHA512.pop_challenge(b"", j, C[0], R) * C[0]
         for sender, text in one["signing_shares"].items():
             points = [ED25519.decode_point(bytes.fromhex(P)) for P in given[int(sender)]["vss_commitments"]]
             check_told(holder(int(sender)), holder(j), [points], scalar(text))

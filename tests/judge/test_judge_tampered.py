@@ -13,7 +13,7 @@ from tss_testing import SMALL_SECP, TINY
 from tss.envelope import Signed, holder
 from tss.judge import PRODUCTION_SUITES, judge
 from tss.judge.showing import relevant
-from tss.params import CGGMP24_SECP256K1, FROST_ED25519
+from tss.params import CGGMP24_SECP256K1, FROST_BIP340, FROST_ED25519
 
 each = pytest.mark.parametrize("case", CASES.values(), ids=CASES)
 
@@ -140,7 +140,7 @@ def test_a_judge_that_accepts_other_suites_proves_nothing(case: Case) -> None:
     for suites in ({}, {SMALL_SECP.proto: SMALL_SECP}, {TINY.proto: replace(SMALL_SECP, proto=TINY.proto)}):
         assert not case.verdict(case.evidence, suites=suites).guilty
     assert not judge(case.evidence, case.identities).guilty
-    accepted = (CGGMP24_SECP256K1, FROST_ED25519)
+    accepted = (CGGMP24_SECP256K1, FROST_ED25519, FROST_BIP340)
     assert dict(PRODUCTION_SUITES) == {suite.proto: suite for suite in accepted}
 
 

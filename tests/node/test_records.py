@@ -21,6 +21,7 @@ from participant.store import (
     Store,
 )
 from tss.errors import ShareCorrupt
+from tss.params import FROST_BIP340
 
 SUITES = {"secp256k1": SMALL_SECP, "toy32": TINY}
 CID = committee_of().committee_id
@@ -39,7 +40,9 @@ def store(tmp_path: Path) -> Iterator[Store]:
 def test_suites_by_curve_and_proto(store):
     records = Records(store, SUITES)
     assert records.default is SMALL_SECP
-    assert records.protos == {SMALL_SECP.proto, TINY.proto}
+    assert records.protos == {SMALL_SECP.proto, TINY.proto, FROST_BIP340.proto}
+    assert records.suite_of(FROST_BIP340.proto) is FROST_BIP340
+    assert Records(store, {"toy32": TINY}).protos == {TINY.proto}
     assert records.suite("toy32") is TINY is records.suite_of(TINY.proto)
     assert records.curves == ("secp256k1", "toy32")
     with pytest.raises(InvalidRequest, match="unknown curve 'p256'; known: secp256k1, toy32"):

@@ -17,7 +17,7 @@ from bip_utils.coin_conf import CoinConf
 from coincurve import PrivateKey
 from payload_testing import ethereum_vectors
 
-from participant.payloads import FORMATS, PayloadError, address, all_addresses
+from participant.payloads import FORMATS, Bip340, PayloadError, address, address_of, all_addresses
 from participant.payloads.addresses import (
     MAINNET,
     REGTEST,
@@ -29,10 +29,13 @@ from participant.payloads.addresses import (
     ethereum,
     p2pkh_script,
     p2sh_script,
+    p2tr,
+    p2tr_script,
     p2wpkh,
     p2wpkh_script,
     segwit_address,
 )
+from participant.payloads.extended import ExtendedPublicKey
 
 
 def keys(seed: int, count: int = 40) -> list[bytes]:
@@ -58,8 +61,35 @@ def test_bip_utils_agrees() -> None:
             assert address_of_script(p2pkh_script(key), network) == old
             nested = P2SHAddrEncoder.EncodeKey(key, net_ver=bytes([network.p2sh]))
             assert address_of_script(p2sh_script(p2wpkh_script(key)), network) == nested
-        taproot = P2TRAddrEncoder.EncodeKey(key, hrp="bc")
-        assert taproot.startswith("bc1p")
+            taproot = P2TRAddrEncoder.EncodeKey(key, hrp=network.hrp)
+            assert p2tr(key, network) == address_of_script(p2tr_script(key), network) == taproot
+        assert address("bitcoin_taproot", key) == P2TRAddrEncoder.EncodeKey(key, hrp="bc")
+        assert address("bitcoin_taproot_testnet", key) == P2TRAddrEncoder.EncodeKey(key, hrp="tb")
+
+
+def test_addresses_of_bip_86() -> None:
+    """The account of its vectors, m/86'/0'/0' of the usual mnemonic."""
+    account = ExtendedPublicKey.from_text(
+        "xpub6BgBgsespWvERF3LHQu6CnqdvfEvtMcQjYrcRzx53QJjSxarj2afYWcLteoGVky7D3UKDP9QyrLprQ3VCECoY49yfdDEHGCtMMj92pReUsQ"
+    )
+    for path, expected in (
+        ((0, 0), "bc1p5cyxnuxmeuwuvkwfem96lqzszd02n6xdcjrs20cac6yqjjwudpxqkedrcr"),
+        ((0, 1), "bc1p4qhjn9zdvkux4e44uhx8tc55attvtyu358kutcqkudyccelu0was9fqzwh"),
+        ((1, 0), "bc1p3qkhfews2uk44qtvauqyr2ttdsw7svhkl9nkm9s9c3x4ax5h60wqwruhk7"),
+    ):
+        assert address("bitcoin_taproot", account.at(path)) == expected
+
+
+def test_an_output_with_scripts_has_another_address() -> None:
+    """BIP-341's wallet-test-vectors.json, "scriptPubKey" 1; an internal key of either sign gives the same output."""
+    x = "187791b6f712a8ea41c8ecdd0ee77fab3e85263b37e1ec18a3651926b3a6cf27"
+    root = bytes.fromhex("5b75adecf53548f3ec6ad7d78383bf84cc57b55a3127c72b9a2481752dd88b21")
+    for sign in ("02", "03"):
+        key = bytes.fromhex(sign + x)
+        found = address_of(key, Bip340(root))
+        assert found == "bc1pz37fc4cn9ah8anwm4xqqhvxygjf9rjf2resrw8h8w4tmvcs0863sa2e586"
+        assert address_of(key, Bip340(b"")) == address("bitcoin_taproot", key) != found
+        assert address_of(key, Bip340()) == ""
 
 
 @pytest.mark.parametrize(

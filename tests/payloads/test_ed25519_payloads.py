@@ -28,9 +28,9 @@ from participant.payloads import (
     SshSignature,
     TypedData,
     decode,
-    ed25519_bytes,
     finish,
     from_value,
+    halves,
     solana,
     ssh,
     to_value,
@@ -79,7 +79,7 @@ def test_a_message_is_signed_as_it_is() -> None:
     assert "hello" not in repr(due)
     signature = signed(decoded)
     assert finish(Message(b"hello", "none"), decoded, (signature,)).raw_transaction is None
-    SECRET.public_key().verify(ed25519_bytes(signature), b"hello")
+    SECRET.public_key().verify(halves(signature), b"hello")
 
 
 @pytest.mark.parametrize(
@@ -156,8 +156,8 @@ def test_a_transfer_is_decoded_and_finished() -> None:
     )
     signature = signed(decoded)
     done = finish(SolanaTx(message), decoded, (signature,))
-    assert done.raw_transaction == b"\x01" + ed25519_bytes(signature) + message
-    SECRET.public_key().verify(ed25519_bytes(signature), message)
+    assert done.raw_transaction == b"\x01" + halves(signature) + message
+    SECRET.public_key().verify(halves(signature), message)
 
 
 def test_version_0_and_several_signers() -> None:
@@ -212,7 +212,7 @@ def test_ssh_keygen_verifies(tmp_path: Path) -> None:
     needed("ssh-keygen")
     payload = SshSignature("file", b"the content of a file")
     decoded = decode(payload, KEYS)
-    armored = ssh.armored("file", KEY, ed25519_bytes(signed(decoded)))
+    armored = ssh.armored("file", KEY, halves(signed(decoded)))
     (tmp_path / "allowed").write_text(f"operator@example {ssh.public_key_line(KEY)}\n")
     (tmp_path / "signature").write_text(armored)
     command = ["ssh-keygen", "-Y", "verify", "-f", tmp_path / "allowed", "-I", "operator@example"]

@@ -78,7 +78,7 @@ def test_what_travels(payload: Payload, value: list[Any]) -> None:
     ("value", "says"),
     [
         (["digest", bytes(31), None], "the digest has 31 bytes, exactly 32 are due"),
-        (["digest", bytes(32), b"x"], "a payload of kind digest takes no third item"),
+        (["digest", bytes(32), b"x"], "the payload says in no known way how it is signed"),
         (["message", b"", None], "unknown hash ''"),
         (["message", b"", b"md5"], "unknown hash 'md5'"),
         (["message", b"", b"\xff"], "unknown hash '\ufffd'"),
@@ -108,14 +108,14 @@ def test_size_bounds_of_the_schema() -> None:
         ["k" * 16, b"", None],
         ["psbt", bytes(MAX_BODY), None],
         ["message", b"", b"x"],
-        ["message", b"", b"x" * 20],
+        ["message", b"", b"x" * 53],
     ):
         assert enc_decode(enc_encode(value), SCHEMA) == value
     for value in (
         ["k" * 17, b"", None],
         ["psbt", bytes(MAX_BODY + 1), None],
         ["message", b"", b""],
-        ["message", b"", b"x" * 21],
+        ["message", b"", b"x" * 54],
     ):
         with pytest.raises(SchemaViolation):
             enc_decode(enc_encode(value), SCHEMA)

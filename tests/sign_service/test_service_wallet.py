@@ -22,7 +22,18 @@ from participant.callers import ANONYMOUS, Caller, CallerAuth, Tokens, hash_toke
 from participant.grpc_client import CallFailed, Credentials, ServiceClient
 from participant.node import api
 from participant.node.errors import PartiesMissing, SessionUnknown
-from participant.payloads import Digest, EthereumTx, Message, PsbtTx, TypedData, all_addresses, decode, finish
+from participant.payloads import (
+    Bip340,
+    Digest,
+    EthereumTx,
+    Message,
+    PsbtTx,
+    TypedData,
+    address_of,
+    all_addresses,
+    decode,
+    finish,
+)
 from tss.hd import format_path, parse_path
 
 WHO = Caller(ANONYMOUS)
@@ -67,6 +78,7 @@ def signed_by_key(call: api.SignCall) -> api.SignResult:
             from_stock=True,
             input_index=due.input_index,
             session_id=bytes([place]) * 32,
+            bip340=None if due.tweaks is None else Bip340(due.tweaks.taproot),
         )
         for place, (due, one) in enumerate(zip(decoded.digests, signatures, strict=True))
     )
@@ -136,6 +148,38 @@ async def test_sign(fields, payload) -> None:
         assert EthAccount.recover_transaction(answer.raw_transaction) == answer.address
 
 
+ROOT = bytes(range(32, 64))
+
+
+@pytest.mark.parametrize(
+    ("fields", "payload", "address"),
+    [
+        ({"digest": DIGEST, "bip340": wallet.Bip340()}, Digest(DIGEST, Bip340()), False),
+        ({"digest": DIGEST, "bip340": wallet.Bip340(taproot=True)}, Digest(DIGEST, Bip340(b"")), True),
+        (
+            {"digest": DIGEST, "bip340": wallet.Bip340(taproot=True, merkle_root=ROOT)},
+            Digest(DIGEST, Bip340(ROOT)),
+            True,
+        ),
+        (
+            {"message": wallet.MessageToSign(data=b"m", hash=2), "bip340": wallet.Bip340()},  # type: ignore[arg-type]
+            Message(b"m", "sha256", Bip340()),
+            False,
+        ),
+    ],
+    ids=["key", "taproot", "scripts", "message"],
+)
+async def test_sign_by_bip340(fields, payload, address) -> None:
+    answer, call = await sign(sign_request(path="m/3", **fields))
+    assert call.payload == payload
+    expected = signed_by_key(call)
+    assert answer.signature == answer.r + answer.s == expected.signature
+    assert (len(answer.signature), answer.v) == (64, 0)
+    assert (answer.public_key, answer.digest) == (KEY.public_key((3,)), expected.digest)
+    assert answer.address == address_of(answer.public_key, payload.bip340)
+    assert answer.address.startswith("bc1p") == address
+
+
 async def test_path_and_signers_may_be_left_out() -> None:
     answer, call = await sign(sign_request(digest=DIGEST))
     assert (call.path, call.signers) == ("m", None)
@@ -177,6 +221,18 @@ async def test_sign_a_psbt() -> None:
         (sign_request(ethereum_tx=wallet.EthereumTransaction(raw=b"\x02\xc0")), "INVALID_REQUEST", "."),
         (sign_request(typed_data="[]"), "INVALID_REQUEST", "."),
         (sign_request(psbt=b"psbt\xff\x00"), "INVALID_REQUEST", "."),
+        (sign_request(typed_data="{}", bip340=wallet.Bip340()), "INVALID_REQUEST", "for digest and message"),
+        (sign_request(bip340=wallet.Bip340()), "INVALID_REQUEST", "for digest and message"),
+        (
+            sign_request(digest=DIGEST, bip340=wallet.Bip340(merkle_root=ROOT)),
+            "INVALID_REQUEST",
+            "without bip340.taproot",
+        ),
+        (
+            sign_request(digest=DIGEST, bip340=wallet.Bip340(taproot=True, merkle_root=ROOT[1:])),
+            "INVALID_REQUEST",
+            "merkle root of 31 bytes",
+        ),
     ],
 )
 async def test_what_cannot_be_meant_does_not_reach_the_node(request_, reason, text) -> None:

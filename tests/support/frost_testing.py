@@ -1,4 +1,4 @@
-"""Committees for the tests of tss/frost: keys from a dealer, and runs of every protocol, on Ed25519 itself."""
+"""Committees for the tests of tss/frost: keys from a dealer, and runs of every protocol, on Ed25519 and secp256k1 themselves."""
 
 from __future__ import annotations
 
@@ -14,8 +14,9 @@ from tss_testing import SeededRng
 from tss.envelope import Signed
 from tss.envelope import sign as sign_body
 from tss.frost import dkg, sign
+from tss.frost.bip340 import Tweaks, signing_share
 from tss.frost.nonces import NoncePair, Prepared, PreparedPublic, enclosed, enclosed_schema
-from tss.params import FROST_ED25519
+from tss.params import CGGMP24_SECP256K1, FROST_ED25519, Suite
 from tss.proposal import Proposal
 from tss.records import KeyShare
 from tss.setting import Enclosed
@@ -42,16 +43,33 @@ def run_dkg(
 
 @dataclass(frozen=True)
 class FrostSigners:
-    """A signer set S of a dealt committee; the first of S proposes."""
+    """A signer set S of a dealt committee; the first of S proposes. With tweaks: for BIP-340, with a key of CGGMP24's."""
 
     S: tuple[int, ...] = (1, 2, 3)
     n: int = 4
     t: int = 3
     seed: object = 0
+    tweaks: Tweaks | None = None
+    secret: int | None = None
     shares: dict[int, KeyShare] = field(init=False, hash=False, compare=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "shares", frost_key(self.n, self.t, self.seed))
+        object.__setattr__(self, "shares", self._dealt())
+
+    def _dealt(self) -> dict[int, KeyShare]:
+        if self.tweaks is None:
+            return frost_key(self.n, self.t, self.seed, self.secret)
+        dealt = dealt_key(CGGMP24_SECP256K1, self.n, self.t, self.seed, self.secret)
+        return {j: signing_share(share, self.tweaks) for j, share in dealt.items()}
+
+    @property
+    def suite(self) -> Suite:
+        return self.share.suite
+
+    @property
+    def listed(self) -> list[Any]:
+        """What stands behind the tail of signing."""
+        return [] if self.tweaks is None else self.tweaks.as_list()
 
     @property
     def share(self) -> KeyShare:
@@ -72,7 +90,7 @@ class FrostSigners:
         honest: dict[int, Program] = {
             j: lambda ctx, j=j: sign.prepare(ctx, self.shares[j], pairs[j], owner) for j in self.S
         }
-        return self._run(honest, programs, seed, sign.PREPARE_KIND, tail, _enclosing(pairs), options)
+        return self._run(honest, programs, seed, sign.PREPARE_KIND, tail, self._enclosing(pairs), options)
 
     def full_sign(
         self,
@@ -88,8 +106,8 @@ class FrostSigners:
         honest: dict[int, Program] = {
             j: lambda ctx, j=j: sign.full_sign(ctx, self.shares[j], drawn[j][0], message) for j in self.S
         }
-        tail = sign.full_tail(self.share, self.S, message)
-        return self._run(honest, programs, seed, sign.FULL_KIND, tail, _enclosing(drawn), options)
+        tail = [*sign.full_tail(self.share, self.S, message), *self.listed]
+        return self._run(honest, programs, seed, sign.FULL_KIND, tail, self._enclosing(drawn), options)
 
     def prepared(self, seed: object = 0) -> dict[int, Prepared]:
         """Pairs exchanged ahead, without the protocol."""
@@ -115,16 +133,16 @@ class FrostSigners:
         honest: dict[int, Program] = {
             j: lambda ctx, j=j: sign.sign(ctx, self.shares[j], parts[j], message) for j in self.S
         }
-        tail = sign.tail(self.share, parts[self.S[0]].public, message)
+        tail = [*sign.tail(self.share, parts[self.S[0]].public, message), *self.listed]
         proposed = self.proposal(tail)
         options = {"ph": proposed.body.sid, "background": (proposed,), "round0": Round0.NONE, **options}
-        return _run(honest, programs, seed, FROST_ED25519, sign.KIND, tail, self._stored(options))
+        return _run(honest, programs, seed, self.suite, sign.KIND, tail, self._stored(options))
 
     def proposal(self, tail: list[Any]) -> Signed:
         """The proposer's signed proposal."""
         owner = holder(self.S[0])
         proposal = Proposal(owner, b"c" * 32, "main", sign.KIND, b"r" * 16, tail, None, 1)
-        return sign_body(proposal.body(FROST_ED25519), identity_of(owner).sign)
+        return sign_body(proposal.body(self.suite), identity_of(owner).sign)
 
     def _stored(self, options: dict[str, Any]) -> dict[str, Any]:
         return {"stored": [self.shares[j] for j in self.S], **options}
@@ -140,9 +158,8 @@ class FrostSigners:
         options: dict[str, Any],
     ) -> Outcomes:
         options = {"round0": Round0.WITH_ROUND_1, "enclosed": enclosures, **options}
-        return _run(honest, programs, seed, FROST_ED25519, kind, tail, self._stored(options))
+        return _run(honest, programs, seed, self.suite, kind, tail, self._stored(options))
 
-
-def _enclosing(pairs: Mapping[int, Iterable[NoncePair]]) -> dict[int, Enclosed]:
-    schema = enclosed_schema(FROST_ED25519)
-    return {j: Enclosed(enclosed(list(own)), schema) for j, own in pairs.items()}
+    def _enclosing(self, pairs: Mapping[int, Iterable[NoncePair]]) -> dict[int, Enclosed]:
+        schema = enclosed_schema(self.suite)
+        return {j: Enclosed(enclosed(list(own)), schema) for j, own in pairs.items()}

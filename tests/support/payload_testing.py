@@ -10,7 +10,9 @@ from typing import Any
 from bip_utils import Bip32KeyData, Bip32Slip10Secp256k1
 from coincurve import PrivateKey
 
-from participant.payloads.decoded import ORDER, Decoded, Signature
+from participant.payloads.decoded import ORDER, Decoded, DigestToSign, Signature
+from tss.frost.bip340 import Tweaks, tweaked
+from tss.groups import SECP256K1
 
 
 class TestAccount:
@@ -43,7 +45,17 @@ class TestAccount:
         return sign(self.private_key(path), digest)
 
     def sign_all(self, decoded: Decoded) -> tuple[Signature, ...]:
-        return tuple(self.sign(due.path, due.digest) for due in decoded.digests)
+        return tuple(self.sign_due(due) for due in decoded.digests)
+
+    def sign_due(self, due: DigestToSign) -> Signature:
+        """By ECDSA or by BIP-340, as is due."""
+        if due.tweaks is None:
+            return self.sign(due.path, due.digest)
+        secret = int.from_bytes(self.private_key(due.path), "big")
+        key = tweaked(SECP256K1.mul_base(secret), bytes(32), Tweaks((), due.tweaks.taproot))
+        scalar = (key.a * secret + key.b) % ORDER
+        raw = PrivateKey(scalar.to_bytes(32, "big")).sign_schnorr(due.digest, bytes(32))
+        return Signature(int.from_bytes(raw[:32], "big"), int.from_bytes(raw[32:], "big"), 0)
 
 
 def sign(secret: bytes, digest: bytes) -> Signature:

@@ -1,1 +1,1 @@
-"""FROST(Ed25519, SHA-512): RFC 9591's threshold signatures, with a distributed key generation (protocol.md 6.2)."""
+"""FROST, RFC 9591's threshold signatures (protocol.md 6.2): Ed25519 with a distributed key generation, BIP-340 by CGGMP24's keys."""

@@ -22,7 +22,7 @@ from tss.errors import (
     WrongLength,
     blaming,
 )
-from tss.frost.ciphersuite import pop_challenge
+from tss.frost.ciphersuite import ED25519_SHA512
 from tss.groups import Point
 from tss.params import MAX_PARTIES, Suite
 from tss.rand import Rng, scalar
@@ -110,7 +110,7 @@ def prove_possession(ctx: PublicContext, i: int, f_0: int, C_0: Point, rng: Rng)
     group = ctx.suite.group
     k = 1 + scalar(rng, group.q - 1)
     R = group.mul_base(k)
-    c = pop_challenge(ctx.sid, i, C_0, R)
+    c = ED25519_SHA512.pop_challenge(ctx.sid, i, C_0, R)
     return Possession(R, group.combine_secrets([(1, k), (c, f_0)]))
 
 
@@ -134,7 +134,7 @@ def check_reveal(ctx: PublicContext, t: int, j: PartyId, committed: bytes, revea
             raise BadPoint("R of the proof of possession is the identity", check="R")
         if mu_j >= group.q:
             raise OutOfDomain("mu is not reduced", check="mu")
-        c_j = pop_challenge(ctx.sid, j.index, C_j[0], R_j)
+        c_j = ED25519_SHA512.pop_challenge(ctx.sid, j.index, C_j[0], R_j)
         if mu_j * group.G != R_j + c_j * C_j[0]:
             raise ProofInvalid(POP, "mu*B = R + c*C_0")
 

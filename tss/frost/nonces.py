@@ -15,7 +15,7 @@ from typing import Final, Self
 from tss.cggmp24.presignature import State
 from tss.encoding import ListOf, PointOf, Schema, Tuple, Value
 from tss.errors import NonceUsed
-from tss.frost.ciphersuite import H3, ser
+from tss.frost.ciphersuite import ciphersuite
 from tss.groups import Point
 from tss.params import Suite
 from tss.rand import Rng
@@ -42,8 +42,9 @@ class NoncePair:
     @classmethod
     def draw(cls, share: KeyShare, rng: Rng) -> Self:
         """Fresh nonces, hedged with the share: H3(32 random bytes || ser(s_i)) each."""
+        H = ciphersuite(share.suite.group)
         while True:
-            d, e = (H3(rng(SEED_BYTES) + ser(share.x)) for _ in range(2))
+            d, e = (H.H3(rng(SEED_BYTES) + H.ser(share.x)) for _ in range(2))
             if d and e:
                 return cls(share.suite, d, e)
 

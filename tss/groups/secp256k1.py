@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 Q: Final = 0xFFFFFFFF_FFFFFFFF_FFFFFFFF_FFFFFFFE_BAAEDCE6_AF48A03B_BFD25E8C_D0364141
 _COMPRESSED_BYTES: Final = 33
+X_ONLY_BYTES: Final = 32
+SCHNORR_BYTES: Final = 64
 _IDENTITY: Final = b"\x00"
 _GENERATOR: Final = bytes.fromhex("0279be667ef9dcbbac55a06295ce870b07029bfcdb2dce28d959f2815b16f81798")
 
@@ -221,6 +223,17 @@ def ecdsa_verify(public_key: Secp256k1Point, digest: bytes, compact: bytes) -> b
     return bool(
         lib.secp256k1_ecdsa_signature_parse_compact(_CTX, signature, compact)
         and lib.secp256k1_ecdsa_verify(_CTX, signature, digest, public_key.key)
+    )
+
+
+def schnorr_verify(x_only: bytes, message: bytes, signature: bytes) -> bool:
+    """Whether the 64 bytes of `signature` sign `message` of any length under the key of 32 bytes (BIP-340)."""
+    key = ffi.new("secp256k1_xonly_pubkey *")
+    return bool(
+        len(signature) == SCHNORR_BYTES
+        and len(x_only) == X_ONLY_BYTES
+        and lib.secp256k1_xonly_pubkey_parse(_CTX, key, x_only)
+        and lib.secp256k1_schnorrsig_verify(_CTX, signature, message, len(message), key)
     )
 
 

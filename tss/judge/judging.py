@@ -17,11 +17,11 @@ from tss.judge.proposals import RULES
 from tss.judge.readers import READERS
 from tss.judge.record import NotProven, Preimage, Record, authentic, read_preimage
 from tss.judge.signing import proposed
-from tss.params import CGGMP24_SECP256K1, FROST_ED25519, Suite
+from tss.params import CGGMP24_SECP256K1, FROST_BIP340, FROST_ED25519, Suite
 from tss.proposal import WITHOUT_ROUND_0
 
 PRODUCTION_SUITES: Final[Mapping[str, Suite]] = {
-    suite.proto: suite for suite in (CGGMP24_SECP256K1, FROST_ED25519)
+    suite.proto: suite for suite in (CGGMP24_SECP256K1, FROST_ED25519, FROST_BIP340)
 }
 
 MAX_NESTING: Final = 3

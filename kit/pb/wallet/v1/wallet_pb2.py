@@ -25,15 +25,15 @@ _sym_db = _symbol_database.Default()
 from kit.pb.wallet.v1 import common_pb2 as wallet_dot_v1_dot_common__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x16wallet/v1/wallet.proto\x12\twallet.v1\x1a\x16wallet/v1/common.proto\"t\n\x14\x43reateAccountRequest\x12\x12\n\naccount_id\x18\x01 \x01(\t\x12\x1f\n\x05\x63urve\x18\x02 \x01(\x0e\x32\x10.wallet.v1.Curve\x12\x11\n\tthreshold\x18\x03 \x01(\r\x12\x14\n\x0c\x63ommittee_id\x18\x04 \x01(\x0c\"R\n\x13ListAccountsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\r\x12\x12\n\npage_token\x18\x02 \x01(\t\x12\x14\n\x0c\x63ommittee_id\x18\x03 \x01(\x0c\"U\n\x14ListAccountsResponse\x12$\n\x08\x61\x63\x63ounts\x18\x01 \x03(\x0b\x32\x12.wallet.v1.Account\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\'\n\x11GetAccountRequest\x12\x12\n\naccount_id\x18\x01 \x01(\t\"7\n\x13GetPublicKeyRequest\x12\x12\n\naccount_id\x18\x01 \x01(\t\x12\x0c\n\x04path\x18\x02 \x01(\t\"\x94\x01\n\x14GetPublicKeyResponse\x12\x12\n\naccount_id\x18\x01 \x01(\t\x12\x0c\n\x04path\x18\x02 \x01(\t\x12\x1f\n\x05\x63urve\x18\x03 \x01(\x0e\x32\x10.wallet.v1.Curve\x12\x12\n\npublic_key\x18\x04 \x01(\x0c\x12%\n\taddresses\x18\x05 \x03(\x0b\x32\x12.wallet.v1.Address\"C\n\rMessageToSign\x12\x0c\n\x04\x64\x61ta\x18\x01 \x01(\x0c\x12$\n\x04hash\x18\x02 \x01(\x0e\x32\x16.wallet.v1.MessageHash\"-\n\nSshMessage\x12\x0c\n\x04\x64\x61ta\x18\x01 \x01(\x0c\x12\x11\n\tnamespace\x18\x02 \x01(\t\"<\n\x13\x45thereumTransaction\x12\x0e\n\x04json\x18\x01 \x01(\tH\x00\x12\r\n\x03raw\x18\x02 \x01(\x0cH\x00\x42\x06\n\x04\x66orm\"\xbb\x02\n\x0bSignRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\x0c\x12\x12\n\naccount_id\x18\x02 \x01(\t\x12\x0c\n\x04path\x18\x03 \x01(\t\x12\x10\n\x06\x64igest\x18\x04 \x01(\x0cH\x00\x12+\n\x07message\x18\x05 \x01(\x0b\x32\x18.wallet.v1.MessageToSignH\x00\x12\x35\n\x0b\x65thereum_tx\x18\x06 \x01(\x0b\x32\x1e.wallet.v1.EthereumTransactionH\x00\x12\x14\n\ntyped_data\x18\x07 \x01(\tH\x00\x12\x0e\n\x04psbt\x18\x08 \x01(\x0cH\x00\x12\x18\n\x0esolana_message\x18\n \x01(\x0cH\x00\x12$\n\x03ssh\x18\x0b \x01(\x0b\x32\x15.wallet.v1.SshMessageH\x00\x12\x0f\n\x07signers\x18\t \x03(\rB\t\n\x07payload\"\xa4\x02\n\x0cSignResponse\x12\x12\n\nrequest_id\x18\x01 \x01(\x0c\x12\t\n\x01r\x18\x02 \x01(\x0c\x12\t\n\x01s\x18\x03 \x01(\x0c\x12\t\n\x01v\x18\x04 \x01(\r\x12\x11\n\tsignature\x18\x05 \x01(\x0c\x12\x0e\n\x06\x64igest\x18\x06 \x01(\x0c\x12\x12\n\npublic_key\x18\x07 \x01(\x0c\x12\x0f\n\x07\x61\x64\x64ress\x18\x08 \x01(\t\x12\x17\n\x0fraw_transaction\x18\t \x01(\x0c\x12\x0f\n\x07signers\x18\n \x03(\r\x12\x0c\n\x04path\x18\x0b \x01(\t\x12)\n\x06inputs\x18\x0c \x03(\x0b\x32\x19.wallet.v1.InputSignature\x12\x0c\n\x04psbt\x18\r \x01(\x0c\x12\x12\n\nsession_id\x18\x0e \x01(\x0c\x12\x12\n\nfrom_stock\x18\x0f \x01(\x08\"\x9b\x01\n\x0eInputSignature\x12\r\n\x05input\x18\x01 \x01(\r\x12\x0c\n\x04path\x18\x02 \x01(\t\x12\x12\n\npublic_key\x18\x03 \x01(\x0c\x12\x0e\n\x06\x64igest\x18\x04 \x01(\x0c\x12\x11\n\tsignature\x18\x05 \x01(\x0c\x12\x14\n\x0csighash_type\x18\x06 \x01(\r\x12\t\n\x01r\x18\x07 \x01(\x0c\x12\t\n\x01s\x18\x08 \x01(\x0c\x12\t\n\x01v\x18\t \x01(\r\"%\n\x0fGetStockRequest\x12\x12\n\naccount_id\x18\x01 \x01(\t\"4\n\x10GetStockResponse\x12 \n\x06stocks\x18\x01 \x03(\x0b\x32\x10.wallet.v1.Stock\"Z\n\x13\x41\x62ortSessionRequest\x12\x14\n\nsession_id\x18\x01 \x01(\x0cH\x00\x12\x14\n\nrequest_id\x18\x02 \x01(\x0cH\x00\x12\x0e\n\x06reason\x18\x03 \x01(\tB\x07\n\x05which\";\n\x14\x41\x62ortSessionResponse\x12\x12\n\nsession_id\x18\x01 \x01(\x0c\x12\x0f\n\x07\x61\x62orted\x18\x02 \x01(\x08*\xaa\x01\n\x0bMessageHash\x12\x1c\n\x18MESSAGE_HASH_UNSPECIFIED\x10\x00\x12\x17\n\x13MESSAGE_HASH_EIP191\x10\x01\x12\x17\n\x13MESSAGE_HASH_SHA256\x10\x02\x12\x18\n\x14MESSAGE_HASH_SHA256D\x10\x03\x12\x1a\n\x16MESSAGE_HASH_KECCAK256\x10\x04\x12\x15\n\x11MESSAGE_HASH_NONE\x10\x05\x32\x82\x04\n\x06Wallet\x12G\n\rCreateAccount\x12\x1f.wallet.v1.CreateAccountRequest\x1a\x13.wallet.v1.Progress0\x01\x12O\n\x0cListAccounts\x12\x1e.wallet.v1.ListAccountsRequest\x1a\x1f.wallet.v1.ListAccountsResponse\x12>\n\nGetAccount\x12\x1c.wallet.v1.GetAccountRequest\x1a\x12.wallet.v1.Account\x12O\n\x0cGetPublicKey\x12\x1e.wallet.v1.GetPublicKeyRequest\x1a\x1f.wallet.v1.GetPublicKeyResponse\x12\x37\n\x04Sign\x12\x16.wallet.v1.SignRequest\x1a\x17.wallet.v1.SignResponse\x12\x43\n\x08GetStock\x12\x1a.wallet.v1.GetStockRequest\x1a\x1b.wallet.v1.GetStockResponse\x12O\n\x0c\x41\x62ortSession\x12\x1e.wallet.v1.AbortSessionRequest\x1a\x1f.wallet.v1.AbortSessionResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x16wallet/v1/wallet.proto\x12\twallet.v1\x1a\x16wallet/v1/common.proto\"t\n\x14\x43reateAccountRequest\x12\x12\n\naccount_id\x18\x01 \x01(\t\x12\x1f\n\x05\x63urve\x18\x02 \x01(\x0e\x32\x10.wallet.v1.Curve\x12\x11\n\tthreshold\x18\x03 \x01(\r\x12\x14\n\x0c\x63ommittee_id\x18\x04 \x01(\x0c\"R\n\x13ListAccountsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\r\x12\x12\n\npage_token\x18\x02 \x01(\t\x12\x14\n\x0c\x63ommittee_id\x18\x03 \x01(\x0c\"U\n\x14ListAccountsResponse\x12$\n\x08\x61\x63\x63ounts\x18\x01 \x03(\x0b\x32\x12.wallet.v1.Account\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\'\n\x11GetAccountRequest\x12\x12\n\naccount_id\x18\x01 \x01(\t\"7\n\x13GetPublicKeyRequest\x12\x12\n\naccount_id\x18\x01 \x01(\t\x12\x0c\n\x04path\x18\x02 \x01(\t\"\x94\x01\n\x14GetPublicKeyResponse\x12\x12\n\naccount_id\x18\x01 \x01(\t\x12\x0c\n\x04path\x18\x02 \x01(\t\x12\x1f\n\x05\x63urve\x18\x03 \x01(\x0e\x32\x10.wallet.v1.Curve\x12\x12\n\npublic_key\x18\x04 \x01(\x0c\x12%\n\taddresses\x18\x05 \x03(\x0b\x32\x12.wallet.v1.Address\"C\n\rMessageToSign\x12\x0c\n\x04\x64\x61ta\x18\x01 \x01(\x0c\x12$\n\x04hash\x18\x02 \x01(\x0e\x32\x16.wallet.v1.MessageHash\"-\n\nSshMessage\x12\x0c\n\x04\x64\x61ta\x18\x01 \x01(\x0c\x12\x11\n\tnamespace\x18\x02 \x01(\t\".\n\x06\x42ip340\x12\x0f\n\x07taproot\x18\x01 \x01(\x08\x12\x13\n\x0bmerkle_root\x18\x02 \x01(\x0c\"<\n\x13\x45thereumTransaction\x12\x0e\n\x04json\x18\x01 \x01(\tH\x00\x12\r\n\x03raw\x18\x02 \x01(\x0cH\x00\x42\x06\n\x04\x66orm\"\xde\x02\n\x0bSignRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\x0c\x12\x12\n\naccount_id\x18\x02 \x01(\t\x12\x0c\n\x04path\x18\x03 \x01(\t\x12\x10\n\x06\x64igest\x18\x04 \x01(\x0cH\x00\x12+\n\x07message\x18\x05 \x01(\x0b\x32\x18.wallet.v1.MessageToSignH\x00\x12\x35\n\x0b\x65thereum_tx\x18\x06 \x01(\x0b\x32\x1e.wallet.v1.EthereumTransactionH\x00\x12\x14\n\ntyped_data\x18\x07 \x01(\tH\x00\x12\x0e\n\x04psbt\x18\x08 \x01(\x0cH\x00\x12\x18\n\x0esolana_message\x18\n \x01(\x0cH\x00\x12$\n\x03ssh\x18\x0b \x01(\x0b\x32\x15.wallet.v1.SshMessageH\x00\x12\x0f\n\x07signers\x18\t \x03(\r\x12!\n\x06\x62ip340\x18\x0c \x01(\x0b\x32\x11.wallet.v1.Bip340B\t\n\x07payload\"\xa4\x02\n\x0cSignResponse\x12\x12\n\nrequest_id\x18\x01 \x01(\x0c\x12\t\n\x01r\x18\x02 \x01(\x0c\x12\t\n\x01s\x18\x03 \x01(\x0c\x12\t\n\x01v\x18\x04 \x01(\r\x12\x11\n\tsignature\x18\x05 \x01(\x0c\x12\x0e\n\x06\x64igest\x18\x06 \x01(\x0c\x12\x12\n\npublic_key\x18\x07 \x01(\x0c\x12\x0f\n\x07\x61\x64\x64ress\x18\x08 \x01(\t\x12\x17\n\x0fraw_transaction\x18\t \x01(\x0c\x12\x0f\n\x07signers\x18\n \x03(\r\x12\x0c\n\x04path\x18\x0b \x01(\t\x12)\n\x06inputs\x18\x0c \x03(\x0b\x32\x19.wallet.v1.InputSignature\x12\x0c\n\x04psbt\x18\r \x01(\x0c\x12\x12\n\nsession_id\x18\x0e \x01(\x0c\x12\x12\n\nfrom_stock\x18\x0f \x01(\x08\"\x9b\x01\n\x0eInputSignature\x12\r\n\x05input\x18\x01 \x01(\r\x12\x0c\n\x04path\x18\x02 \x01(\t\x12\x12\n\npublic_key\x18\x03 \x01(\x0c\x12\x0e\n\x06\x64igest\x18\x04 \x01(\x0c\x12\x11\n\tsignature\x18\x05 \x01(\x0c\x12\x14\n\x0csighash_type\x18\x06 \x01(\r\x12\t\n\x01r\x18\x07 \x01(\x0c\x12\t\n\x01s\x18\x08 \x01(\x0c\x12\t\n\x01v\x18\t \x01(\r\"%\n\x0fGetStockRequest\x12\x12\n\naccount_id\x18\x01 \x01(\t\"4\n\x10GetStockResponse\x12 \n\x06stocks\x18\x01 \x03(\x0b\x32\x10.wallet.v1.Stock\"Z\n\x13\x41\x62ortSessionRequest\x12\x14\n\nsession_id\x18\x01 \x01(\x0cH\x00\x12\x14\n\nrequest_id\x18\x02 \x01(\x0cH\x00\x12\x0e\n\x06reason\x18\x03 \x01(\tB\x07\n\x05which\";\n\x14\x41\x62ortSessionResponse\x12\x12\n\nsession_id\x18\x01 \x01(\x0c\x12\x0f\n\x07\x61\x62orted\x18\x02 \x01(\x08*\xaa\x01\n\x0bMessageHash\x12\x1c\n\x18MESSAGE_HASH_UNSPECIFIED\x10\x00\x12\x17\n\x13MESSAGE_HASH_EIP191\x10\x01\x12\x17\n\x13MESSAGE_HASH_SHA256\x10\x02\x12\x18\n\x14MESSAGE_HASH_SHA256D\x10\x03\x12\x1a\n\x16MESSAGE_HASH_KECCAK256\x10\x04\x12\x15\n\x11MESSAGE_HASH_NONE\x10\x05\x32\x82\x04\n\x06Wallet\x12G\n\rCreateAccount\x12\x1f.wallet.v1.CreateAccountRequest\x1a\x13.wallet.v1.Progress0\x01\x12O\n\x0cListAccounts\x12\x1e.wallet.v1.ListAccountsRequest\x1a\x1f.wallet.v1.ListAccountsResponse\x12>\n\nGetAccount\x12\x1c.wallet.v1.GetAccountRequest\x1a\x12.wallet.v1.Account\x12O\n\x0cGetPublicKey\x12\x1e.wallet.v1.GetPublicKeyRequest\x1a\x1f.wallet.v1.GetPublicKeyResponse\x12\x37\n\x04Sign\x12\x16.wallet.v1.SignRequest\x1a\x17.wallet.v1.SignResponse\x12\x43\n\x08GetStock\x12\x1a.wallet.v1.GetStockRequest\x1a\x1b.wallet.v1.GetStockResponse\x12O\n\x0c\x41\x62ortSession\x12\x1e.wallet.v1.AbortSessionRequest\x1a\x1f.wallet.v1.AbortSessionResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'wallet.v1.wallet_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_MESSAGEHASH']._serialized_start=1795
-  _globals['_MESSAGEHASH']._serialized_end=1965
+  _globals['_MESSAGEHASH']._serialized_start=1878
+  _globals['_MESSAGEHASH']._serialized_end=2048
   _globals['_CREATEACCOUNTREQUEST']._serialized_start=61
   _globals['_CREATEACCOUNTREQUEST']._serialized_end=177
   _globals['_LISTACCOUNTSREQUEST']._serialized_start=179
@@ -50,22 +50,24 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_MESSAGETOSIGN']._serialized_end=666
   _globals['_SSHMESSAGE']._serialized_start=668
   _globals['_SSHMESSAGE']._serialized_end=713
-  _globals['_ETHEREUMTRANSACTION']._serialized_start=715
-  _globals['_ETHEREUMTRANSACTION']._serialized_end=775
-  _globals['_SIGNREQUEST']._serialized_start=778
-  _globals['_SIGNREQUEST']._serialized_end=1093
-  _globals['_SIGNRESPONSE']._serialized_start=1096
-  _globals['_SIGNRESPONSE']._serialized_end=1388
-  _globals['_INPUTSIGNATURE']._serialized_start=1391
-  _globals['_INPUTSIGNATURE']._serialized_end=1546
-  _globals['_GETSTOCKREQUEST']._serialized_start=1548
-  _globals['_GETSTOCKREQUEST']._serialized_end=1585
-  _globals['_GETSTOCKRESPONSE']._serialized_start=1587
-  _globals['_GETSTOCKRESPONSE']._serialized_end=1639
-  _globals['_ABORTSESSIONREQUEST']._serialized_start=1641
-  _globals['_ABORTSESSIONREQUEST']._serialized_end=1731
-  _globals['_ABORTSESSIONRESPONSE']._serialized_start=1733
-  _globals['_ABORTSESSIONRESPONSE']._serialized_end=1792
-  _globals['_WALLET']._serialized_start=1968
-  _globals['_WALLET']._serialized_end=2482
+  _globals['_BIP340']._serialized_start=715
+  _globals['_BIP340']._serialized_end=761
+  _globals['_ETHEREUMTRANSACTION']._serialized_start=763
+  _globals['_ETHEREUMTRANSACTION']._serialized_end=823
+  _globals['_SIGNREQUEST']._serialized_start=826
+  _globals['_SIGNREQUEST']._serialized_end=1176
+  _globals['_SIGNRESPONSE']._serialized_start=1179
+  _globals['_SIGNRESPONSE']._serialized_end=1471
+  _globals['_INPUTSIGNATURE']._serialized_start=1474
+  _globals['_INPUTSIGNATURE']._serialized_end=1629
+  _globals['_GETSTOCKREQUEST']._serialized_start=1631
+  _globals['_GETSTOCKREQUEST']._serialized_end=1668
+  _globals['_GETSTOCKRESPONSE']._serialized_start=1670
+  _globals['_GETSTOCKRESPONSE']._serialized_end=1722
+  _globals['_ABORTSESSIONREQUEST']._serialized_start=1724
+  _globals['_ABORTSESSIONREQUEST']._serialized_end=1814
+  _globals['_ABORTSESSIONRESPONSE']._serialized_start=1816
+  _globals['_ABORTSESSIONRESPONSE']._serialized_end=1875
+  _globals['_WALLET']._serialized_start=2051
+  _globals['_WALLET']._serialized_end=2565
 # @@protoc_insertion_point(module_scope)

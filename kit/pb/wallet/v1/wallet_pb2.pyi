@@ -276,6 +276,32 @@ class SshMessage(_message.Message):
 Global___SshMessage: _TypeAlias = SshMessage  # noqa: Y015
 
 @_typing.final
+class Bip340(_message.Message):
+    """BIP-340 in place of ECDSA, for a digest or the hash of a message. secp256k1."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TAPROOT_FIELD_NUMBER: _builtins.int
+    MERKLE_ROOT_FIELD_NUMBER: _builtins.int
+    taproot: _builtins.bool
+    """False: the key at the path signs. True: its Taproot output key does (BIP-341); for digests only."""
+    merkle_root: _builtins.bytes
+    """With taproot: 32 bytes, or empty for an output without scripts (BIP-86)."""
+    def __init__(
+        self,
+        *,
+        taproot: _builtins.bool = ...,
+        merkle_root: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["merkle_root", b"merkle_root", "taproot", b"taproot"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Bip340: _TypeAlias = Bip340  # noqa: Y015
+
+@_typing.final
 class EthereumTransaction(_message.Message):
     """An unsigned Ethereum transaction: legacy (EIP-155), EIP-2930 or EIP-1559."""
 
@@ -318,6 +344,7 @@ class SignRequest(_message.Message):
     SOLANA_MESSAGE_FIELD_NUMBER: _builtins.int
     SSH_FIELD_NUMBER: _builtins.int
     SIGNERS_FIELD_NUMBER: _builtins.int
+    BIP340_FIELD_NUMBER: _builtins.int
     request_id: _builtins.bytes
     """16 bytes, unique a request; repeat it to get the same signature again."""
     account_id: _builtins.str
@@ -343,6 +370,10 @@ class SignRequest(_message.Message):
     def signers(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
         """Who signs (exactly threshold parties); empty = chosen from those who are there."""
 
+    @_builtins.property
+    def bip340(self) -> Global___Bip340:
+        """For digest and message; the Taproot inputs of a PSBT are signed so without it."""
+
     def __init__(
         self,
         *,
@@ -357,10 +388,11 @@ class SignRequest(_message.Message):
         solana_message: _builtins.bytes = ...,
         ssh: Global___SshMessage | None = ...,
         signers: _abc.Iterable[_builtins.int] | None = ...,
+        bip340: Global___Bip340 | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["digest", b"digest", "ethereum_tx", b"ethereum_tx", "message", b"message", "payload", b"payload", "psbt", b"psbt", "solana_message", b"solana_message", "ssh", b"ssh", "typed_data", b"typed_data"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["bip340", b"bip340", "digest", b"digest", "ethereum_tx", b"ethereum_tx", "message", b"message", "payload", b"payload", "psbt", b"psbt", "solana_message", b"solana_message", "ssh", b"ssh", "typed_data", b"typed_data"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["account_id", b"account_id", "digest", b"digest", "ethereum_tx", b"ethereum_tx", "message", b"message", "path", b"path", "payload", b"payload", "psbt", b"psbt", "request_id", b"request_id", "signers", b"signers", "solana_message", b"solana_message", "ssh", b"ssh", "typed_data", b"typed_data"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["account_id", b"account_id", "bip340", b"bip340", "digest", b"digest", "ethereum_tx", b"ethereum_tx", "message", b"message", "path", b"path", "payload", b"payload", "psbt", b"psbt", "request_id", b"request_id", "signers", b"signers", "solana_message", b"solana_message", "ssh", b"ssh", "typed_data", b"typed_data"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType_payload: _TypeAlias = _typing.Literal["digest", "message", "ethereum_tx", "typed_data", "psbt", "solana_message", "ssh"]  # noqa: Y015
     _WhichOneofArgType_payload: _TypeAlias = _typing.Literal["payload", b"payload"]  # noqa: Y015
@@ -389,18 +421,20 @@ class SignResponse(_message.Message):
     FROM_STOCK_FIELD_NUMBER: _builtins.int
     request_id: _builtins.bytes
     r: _builtins.bytes
-    """32 bytes each, big-endian; s is low. Empty for a PSBT (see inputs). Ed25519: the halves of the signature, as they stand."""
+    """32 bytes each, big-endian; s is low. Empty for a PSBT (see inputs). Ed25519 and BIP-340: the halves of the signature, as they stand."""
     s: _builtins.bytes
     v: _builtins.int
-    """Recovery id, 0 to 3; 0 for Ed25519."""
+    """Recovery id, 0 to 3; 0 for Ed25519 and BIP-340."""
     signature: _builtins.bytes
-    """r || s || v, 65 bytes (ECDSA); R || z, 64 bytes (Ed25519). Empty for a PSBT."""
+    """r || s || v, 65 bytes (ECDSA); R || z, 64 bytes (Ed25519, BIP-340). Empty for a PSBT."""
     digest: _builtins.bytes
     """The 32 bytes that were signed. Empty for a PSBT. Ed25519: SHA-256 of the message, which is signed itself."""
     public_key: _builtins.bytes
-    """Of the path that signed."""
+    """Of the path that signed. By BIP-340 it is this key with an even y that signs, or the Taproot output key that it has."""
     address: _builtins.str
-    """The address of that key, in the payload's chain (ethereum for digest and message, solana for Ed25519)."""
+    """The address of that key, in the payload's chain (ethereum for digest and message, solana for Ed25519). By BIP-340
+    that of the Taproot output that the signature spends, empty when it is of none.
+    """
     raw_transaction: _builtins.bytes
     """The signed transaction, ready to be sent: for ethereum_tx always, for psbt when it could be finalised, for
     solana_message when nobody else signs it.
@@ -466,7 +500,7 @@ class InputSignature(_message.Message):
     public_key: _builtins.bytes
     digest: _builtins.bytes
     signature: _builtins.bytes
-    """DER and the sighash byte, as it stands in the PSBT."""
+    """As it stands in the PSBT: DER and the sighash byte; of Taproot 64 bytes, and the sighash byte unless it is the default."""
     sighash_type: _builtins.int
     r: _builtins.bytes
     s: _builtins.bytes
