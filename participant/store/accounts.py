@@ -263,8 +263,13 @@ class Accounts:
             self.account(account_id)
             self._db.execute("UPDATE account SET state = ? WHERE account_id = ?", (str(state), account_id))
 
-    def add(self, share: NewShare, committee_id: bytes, origin: Origin) -> None:
-        """A new account, which points to the committee's current aux set if there is one. Raises AccountExists."""
+    def add(
+        self, share: NewShare, committee_id: bytes, origin: Origin, *, aux_id: bytes | None = None
+    ) -> None:
+        """A new account, which points to `aux_id`, or else to the committee's current aux set if there is one.
+
+        Raises AccountExists.
+        """
         check_account_id(share.account_id)
         vault, now = self._vault, self._vault.now()
         with vault.transaction():
@@ -291,7 +296,8 @@ class Accounts:
                     *(share.public_key, sealed_chain_code, share.share_epoch, str(origin), now),
                 ),
             )
-            aux_id = None if share.curve in WITHOUT_AUX else self.current_aux_id(committee_id)
+            if aux_id is None and share.curve not in WITHOUT_AUX:
+                aux_id = self.current_aux_id(committee_id)
             self._insert_share(share, committee_id, aux_id)
 
     def replace_share(self, share: NewShare) -> None:
@@ -366,7 +372,7 @@ class Accounts:
                 return 0
             sql = "DELETE FROM share WHERE account_id = ? AND superseded_at IS NOT NULL"
             erased = self._db.execute(sql, (account_id,))
-            self._drop_unused_aux()
+            self.drop_unused_aux()
         return erased
 
     def chain_code(self, account_id: str) -> bytes:
@@ -387,7 +393,7 @@ class Accounts:
         with self._vault.transaction():
             self._db.execute("DELETE FROM share WHERE account_id = ?", (account_id,))
             self._db.execute("DELETE FROM account WHERE account_id = ?", (account_id,))
-            self._drop_unused_aux()
+            self.drop_unused_aux()
 
     def mark_signed(self, account_id: str) -> None:
         """Note that the account signed now."""
@@ -426,7 +432,7 @@ class Accounts:
                    AND account_id IN (SELECT account_id FROM account WHERE committee_id = ?)""",
                 (new.aux_id, committee_id),
             )
-            self._drop_unused_aux()
+            self.drop_unused_aux()
 
     def aux_set(self, aux_id: bytes) -> bytes:
         """AuxSet bytes. Raises AuxSetNotFound; ShareCorrupt when it was changed."""
@@ -436,6 +442,11 @@ class Accounts:
             raise AuxSetNotFound(f"this node has no auxiliary data {aux_id.hex()}")
         committee_id, party, sealed = found
         return self._open(sealed, self._place_of_aux(aux_id, committee_id, party), f"aux set {aux_id.hex()}")
+
+    def check_aux(self, aux_id: bytes) -> None:
+        """Raise AuxSetNotFound unless it is there."""
+        if self._db.first("SELECT 1 FROM aux_set WHERE aux_id = ?", (aux_id,)) is None:
+            raise AuxSetNotFound(f"this node has no auxiliary data {aux_id.hex()}")
 
     def aux_ids(self) -> list[bytes]:
         """All aux sets that are there, oldest first."""
@@ -451,9 +462,11 @@ class Accounts:
         aux_id = self.current_aux_id(committee_id)
         return None if aux_id is None else self.aux_set(aux_id)
 
-    def _drop_unused_aux(self) -> None:
+    def drop_unused_aux(self) -> None:
+        """Destroy the sets that no share, committee or pending state points to."""
         self._db.execute(
             """DELETE FROM aux_set WHERE aux_id NOT IN (SELECT aux_id FROM share WHERE aux_id IS NOT NULL)
+               AND aux_id NOT IN (SELECT aux_id FROM pending WHERE aux_id IS NOT NULL)
                AND aux_id NOT IN (SELECT current_aux_id FROM committee WHERE current_aux_id IS NOT NULL)"""
         )
 

@@ -51,7 +51,7 @@ COLUMNS = {
         "account_id", "share_epoch", "party", "aux_id", "sealed_share", "activated_at", "superseded_at",
     },
     "session": {"sid", "kind", "committee_id", "ph", "began_at", "ended_at", "outcome"},
-    "pending": {"sid", "kind", "committee_id", "sealed_state", "public", "created_at", "voided_at"},
+    "pending": {"sid", "kind", "committee_id", "sealed_state", "public", "created_at", "voided_at", "aux_id"},
     "pending_account": {"sid", "account_id"},
     "done": {"sid", "party", "envelope"},
     "certificate": {"sid", "kind", "committee_id", "public", "envelopes", "activated_at"},
@@ -72,6 +72,7 @@ COLUMNS = {
     "opening": {"sid", "party", "envelope"},
     "deletion": {"account_id", "key_id", "committee_id", "approvals", "decided_at", "erase_at", "erased_at"},
     "restored_share": {"account_id", "share_epoch", "restored_at"},
+    "approval": {"request_id", "kind", "account_id", "request", "approved_at", "ended_at", "outcome"},
     "audit": {"seq", "record", "previous", "hash"},
     "audit_head": {"one", "sealed_head"},
 }  # fmt: skip
