@@ -134,4 +134,5 @@ class Persistence:
             public_of(plan.setup.suite.proto, state.done),
             envelope,
             party=plan.setup.me.index,
+            aux_id=state.aux_id,
         )
