@@ -51,6 +51,20 @@ class Membership:
         self.parties = tuple(sorted(self.identities))
 
     @property
+    def record_id(self) -> bytes:
+        """The committee that the store writes what happens here to."""
+        return self.committee_id
+
+    def committee_of(self, identity: bytes) -> Committee:  # noqa: ARG002 - of a gathering it matters
+        """The committee that a mark on this party belongs to."""
+        return self.committee
+
+    @property
+    def touches(self) -> frozenset[bytes]:
+        """The committees whose ceremonies wait for those here."""
+        return frozenset({self.committee_id})
+
+    @property
     def index(self) -> int:
         """This node's own, from 0."""
         return self.me.index - 1

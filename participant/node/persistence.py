@@ -88,11 +88,11 @@ class Persistence:
         match record:
             case SessionStarted(sid=sid, kind=kind, ph=ph):
                 self._sid = sid
-                store.sessions.remember(sid, kind, plan.membership.committee_id, ph)
+                store.sessions.remember(plan.row(sid), kind, plan.membership.record_id, ph)
             case AllAccepted():
                 plan.check_base()
                 if plan.kind in MOVING:
-                    store.sessions.fence(plan.membership.committee_id, MOVING)
+                    store.sessions.fence(plan.membership.record_id, MOVING)
             case Durable(record=RunState() as state, envelope=envelope):
                 self._put_pending(state, envelope)
             case Durable(record=Answered(presignature_id=presignature_id, req=req), envelope=envelope):
@@ -113,7 +113,7 @@ class Persistence:
         plan = self._plan
         self._store.blocked.block(
             begun.sid,
-            plan.membership.committee_id,
+            plan.membership.record_id,
             begun.signers,
             encode_run(plan.setup.suite, begun),
             f"presigning gave no usable {begun.case}: somebody in this set cheated, and it is being found out who",
@@ -129,7 +129,7 @@ class Persistence:
         self._store.sessions.put_pending(
             state.sid,
             state.kind,
-            plan.membership.committee_id,
+            plan.membership.record_id,
             NewState(shares, aux),
             public_of(plan.setup.suite.proto, state.done),
             envelope,

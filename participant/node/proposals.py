@@ -223,8 +223,9 @@ class Proposals:
             raise Declined(Decline.STOPPING, "this node is being stopped")
         if membership.presence.has_twin():
             raise Declined(Decline.STOPPING, "another process speaks with this node's identity")
-        active = self._sessions.active(membership.committee_id)
-        if proposal.kind in CEREMONIES and any(driver.plan.kind in CEREMONIES for driver in active):
+        active = [driver for driver in self._sessions.active() if driver.plan.kind in CEREMONIES]
+        touched = [driver.plan.membership.touches for driver in active]
+        if proposal.kind in CEREMONIES and any(membership.touches & others for others in touched):
             raise Declined(Decline.BUSY, "another ceremony of the committee is under way")
         if proposal.kind in PRESIGNING:
             owned = self._stock.owned_by(membership.committee_id, proposal.initiator.index)
@@ -314,7 +315,7 @@ class Proposals:
     def _void_pending(self, membership: Membership, proposal: Proposal, accounts: Sequence[str]) -> None:
         """Taking part in a new run gives up what a former one left unfinished (protocol.md 0.8, completion)."""
         for pending in self._store.sessions.pendings():
-            same = pending.committee_id == membership.committee_id and not pending.voided
+            same = pending.committee_id == membership.record_id and not pending.voided
             if same and gives_up(proposal, accounts, pending):
                 self._store.sessions.void_pending(pending.sid)
 

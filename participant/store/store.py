@@ -14,6 +14,7 @@ from typing import Final, Self
 from participant.identity import SEED_BYTES, NodeKeys
 from participant.sealing import KEY_BYTES, EnvelopeSealer, KeyWrapper, SealBroken
 from participant.store.accounts import AccountRecord, Accounts
+from participant.store.approvals import Approvals
 from participant.store.audit import GENESIS, AuditLog
 from participant.store.blocked import BlockedSets
 from participant.store.database import Database
@@ -70,6 +71,7 @@ class Store:
         self.quarantine = Quarantine(vault)
         self.blocked = BlockedSets(vault)
         self.deletions = Deletions(vault, self.accounts)
+        self.approvals = Approvals(vault)
         parts = (self.accounts, self.sessions, self.primes, self.audit)
         self.seals = Seals(vault, slot, wrapper, [self._sealed_identity, *(part.sealed for part in parts)])
 
