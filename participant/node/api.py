@@ -91,6 +91,55 @@ class RefreshView:
 
 
 @dataclass(frozen=True)
+class ReshareView:
+    """An account on its way to another committee, or there; indices are those of each committee."""
+
+    request_id: bytes
+    account_id: str
+    old_committee_id: bytes
+    new_committee_id: bytes
+    threshold: int
+    new_threshold: int
+    dealers: tuple[int, ...]
+    withdrawn: bool
+    """The operator took its approval back."""
+    certified: bool
+    """All new holders have their shares: the account is the new committee's."""
+    deletions_due: int
+    """How many old holders have to destroy their shares before the old committee cannot sign any more."""
+    deleted: tuple[int, ...]
+    """Old holders that signed that they did."""
+    not_deleted: tuple[int, ...]
+    absent: str
+    """Parties that cannot be heard, while they are needed."""
+
+    @property
+    def old_can_sign(self) -> bool:
+        """Whether enough old shares may be left for a signature."""
+        return len(self.deleted) < self.deletions_due
+
+    @property
+    def complete(self) -> bool:
+        """Whether the account is the new committee's, and nobody else's any more."""
+        return self.certified and not self.old_can_sign
+
+    @property
+    def summary(self) -> str:
+        """One line for people."""
+        if self.withdrawn and not self.certified:
+            return "withdrawn"
+        if not self.certified:
+            return "approved here" + (f"; not heard: {self.absent}" if self.absent else "")
+        if self.old_can_sign:
+            names = ", ".join(map(str, self.not_deleted))
+            return (
+                f"the new committee has the account, and the old committee can still sign: {len(self.deleted)} of "
+                f"{self.deletions_due} signed deletions are here, none of old index {names}"
+            )
+        return "complete: the old committee cannot sign any more"
+
+
+@dataclass(frozen=True)
 class PrimePool:
     """Safe primes found beforehand; an aux run takes four."""
 
@@ -151,7 +200,7 @@ class SealsView:
     data_keys: tuple[int, ...]
 
 
-Result = AccountView | AuxView | RefreshView | PrimePool | StockView
+Result = AccountView | AuxView | RefreshView | ReshareView | PrimePool | StockView
 
 
 @dataclass(frozen=True)
@@ -489,6 +538,30 @@ class NodeApi(Protocol):
 
         Accounts that need auxiliary information get a new set, too. Signing goes on meanwhile.
         """
+
+    async def reshare_request(
+        self,
+        account_id: str,
+        committee: Committee,
+        threshold: int | None = None,
+        dealers: Sequence[int] | None = None,
+    ) -> str:
+        """The request file that all operators approve before the account goes to `committee`.
+
+        `dealers`: indices of the old committee, all of it unless named; `threshold`: the new committee's unless named.
+        """
+
+    async def approve(self, text: str) -> ReshareView:
+        """Approve a request file on the operator's word. Raises InvalidRequest when it is not so by this node's records."""
+
+    async def withdraw_approval(self, request_id: bytes) -> None:
+        """Take an approval back, while the account is where it was."""
+
+    def reshare(self, request_id: bytes, caller: Caller | None = None) -> AsyncGenerator[Progress, None]:
+        """Run an approved request, or see the rest of it done; carries ReshareView."""
+
+    async def resharings(self) -> Sequence[ReshareView]:
+        """All that were approved here, oldest first."""
 
     def fill_primes(self, count: int = 0) -> AsyncGenerator[Progress, None]:
         """Search safe primes until the pool holds `count` (0: its target); the last item carries PrimePool."""

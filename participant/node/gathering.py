@@ -8,12 +8,12 @@ holder at once. Who is in the room is what operators pinned, and nothing that a 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from participant.committee import Committee
 from participant.node.membership import Membership
-from tss.envelope import PartyId, holder
+from tss.envelope import Body, Kind, PartyId, holder, pack, sign
 from tss.setting import Member
 
 
@@ -57,6 +57,20 @@ class Gathering(Membership):
     def session_members(self) -> tuple[Member, ...]:
         """All seats, as a session wants them."""
         return tuple(Member(party, self.seats[party]) for party in sorted(self.seats))
+
+    def note(self, proto: str, scope: bytes, kind: Kind, payload: bytes, round_: int = 0) -> bytes:
+        """See Membership. A refusal goes to sessions, so it comes from a seat."""
+        sender = self.own_seats[-1] if kind is Kind.ABORT else self.me
+        return pack(sign(Body(proto, scope, round_, kind, sender, None, payload), self.sign_function))
+
+    def names(self, parties: Iterable[PartyId]) -> str:
+        """Parties of the room, for people: their places in the two committees, counted from 0."""
+        return ", ".join(self._name(party) for party in parties)
+
+    def _name(self, party: PartyId) -> str:
+        identity = self.identities[party]
+        seats = [seat for seat, known in self.seats.items() if known == identity]
+        return " and ".join(f"{seat.role} {seat.index - 1}" for seat in sorted(seats))
 
     def rank_of(self, identity: bytes) -> PartyId:
         """The party of the room with this identity. Raises StopIteration for a stranger."""

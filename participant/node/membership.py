@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from participant.committee import Committee
 from participant.node.presence import Presence
 from participant.node.room import Room
+from tss.cggmp24.reshare import NEW
 from tss.envelope import (
     Body,
     Kind,
@@ -93,7 +94,7 @@ class Membership:
         except SchemaViolation:
             self.dropped["malformed"] += 1
             return None
-        identity = self.identities.get(body.sender)
+        identity = self._identity_of(body)
         if identity is None or body.to is not None or not verify_signature(identity, *parts):
             self.dropped["stranger"] += 1
             return None
@@ -102,6 +103,13 @@ class Membership:
             self.on_foreign(body.sender, body.proto)
             return None
         return Signed(body, *parts)
+
+    def _identity_of(self, body: Body) -> bytes | None:
+        party = body.sender
+        if body.kind is Kind.DONE and party.role == NEW and party not in self.identities:
+            # What completes a resharing to this committee.
+            party = holder(party.index)
+        return self.identities.get(party)
 
     def note(self, proto: str, scope: bytes, kind: Kind, payload: bytes, round_: int = 0) -> bytes:
         """A broadcast of this node's own, signed and packed."""

@@ -23,6 +23,7 @@ from participant.node.api import (
     Progress,
     PublicKeyView,
     QuarantineView,
+    ReshareView,
     SessionView,
     SignCall,
     SignResult,
@@ -42,6 +43,7 @@ from participant.node.primes import PrimeSearch
 from participant.node.proposals import Proposals
 from participant.node.records import Account, Records
 from participant.node.refreshing import Refreshing
+from participant.node.resharing import Resharing
 from participant.node.sessions import Sessions
 from participant.node.shares import Shares
 from participant.node.signing import Signing
@@ -75,6 +77,7 @@ class Operations(Keeping):
     _asking: Asking
     _ceremonies: Ceremonies
     _refreshing: Refreshing
+    _resharing: Resharing
     _stocking: Stocking
     _memberships: dict[bytes, Membership]
     _started_at: float
@@ -226,6 +229,38 @@ class Operations(Keeping):
         steps = self._refreshing.refresh(self._membership(committee_id), account_ids, caller)
         async for progress in _typed(steps):
             yield progress
+
+    async def reshare_request(
+        self,
+        account_id: str,
+        committee: Committee,
+        threshold: int | None = None,
+        dealers: Sequence[int] | None = None,
+    ) -> str:
+        """See NodeApi."""
+        request = await self._step(self._resharing.request, account_id, committee, threshold, dealers)
+        return request.to_yaml()
+
+    async def approve(self, text: str) -> ReshareView:
+        """See NodeApi."""
+        self._check_running()
+        return await _typed_await(self._resharing.approve(text))
+
+    async def withdraw_approval(self, request_id: bytes) -> None:
+        """See NodeApi."""
+        await _typed_await(self._resharing.withdraw(request_id))
+
+    async def reshare(
+        self, request_id: bytes, caller: Caller | None = None
+    ) -> AsyncGenerator[Progress, None]:
+        """See NodeApi."""
+        self._check_running()
+        async for progress in _typed(self._resharing.run(request_id, caller)):
+            yield progress
+
+    async def resharings(self) -> Sequence[ReshareView]:
+        """See NodeApi."""
+        return await self._step(self._resharing.views)
 
     async def fill_primes(self, count: int = 0) -> AsyncGenerator[Progress, None]:
         """See NodeApi."""

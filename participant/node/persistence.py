@@ -12,7 +12,7 @@ from participant.node.plan import Plan
 from participant.node.refresh_plan import MOVING, touched
 from participant.store import Certificate as StoredCertificate
 from participant.store import Kept, NewAux, NewShare, NewState, Pending, PendingNotFound, Store
-from tss.cggmp24 import refresh
+from tss.cggmp24 import refresh, reshare
 from tss.cggmp24.completion import DONE_ROUND, Certificate, check_certificate
 from tss.cggmp24.completion import NewState as RunState
 from tss.cggmp24.identify import AbortMessage, Begun
@@ -89,10 +89,14 @@ class Persistence:
             case SessionStarted(sid=sid, kind=kind, ph=ph):
                 self._sid = sid
                 store.sessions.remember(plan.row(sid), kind, plan.membership.record_id, ph)
+                if kind == reshare.KIND and sid != ph:
+                    store.resharings.began(sid, plan.membership.committee_id)
             case AllAccepted():
                 plan.check_base()
                 if plan.kind in MOVING:
                     store.sessions.fence(plan.membership.record_id, MOVING)
+                elif plan.kind == reshare.KIND:
+                    store.sessions.fence(plan.membership.record_id, {reshare.KIND})
             case Durable(record=RunState() as state, envelope=envelope):
                 self._put_pending(state, envelope)
             case Durable(record=Answered(presignature_id=presignature_id, req=req), envelope=envelope):

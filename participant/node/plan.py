@@ -11,7 +11,7 @@ from participant.node.membership import Membership
 from participant.node.stock import Stocked
 from participant.node.workers import Urgency
 from participant.store import AuditRecord
-from tss.cggmp24 import aux_info, keygen, presign, refresh
+from tss.cggmp24 import aux_info, keygen, presign, refresh, reshare
 from tss.effects import Protocol, SessionContext
 from tss.envelope import Signed
 from tss.errors import PeerFault
@@ -25,6 +25,7 @@ _URGENCY: Final = {
     keygen.KIND: Urgency.CEREMONY,
     aux_info.KIND: Urgency.CEREMONY,
     refresh.KIND: Urgency.CEREMONY,
+    reshare.KIND: Urgency.CEREMONY,
     presign.KIND: Urgency.STOCK,
     dkg.KIND: Urgency.CEREMONY,
     frost.PREPARE_KIND: Urgency.STOCK,
@@ -61,6 +62,7 @@ class Decline(StrEnum):
     PENDING = "PENDING"
     BEHIND = "BEHIND"
     NOT_ASKED = "NOT_ASKED"
+    NOT_APPROVED = "NOT_APPROVED"
     STORE_FAILED = "STORE_FAILED"
     STOPPING = "STOPPING"
 

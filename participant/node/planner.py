@@ -13,11 +13,13 @@ from functools import partial
 from typing import Final
 
 from participant.node.frost import FrostPlanner, pair_id
+from participant.node.gathering import Gathering
 from participant.node.membership import Membership
 from participant.node.ownership import Ownership
 from participant.node.plan import Decline, Declined, Plan, Program
 from participant.node.records import Account, Records
 from participant.node.refresh_plan import refreshed_accounts, refuse_unfinished, still_in_force
+from participant.node.reshare_plan import HOW_TO_APPROVE, ResharePlanner
 from participant.node.stock import Stocked
 from participant.payloads import SCHEMA, Decoded, Payload, PayloadError, decode, from_value
 from participant.policy import Action, PayloadKind, PolicyRequest
@@ -30,7 +32,7 @@ from participant.store import (
     StoreConflict,
     check_account_id,
 )
-from tss.cggmp24 import aux_info, keygen, presign, refresh, sign
+from tss.cggmp24 import aux_info, keygen, presign, refresh, reshare, sign
 from tss.cggmp24.presignature import Presignature
 from tss.cggmp24.sign import SignRequest
 from tss.encoding import Value, encode
@@ -51,6 +53,7 @@ ROUND_0: Final = {
     keygen.KIND: Round0.BLOCKING,
     aux_info.KIND: Round0.BLOCKING,
     refresh.KIND: Round0.BLOCKING,
+    reshare.KIND: Round0.BLOCKING,
     presign.KIND: Round0.WITH_ROUND_1,
     presign.FULL_KIND: Round0.WITH_ROUND_1,
     sign.KIND: Round0.NONE,
@@ -64,6 +67,7 @@ ACTIONS: Final = {
     keygen.KIND: Action.KEYGEN,
     aux_info.KIND: Action.AUX,
     refresh.KIND: Action.REFRESH,
+    reshare.KIND: Action.RESHARE,
     presign.KIND: Action.PRESIGN,
     presign.FULL_KIND: Action.SIGN,
     sign.KIND: Action.SIGN,
@@ -73,7 +77,7 @@ ACTIONS: Final = {
     frost.KIND: Action.SIGN,
 }
 
-CEREMONIES: Final = frozenset({keygen.KIND, dkg.KIND, aux_info.KIND, refresh.KIND})
+CEREMONIES: Final = frozenset({keygen.KIND, dkg.KIND, aux_info.KIND, refresh.KIND, reshare.KIND})
 """Kinds that every member takes part in, one at a time."""
 
 SIGNING: Final = frozenset({presign.FULL_KIND, sign.KIND, frost.FULL_KIND, frost.KIND})
@@ -135,6 +139,7 @@ class Planner:
         self._take_primes = take_primes
         self._randomizers = randomizers
         self._frost = FrostPlanner(find_presignature, rng)
+        self.resharing = ResharePlanner(store, records, take_primes)
 
     def plan(
         self,
@@ -159,6 +164,8 @@ class Planner:
                 return self._aux(membership, suite, proposal, who)
             if proposal.kind == refresh.KIND:
                 return self._refresh(membership, suite, proposal, who)
+            if proposal.kind == reshare.KIND:
+                return self._reshare(membership, suite, proposal, who)
             return self._with_account(membership, suite, proposal, who)
         except (KeyShareNotFound, AuxSetNotFound) as error:
             raise Declined(Decline.KEY_SHARE_NOT_FOUND, str(error)) from None
@@ -187,7 +194,9 @@ class Planner:
                 "somebody in this signer set has cheated, and it is not known yet who: this node does not work in it until "
                 "everybody's proofs are there or its operator clears it",
             )
-        marked = self._store.quarantine.peers(membership.committee_id, None)
+        marked = set[bytes]().union(
+            *(self._store.quarantine.peers(known, None) for known in membership.touches)
+        )
         for party in membership.parties:
             if (points is None or party.index in points) and membership.identities[party] in marked:
                 raise Declined(
@@ -272,6 +281,20 @@ class Planner:
         names = tuple(account.record.account_id for account in accounts)
         plan, request = self._ceremony(membership, suite, proposal, who, program, names)
         return replace(plan, check_base=partial(still_in_force, self._store, accounts)), request
+
+    def _reshare(
+        self, membership: Membership, suite: Suite, proposal: Proposal, who: str
+    ) -> tuple[Plan, PolicyRequest]:
+        if not isinstance(membership, Gathering):
+            raise Declined(Decline.NOT_APPROVED, f"this node takes no part: {HOW_TO_APPROVE}")
+        plans: list[Plan] = []
+        for seat in self.resharing.seats(membership, suite, proposal):
+            plan, request = self._ceremony(
+                membership, suite, proposal, who, seat.program, (proposal.account_id or "",)
+            )
+            setup = replace(plan.setup, me=seat.party, members=membership.session_members)
+            plans.append(replace(plan, setup=setup, check_base=seat.check_base, is_second=bool(plans)))
+        return replace(plans[0], also=tuple(plans[1:])), request
 
     def _ceremony(
         self,

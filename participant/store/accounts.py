@@ -199,6 +199,11 @@ class Accounts:
         """Raises KeyShareNotFound."""
         found = self._db.first(_RECORD + "WHERE a.account_id = ?", (account_id,))
         if found is None:
+            if (moved_to := self._moved_to(account_id)) is not None:
+                raise KeyShareNotFound(
+                    f"Key share not found: account {account_id!r} went to committee {moved_to.hex()}, and this node's share "
+                    "of it is destroyed"
+                )
             if self._was_deleted(account_id):
                 raise KeyShareNotFound(
                     f"Key share not found: account {account_id!r} was deleted on this node"
@@ -234,6 +239,11 @@ class Accounts:
             too_old = self.max_share_age is not None and age >= self.max_share_age
             state = AccountState.TOO_OLD if too_old else AccountState.ACTIVE
         return replace(record, state=state)
+
+    def _moved_to(self, account_id: str) -> bytes | None:
+        sql = "SELECT new_committee_id FROM moved_account WHERE account_id = ? ORDER BY moved_at DESC LIMIT 1"
+        found = self._db.first(sql, (account_id,))
+        return None if found is None else found[0]
 
     def _was_deleted(self, account_id: str) -> bool:
         return self._db.first("SELECT 1 FROM deletion WHERE account_id = ?", (account_id,)) is not None
@@ -299,6 +309,23 @@ class Accounts:
             if aux_id is None and share.curve not in WITHOUT_AUX:
                 aux_id = self.current_aux_id(committee_id)
             self._insert_share(share, committee_id, aux_id)
+
+    def move(self, share: NewShare, committee_id: bytes) -> None:
+        """An account goes to another committee of this node, which destroys its shares from before.
+
+        Raises StoreConflict when the public key is another one.
+        """
+        with self._vault.transaction():
+            old = self.account(share.account_id)
+            if (old.public_key, old.curve) != (share.public_key, share.curve):
+                raise StoreConflict(f"the new share of account {share.account_id!r} belongs to another key")
+            sql = "SELECT state, origin, created_at, last_signed_at FROM account WHERE account_id = ?"
+            kept = self._db.row(sql, (share.account_id,))
+            self.erase(share.account_id)
+            self.add(share, committee_id, Origin.KEYGEN)
+            sql = """UPDATE account SET state = ?, origin = ?, created_at = ?, last_signed_at = ?
+                     WHERE account_id = ?"""
+            self._db.execute(sql, (*kept, share.account_id))
 
     def replace_share(self, share: NewShare) -> None:
         """A new epoch of an account whose key stays; the share before it is marked superseded.

@@ -47,6 +47,9 @@ _CERTIFICATE_SCHEMA: Final = ListOf(_BLOB, 1, 2 * MAX_PARTIES)
 REFRESH: Final = "refresh"
 """The kind of run whose accounts exist before it."""
 
+RESHARE: Final = "reshare"
+"""The kind of run that brings an account to another committee."""
+
 
 class Kept(StrEnum):
     """Kinds of envelopes that are sent again after a restart."""
@@ -205,7 +208,7 @@ class Sessions:
         with vault.transaction():
             for share in state.shares:
                 check_account_id(share.account_id)
-                self._check_place(share)
+                self._check_place(share, kind)
             former = None if state.aux is not None else aux_id
             if former is not None:
                 self._accounts.check_aux(former)
@@ -221,10 +224,13 @@ class Sessions:
             self._db.execute("INSERT INTO done VALUES (?, ?, ?)", (sid, party, done_envelope))
             self.keep(sid, Kept.DONE, done_envelope)
 
-    def _check_place(self, share: NewShare) -> None:
+    def _check_place(self, share: NewShare, kind: str) -> None:
         account_id = share.account_id
         if self._accounts.has_account(account_id):
-            if self._accounts.account(account_id).key_id != share.key_id:
+            known = self._accounts.account(account_id)
+            # A resharing gives the same key a new key_id.
+            same = known.public_key == share.public_key if kind == RESHARE else known.key_id == share.key_id
+            if not same:
                 raise AccountExists(f"account {account_id!r} exists already on this node with another key")
             return
         sql = """SELECT 1 FROM pending_account AS a JOIN pending AS p ON p.sid = a.sid
@@ -339,7 +345,9 @@ class Sessions:
             self._db.execute(sql, (*values, self._vault.now()))
             state = pending.state
             for share in state.shares:
-                if self._accounts.has_account(share.account_id):
+                if self._accounts.has_account(share.account_id) and pending.kind == RESHARE:
+                    self._accounts.move(share, pending.committee_id)
+                elif self._accounts.has_account(share.account_id):
                     self._accounts.replace_share(share)
                 elif pending.kind != REFRESH:
                     # What was deleted while it was refreshed stays so.

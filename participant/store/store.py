@@ -23,6 +23,7 @@ from participant.store.errors import StoreConflict, StoreDamaged, StoreError, St
 from participant.store.primes import Primes
 from participant.store.quarantine import Quarantine
 from participant.store.requests import Answers, Requests
+from participant.store.resharings import Resharings
 from participant.store.seals import Seals, first_slot, unlock
 from participant.store.sessions import Sessions
 from participant.store.vault import Clock, SealedValue, Vault
@@ -72,6 +73,7 @@ class Store:
         self.blocked = BlockedSets(vault)
         self.deletions = Deletions(vault, self.accounts)
         self.approvals = Approvals(vault)
+        self.resharings = Resharings(vault, self.accounts)
         parts = (self.accounts, self.sessions, self.primes, self.audit)
         self.seals = Seals(vault, slot, wrapper, [self._sealed_identity, *(part.sealed for part in parts)])
 

@@ -72,6 +72,12 @@ COLUMNS = {
     "opening": {"sid", "party", "envelope"},
     "deletion": {"account_id", "key_id", "committee_id", "approvals", "decided_at", "erase_at", "erased_at"},
     "restored_share": {"account_id", "share_epoch", "restored_at"},
+    "reshare_run": {"sid", "request_id"},
+    "reshare_certificate": {"request_id", "sid", "envelopes", "certified_at"},
+    "moved_account": {
+        "key_id", "account_id", "committee_id", "new_committee_id", "request_id", "share_epoch", "moved_at",
+    },
+    "destroyed_share": {"key_id", "party", "word"},
     "approval": {"request_id", "kind", "account_id", "request", "approved_at", "ended_at", "outcome"},
     "audit": {"seq", "record", "previous", "hash"},
     "audit_head": {"one", "sealed_head"},
