@@ -352,7 +352,8 @@ class Node(Operations):
             if signed is None:
                 return
             if kind is Kind.PROPOSE:
-                answer = self._proposals.take(membership, signed, membership.room)
+                past = not membership.presence.is_heard
+                answer = self._proposals.take(membership, signed, membership.room, past=past)
                 self._look_at(membership, sender, answer, "a proposal")
             elif kind is Kind.DONE and not self._sessions.is_active(scope):
                 self._look_at(

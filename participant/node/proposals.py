@@ -130,22 +130,32 @@ class Proposals:
         *,
         gate: Gate = lambda _: None,
         caller: str | None = None,
+        past: bool = False,
     ) -> SessionDriver | None:
         """Answer a proposal that another member signed: take part, or decline. The session, when there is a new one.
 
-        `caller`: who asked this node for the same thing, where that is how it came about.
+        `caller`: who asked this node for the same thing, where that is how it came about. `past`: it was made before this
+        process was heard, so nobody counts on this one. A node whose store was lost or is an older copy may have accepted it
+        in its former life, and a second acceptance would be two versions of one message.
         """
         ph = signed.body.sid
         if ph in self._considered or self._sessions.is_known(ph):
             return None
         self._considered.add(ph)
         try:
-            return await self._take(membership, signed, home, gate, caller)
+            return await self._take(membership, signed, home, gate, caller, past=past)
         finally:
             self._considered.discard(ph)
 
     async def _take(
-        self, membership: Membership, signed: Signed, home: Room, gate: Gate, caller: str | None
+        self,
+        membership: Membership,
+        signed: Signed,
+        home: Room,
+        gate: Gate,
+        caller: str | None,
+        *,
+        past: bool,
     ) -> SessionDriver | None:
         suite, ph = self._records.suite_of(signed.body.proto), signed.body.sid
         try:
@@ -165,6 +175,9 @@ class Proposals:
             # The gateway shows a room's whole past to whoever joins.
             self.dropped["expired"] += 1
             self._sessions.forget(ph)
+            return None
+        if past:
+            await self._pass_over(membership, suite, proposal, home)
             return None
         identity = membership.identities[proposal.initiator].hex()
         try:
@@ -194,6 +207,16 @@ class Proposals:
             text = "this node's store does not take its part"
             self._refuse(membership, suite, ph, home, Declined(Decline.STORE_FAILED, text))
         return None
+
+    async def _pass_over(self, membership: Membership, suite: Suite, proposal: Proposal, home: Room) -> None:
+        """Take no part in what is past. Who waits with everybody else for this node is told to begin again."""
+        ph = proposal.hash(suite)
+        self.dropped["past"] += 1
+        if proposal.kind in CEREMONIES and not await self._workers.step(self._store.sessions.known, ph):
+            text = "this node has started since: propose it again"
+            self._refuse(membership, suite, ph, home, Declined(Decline.BUSY, text))
+        else:
+            self._sessions.forget(ph)
 
     async def _until_presigned(self, membership: Membership, proposal: Proposal) -> None:
         """The owner of a presignature may have its half, and use it, a moment before this node has its own."""
