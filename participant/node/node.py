@@ -359,13 +359,13 @@ class Node(Operations):
                 self._look_at(
                     membership, sender, self._catchup.take(membership, scope, envelope), "a certificate"
                 )
-            elif kind is Kind.MSG and self._identifications.waits_for(scope):
                 if isinstance(membership, Gathering):
                     taking = self._resharing.take_done(membership, envelope)
                     self._look_at(membership, sender, taking, "a certificate")
             elif kind is Kind.SHOW and scope == membership.committee_id:
                 taking = self._resharing.take_words(membership, signed)
                 self._look_at(membership, sender, taking, "old holders' words")
+            elif kind is Kind.MSG and self._identifications.waits_for(scope):
                 opening = self._identifications.take(membership, scope, envelope)
                 self._look_at(membership, sender, opening, "an abort message")
             else:
@@ -401,9 +401,9 @@ class Node(Operations):
     def _heard(self, membership: Membership, party: PartyId, hello: Hello) -> None:
         if hello.pending or hello.certificates:
             self._tasks.spawn(self._catchup.hear(membership, party, hello), "catching up")
-        if hello.blocked:
         if isinstance(membership, Gathering) or self._has_moved(membership):
             self._tasks.spawn(self._resharing.hear(membership, party, hello), "a resharing")
+        if hello.blocked:
             self._tasks.spawn(self._identifications.hear(membership, hello), "abort messages")
 
     def _member_restarted(self, membership: Membership, party: PartyId) -> None:
@@ -411,13 +411,13 @@ class Node(Operations):
         if dropped:
             log.info("%d presignatures with index %d are gone: it started anew", dropped, party.index - 1)
 
-    def _facts(self, membership: Membership) -> Facts:
     def _has_moved(self, membership: Membership) -> bool:
         return bool(self._store.resharings.moved_from(membership.committee_id))
 
-        committee_id = membership.committee_id
+    def _facts(self, membership: Membership) -> Facts:
         if isinstance(membership, Gathering):
             return self._resharing.facts(membership)
+        committee_id = membership.committee_id
         records = self._store.accounts.accounts(committee_id)
         usable = [
             record
@@ -447,11 +447,10 @@ class Node(Operations):
         self._records.forget()
         self._stock.drop_outdated(self._store.accounts.accounts())
         self._pools.renew(self._records.moduli())
-        if self._loop is not None:
         if certificate.kind == reshare.KIND:
             self._resharing.activated(certificate.sid, certificate.envelopes)
+        if self._loop is not None:
             self._loop.call_soon_threadsafe(self._refresh, certificate.committee_id)
-
             if certificate.kind == reshare.KIND:
                 self._loop.call_soon_threadsafe(self._moved_here, certificate.sid)
 
@@ -464,6 +463,7 @@ class Node(Operations):
         self._stock.drop_outdated(self._store.accounts.accounts())
         if not self._store.accounts.has_account(account_id):
             self._stock.drop_account(account_id)
+
     def _refresh(self, committee_id: bytes) -> None:
         membership = self._memberships.get(committee_id)
         if membership is not None:
@@ -477,10 +477,10 @@ class Node(Operations):
         if plan.kind in (aux_info.KIND, refresh.KIND, reshare.KIND):
             self._primes.cancel()
         error = driver.outcome.exception()
-        if error is None and plan.kind in SIGNING:
         if error is None and plan.setup.me.role == reshare.DEALER and isinstance(plan.membership, Gathering):
             dealt = self._resharing.dealt(plan.membership, driver.outcome.result())
             self._tasks.spawn(dealt, "a resharing")
+        if error is None and plan.kind in SIGNING:
             self._tasks.spawn(self._workers.step(self._erase_former_shares, plan), "erasing of old shares")
         if error is None and plan.kind in PRESIGNING and plan.proposal.account_id is not None:
             self._stock.add(plan.proposal.account_id, plan.membership.committee_id, driver.outcome.result())
