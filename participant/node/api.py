@@ -200,7 +200,39 @@ class SealsView:
     data_keys: tuple[int, ...]
 
 
-Result = AccountView | AuxView | RefreshView | ReshareView | PrimePool | StockView
+@dataclass(frozen=True)
+class RecoveryView:
+    """Lost shares on their way back to their place; indices count from 0, as everywhere outside."""
+
+    request_id: bytes
+    old_committee_id: bytes
+    new_committee_id: bytes
+    lost: int
+    identity: bytes
+    """That the place gets."""
+    helpers: tuple[int, ...]
+    account_ids: tuple[str, ...]
+    back: tuple[str, ...]
+    """Accounts whose share this node lost and has again; they sign nothing yet."""
+    settled: tuple[str, ...]
+    """Accounts of which all members have new shares."""
+    withdrawn: bool
+    complete: bool
+    absent: str
+    """Parties that cannot be heard, while they are needed."""
+
+    @property
+    def summary(self) -> str:
+        """One line for people."""
+        if self.complete:
+            return "complete: all members have new shares"
+        if self.withdrawn:
+            return "withdrawn"
+        done = f"; {len(self.back)} of {len(self.account_ids)} shares are back here" if self.back else ""
+        return "approved here" + done + (f"; not heard: {self.absent}" if self.absent else "")
+
+
+Result = AccountView | AuxView | RefreshView | ReshareView | RecoveryView | PrimePool | StockView
 
 
 @dataclass(frozen=True)
@@ -545,8 +577,8 @@ class NodeApi(Protocol):
         committee: Committee,
         threshold: int | None = None,
         dealers: Sequence[int] | None = None,
-    ) -> str:
-        """The request file that all operators approve before the account goes to `committee`.
+    ) -> tuple[str, bytes]:
+        """The request file that all operators approve before the account goes to `committee`, and its id.
 
         `dealers`: indices of the old committee, all of it unless named; `threshold`: the new committee's unless named.
         """
@@ -561,6 +593,33 @@ class NodeApi(Protocol):
         """Run an approved request, or see the rest of it done; carries ReshareView."""
 
     async def resharings(self) -> Sequence[ReshareView]:
+        """All that were approved here, oldest first."""
+
+    async def recover_request(
+        self,
+        index: int,
+        committee: Committee,
+        helpers: Sequence[int] | None = None,
+        account_ids: Sequence[str] = (),
+    ) -> tuple[str, bytes]:
+        """The request file that operators approve before the shares lost at `index` come back there, and its id.
+
+        `committee`: with the identity that the place gets, else as before; `helpers`: t indices, the lowest unless named.
+        """
+
+    async def approve_recovery(self, text: str, public_keys: Mapping[str, bytes] | None = None) -> RecoveryView:
+        """Approve a request file on the operator's word. `public_keys`: as the operator knows them.
+
+        Raises InvalidRequest when it is not so, or not what this node's records say.
+        """
+
+    async def withdraw_recovery(self, request_id: bytes) -> None:
+        """Take an approval back, and erase what came back."""
+
+    def recover(self, request_id: bytes, caller: Caller | None = None) -> AsyncGenerator[Progress, None]:
+        """Run an approved request to its end, on a helper or at the lost place; carries RecoveryView."""
+
+    async def recoveries(self) -> Sequence[RecoveryView]:
         """All that were approved here, oldest first."""
 
     def fill_primes(self, count: int = 0) -> AsyncGenerator[Progress, None]:

@@ -6,7 +6,7 @@ import asyncio
 import time
 from abc import abstractmethod
 from collections import Counter
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import aclosing
 from typing import Any, TypeVar
 
@@ -23,6 +23,7 @@ from participant.node.api import (
     Progress,
     PublicKeyView,
     QuarantineView,
+    RecoveryView,
     ReshareView,
     SessionView,
     SignCall,
@@ -42,6 +43,7 @@ from participant.node.outcomes import OperatorAbort
 from participant.node.primes import PrimeSearch
 from participant.node.proposals import Proposals
 from participant.node.records import Account, Records
+from participant.node.recovering import Recovering
 from participant.node.refreshing import Refreshing
 from participant.node.resharing import Resharing
 from participant.node.sessions import Sessions
@@ -78,6 +80,7 @@ class Operations(Keeping):
     _ceremonies: Ceremonies
     _refreshing: Refreshing
     _resharing: Resharing
+    _recovering: Recovering
     _stocking: Stocking
     _memberships: dict[bytes, Membership]
     _started_at: float
@@ -236,10 +239,10 @@ class Operations(Keeping):
         committee: Committee,
         threshold: int | None = None,
         dealers: Sequence[int] | None = None,
-    ) -> str:
+    ) -> tuple[str, bytes]:
         """See NodeApi."""
         request = await self._step(self._resharing.request, account_id, committee, threshold, dealers)
-        return request.to_yaml()
+        return request.to_yaml(), request.request_id
 
     async def approve(self, text: str) -> ReshareView:
         """See NodeApi."""
@@ -261,6 +264,40 @@ class Operations(Keeping):
     async def resharings(self) -> Sequence[ReshareView]:
         """See NodeApi."""
         return await self._step(self._resharing.views)
+
+    async def recover_request(
+        self,
+        index: int,
+        committee: Committee,
+        helpers: Sequence[int] | None = None,
+        account_ids: Sequence[str] = (),
+    ) -> tuple[str, bytes]:
+        """See NodeApi."""
+        request = await self._step(self._recovering.request, index, committee, helpers, account_ids)
+        return request.to_yaml(), request.request_id
+
+    async def approve_recovery(
+        self, text: str, public_keys: Mapping[str, bytes] | None = None
+    ) -> RecoveryView:
+        """See NodeApi."""
+        self._check_running()
+        return await _typed_await(self._recovering.approve(text, public_keys or {}))
+
+    async def withdraw_recovery(self, request_id: bytes) -> None:
+        """See NodeApi."""
+        await _typed_await(self._recovering.withdraw(request_id))
+
+    async def recover(
+        self, request_id: bytes, caller: Caller | None = None
+    ) -> AsyncGenerator[Progress, None]:
+        """See NodeApi."""
+        self._check_running()
+        async for progress in _typed(self._recovering.run(request_id, caller)):
+            yield progress
+
+    async def recoveries(self) -> Sequence[RecoveryView]:
+        """See NodeApi."""
+        return await self._step(self._recovering.views)
 
     async def fill_primes(self, count: int = 0) -> AsyncGenerator[Progress, None]:
         """See NodeApi."""
@@ -440,6 +477,9 @@ class Operations(Keeping):
             names = ", ".join(map(repr, pending.state.account_ids[:3]))
             if pending.kind == refresh.KIND and not pending.voided:
                 yield f"new shares of {names} wait for the certificate of all members: start those that are away, or refresh again"
+        for view in self._resharing.views():
+            if view.certified and view.old_can_sign:
+                yield f"account {view.account_id!r}: {view.summary} (mpc-keygen resharings)"
         for account_id, what in self._records.damaged.items():
             yield f"account {account_id!r} is not used: {what}"
 

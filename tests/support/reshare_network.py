@@ -10,7 +10,7 @@ async with network(tmp_path, gateway.url) as net, newcomers(net, tmp_path, 1) as
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -60,7 +60,8 @@ async def ask(
     member: Member, account_id: str, new: Committee, *, dealers: Sequence[int] | None = None
 ) -> str:
     """The request file."""
-    return await member.node.reshare_request(account_id, new, None, dealers)
+    text, _ = await member.node.reshare_request(account_id, new, None, dealers)
+    return text
 
 
 async def approve(text: str, *members: Member) -> bytes:
@@ -74,6 +75,20 @@ async def reshare(member: Member, request_id: bytes) -> ReshareView:
     view = await last(member.node.reshare(request_id))
     assert isinstance(view, ReshareView)
     return view
+
+
+async def until(member: Member, request_id: bytes, holds: Callable[[ReshareView], bool]) -> None:
+    """Wait until something holds of what a node's operator is shown."""
+
+    def shown() -> bool:
+        views = {view.request_id: view for view in member.node._resharing.views()}
+        return request_id in views and holds(views[request_id])
+
+    await poll(shown)
+
+
+async def until_complete(member: Member, request_id: bytes) -> None:
+    await until(member, request_id, lambda view: view.complete)
 
 
 async def holds(account_id: str, new: Committee, *members: Member) -> AccountView:
