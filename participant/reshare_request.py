@@ -138,18 +138,18 @@ class ReshareRequest:
         if not isinstance(account_id, str) or curve not in suites:
             raise BadRequest("its account is no text, or its curve is unknown")
         suite = suites[curve]
-        dealers = [(_count(line["index"]) + 1, line["public_share"]) for line in value["dealers"]]
+        dealers = [(count_field(line["index"]) + 1, line["public_share"]) for line in value["dealers"]]
         if [i for i, _ in dealers] != sorted({i for i, _ in dealers}):
             raise BadRequest("its dealers are not listed once each, in order")
         hashed = value["chain_code_hash"]
         terms = Terms(
             key_id=hex_field(value["key_id"], 32, "key_id"),
-            X=_point(suite, value["public_key"]),
+            X=point_field(suite, value["public_key"]),
             c_hash=None if hashed is None else hex_field(hashed, 32, "chain_code_hash"),
-            t=_count(value["threshold"]),
+            t=count_field(value["threshold"]),
             share_epoch=hex_field(value["share_epoch"], 32, "share_epoch"),
-            dealers={i: _point(suite, X_i) for i, X_i in dealers},
-            new_t=_count(value["new_threshold"]),
+            dealers={i: point_field(suite, X_i) for i, X_i in dealers},
+            new_t=count_field(value["new_threshold"]),
             committee_id=hex_field(value["to"]["committee"], 32, "the new committee's id"),
         )
         request = cls(
@@ -164,12 +164,14 @@ class ReshareRequest:
         return request
 
 
-def _count(value: Any) -> int:
+def count_field(value: Any) -> int:
+    """A small whole number. Raises BadRequest."""
     if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value < 1 << 16:
         raise BadRequest(f"{str(value)[:40]!r} is no whole number that could be meant")
     return value
 
 
-def _point(suite: Suite, text: Any) -> Point:
+def point_field(suite: Suite, text: Any) -> Point:
+    """A point in hex. Raises ValueError, ProtocolError."""
     size = suite.group.point_bytes
     return suite.group.decode_point(hex_field(text, size, "a point"))

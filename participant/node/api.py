@@ -607,7 +607,9 @@ class NodeApi(Protocol):
         `committee`: with the identity that the place gets, else as before; `helpers`: t indices, the lowest unless named.
         """
 
-    async def approve_recovery(self, text: str, public_keys: Mapping[str, bytes] | None = None) -> RecoveryView:
+    async def approve_recovery(
+        self, text: str, public_keys: Mapping[str, bytes] | None = None
+    ) -> RecoveryView:
         """Approve a request file on the operator's word. `public_keys`: as the operator knows them.
 
         Raises InvalidRequest when it is not so, or not what this node's records say.

@@ -34,6 +34,7 @@ from participant.node.presence import Facts, Presence
 from participant.node.primes import PrimeSearch, WorkerCommand, worker_command
 from participant.node.proposals import Proposals
 from participant.node.records import Records
+from participant.node.recovering import Recovering
 from participant.node.refreshing import Refreshing
 from participant.node.resharing import Resharing
 from participant.node.revocation import Revocation
@@ -171,6 +172,19 @@ class Node(Operations):
             idle=self._has_time,
             rng=rng,
         )
+        self._recovering = Recovering(
+            config=config,
+            store=store,
+            records=self._records,
+            planner=planner.recovering,
+            ceremonies=self._ceremonies,
+            workers=self._workers,
+            identity=self._identity,
+            join=self._gather,
+            leave=self._part,
+            add_committee=self._take_committee,
+            membership_of=self._memberships.get,
+        )
         self._resharing = Resharing(
             config=config,
             store=store,
@@ -236,6 +250,7 @@ class Node(Operations):
         self._tasks.stand(self.erase_deleted, "erasing of deleted accounts")
         self._tasks.spawn(self._workers.step(self._records.open_all), "opening of the shares")
         self._tasks.spawn(self._resharing.begin(), "resharings")
+        self._tasks.spawn(self._recovering.begin(), "recoveries")
 
     async def stop(self) -> None:
         """See NodeApi."""
@@ -453,6 +468,8 @@ class Node(Operations):
             self._loop.call_soon_threadsafe(self._refresh, certificate.committee_id)
             if certificate.kind == reshare.KIND:
                 self._loop.call_soon_threadsafe(self._moved_here, certificate.sid)
+            if certificate.kind == refresh.KIND:
+                self._loop.call_soon_threadsafe(self._recovering.settled)
 
     def _moved_here(self, sid: bytes) -> None:
         self._tasks.spawn(self._resharing.after_activation(sid), "a resharing")

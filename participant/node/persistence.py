@@ -12,6 +12,7 @@ from participant.node.plan import Plan
 from participant.node.refresh_plan import MOVING, touched
 from participant.store import Certificate as StoredCertificate
 from participant.store import Kept, NewAux, NewShare, NewState, Pending, PendingNotFound, Store
+from participant.store.recoveries import RecoveredShare
 from tss.cggmp24 import refresh, reshare
 from tss.cggmp24.completion import DONE_ROUND, Certificate, check_certificate
 from tss.cggmp24.completion import NewState as RunState
@@ -102,6 +103,8 @@ class Persistence:
             case Durable(record=Answered(presignature_id=presignature_id, req=req), envelope=envelope):
                 audit = replace(plan.audit, session=self._sid)
                 store.answers.put(presignature_id, req, envelope, audit, sid=self._sid)
+            case RecoveredShare():
+                store.recoveries.put_share(record)
             case Begun():
                 self._block(record)
             case Durable(record=AbortMessage(sid=sid), envelope=envelope):

@@ -327,10 +327,11 @@ class Accounts:
                      WHERE account_id = ?"""
             self._db.execute(sql, (*kept, share.account_id))
 
-    def replace_share(self, share: NewShare) -> None:
+    def replace_share(self, share: NewShare, committee_id: bytes | None = None) -> None:
         """A new epoch of an account whose key stays; the share before it is marked superseded.
 
-        Raises StoreConflict when the key is another one.
+        `committee_id`: of the committee that made it, when that is another one with the same places. Raises StoreConflict when
+        the key is another one.
         """
         with self._vault.transaction():
             old = self.account(share.account_id)
@@ -342,7 +343,9 @@ class Accounts:
                 )
             # An account that never signs keeps one former share, and not all of them.
             self.erase_superseded(share.account_id)
-            self._insert_share(share, old.committee_id, old.aux_id)
+            if committee_id not in (None, old.committee_id):
+                self._take_along(old, committee_id)
+            self._insert_share(share, committee_id or old.committee_id, old.aux_id)
             self._db.execute(
                 "UPDATE share SET superseded_at = ? WHERE account_id = ? AND share_epoch = ?",
                 (self._vault.now(), share.account_id, old.share_epoch),
@@ -351,6 +354,24 @@ class Accounts:
                 "UPDATE account SET share_epoch = ? WHERE account_id = ?",
                 (share.share_epoch, share.account_id),
             )
+
+    def _take_along(self, record: AccountRecord, committee_id: bytes) -> None:
+        """The account and its present share to another committee; one that nothing is left in needs no aux set any more."""
+        share = self.share(record.account_id)
+        self._db.execute("DELETE FROM share WHERE account_id = ?", (record.account_id,))
+        self._db.execute(
+            "UPDATE account SET committee_id = ? WHERE account_id = ?", (committee_id, record.account_id)
+        )
+        place = self._place_of_share(
+            *(record.account_id, record.share_epoch, record.party, record.key_id, committee_id),
+            *(record.curve, record.threshold, record.public_key),
+        )
+        sealed = self._vault.sealer.seal(share, place)
+        values = (record.account_id, record.share_epoch, record.party, record.aux_id, sealed)
+        self._db.execute("INSERT INTO share VALUES (?, ?, ?, ?, ?, ?, NULL)", (*values, record.activated_at))
+        if not self.accounts(record.committee_id):
+            sql = "UPDATE committee SET current_aux_id = NULL WHERE committee_id = ?"
+            self._db.execute(sql, (record.committee_id,))
 
     def _insert_share(self, share: NewShare, committee_id: bytes, aux_id: bytes | None) -> None:
         place = self._place_of_share(

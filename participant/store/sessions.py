@@ -22,6 +22,7 @@ from participant.store.errors import (
     StoreConflict,
     StoreDamaged,
 )
+from participant.store.recoveries import Recoveries
 from participant.store.vault import SealedValue, Vault
 from tss.encoding import Bytes, Integer, ListOf, Optional, Text, Tuple, decode, encode
 from tss.errors import ProtocolError
@@ -139,10 +140,11 @@ class Certificate:
 class Sessions:
     """Sids, pending state, certificates, kept envelopes."""
 
-    def __init__(self, vault: Vault, accounts: Accounts) -> None:
+    def __init__(self, vault: Vault, accounts: Accounts, recoveries: Recoveries) -> None:
         self._vault = vault
         self._db = vault.database
         self._accounts = accounts
+        self._recoveries = recoveries
         self._lost: tuple[bytes, ...] = ()
 
     # Sids
@@ -348,13 +350,16 @@ class Sessions:
                 if self._accounts.has_account(share.account_id) and pending.kind == RESHARE:
                     self._accounts.move(share, pending.committee_id)
                 elif self._accounts.has_account(share.account_id):
-                    self._accounts.replace_share(share)
-                elif pending.kind != REFRESH:
+                    self._accounts.replace_share(share, pending.committee_id)
+                elif pending.kind != REFRESH or self._recoveries.is_back(share.account_id, share.key_id):
                     # What was deleted while it was refreshed stays so.
                     self._accounts.add(share, pending.committee_id, Origin.KEYGEN, aux_id=pending.aux_id)
             if state.aux is not None:
                 # Behind the shares: a share of a former epoch keeps the aux set that it was used with.
                 self._accounts.put_aux(pending.committee_id, state.aux)
+            if pending.kind == REFRESH:
+                for share in state.shares:
+                    self._recoveries.settle(share.account_id, share.key_id)
             touched = {*state.account_ids, *(state.aux.accounts if state.aux else ())}
             for account_id in sorted(touched):
                 self._db.execute("INSERT INTO certificate_account VALUES (?, ?)", (sid, account_id))

@@ -22,6 +22,7 @@ from participant.store.deletions import Deletions
 from participant.store.errors import StoreConflict, StoreDamaged, StoreError, StoreExists
 from participant.store.primes import Primes
 from participant.store.quarantine import Quarantine
+from participant.store.recoveries import Recoveries
 from participant.store.requests import Answers, Requests
 from participant.store.resharings import Resharings
 from participant.store.seals import Seals, first_slot, unlock
@@ -64,7 +65,8 @@ class Store:
         self.path = database.path
         self.store_id = vault.store_id
         self.accounts = Accounts(vault)
-        self.sessions = Sessions(vault, self.accounts)
+        self.recoveries = Recoveries(vault)
+        self.sessions = Sessions(vault, self.accounts, self.recoveries)
         self.audit = AuditLog(vault)
         self.requests = Requests(vault)
         self.answers = Answers(vault, self.audit, self.accounts, self.sessions)
@@ -74,7 +76,7 @@ class Store:
         self.deletions = Deletions(vault, self.accounts)
         self.approvals = Approvals(vault)
         self.resharings = Resharings(vault, self.accounts)
-        parts = (self.accounts, self.sessions, self.primes, self.audit)
+        parts = (self.accounts, self.sessions, self.primes, self.audit, self.recoveries)
         self.seals = Seals(vault, slot, wrapper, [self._sealed_identity, *(part.sealed for part in parts)])
 
     @classmethod

@@ -79,6 +79,9 @@ COLUMNS = {
     },
     "destroyed_share": {"key_id", "party", "word"},
     "approval": {"request_id", "kind", "account_id", "request", "approved_at", "ended_at", "outcome"},
+    "recovery": {
+        "request_id", "account_id", "key_id", "share_epoch", "lost", "sealed_share", "settled_at",
+    },
     "audit": {"seq", "record", "previous", "hash"},
     "audit_head": {"one", "sealed_head"},
 }  # fmt: skip
