@@ -477,9 +477,9 @@ class Operations(Keeping):
             names = ", ".join(map(repr, pending.state.account_ids[:3]))
             if pending.kind == refresh.KIND and not pending.voided:
                 yield f"new shares of {names} wait for the certificate of all members: start those that are away, or refresh again"
-        for view in self._resharing.views():
-            if view.certified and view.old_can_sign:
-                yield f"account {view.account_id!r}: {view.summary} (mpc-keygen resharings)"
+        for moving in self._resharing.views():
+            if moving.certified and moving.old_can_sign:
+                yield f"account {moving.account_id!r}: {moving.summary} (mpc-keygen resharings)"
         for account_id, what in self._records.damaged.items():
             yield f"account {account_id!r} is not used: {what}"
 
