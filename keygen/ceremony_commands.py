@@ -98,7 +98,7 @@ def create(account: str, threshold: int | None, curve: str, committee: str | Non
     out.result(result, lines)
 
 
-def _operator_of(directory: Path, operator: str | None) -> Daemon:
+def operator_of(directory: Path, operator: str | None) -> Daemon:
     """The daemon of a node's directory, unless another is named."""
     if operator is None:
         return Daemon.at_socket(directory / OPERATOR_SOCKET)
@@ -124,7 +124,7 @@ def aux(files: NodeFiles, accounts: tuple[str, ...], committee: str | None, oper
     """
     out = output()
     committee_id = committee_id_of(committee)
-    daemon = _operator_of(files.store.parent, operator)
+    daemon = operator_of(files.store.parent, operator)
 
     async def conversation(client: ServiceClient) -> Progress:
         from kit.pb.wallet.v1 import operator_pb2 as pb
@@ -174,7 +174,7 @@ def refresh(
         request = pb.RefreshAccountsRequest(committee_id=committee_id, account_ids=accounts, all=everything)
         return await follow(client.stream(client.operator.RefreshAccounts, request), "refresh", out)
 
-    made = _operator_of(node, operator).talk(conversation).refresh
+    made = operator_of(node, operator).talk(conversation).refresh
     out.result(
         {
             "committee_id": made.committee_id.hex(),

@@ -148,7 +148,9 @@ class _Persist:
                 public = public_of(self._proto, state.done)
                 new = self._new_state(state)
                 sessions.put_pending(
-                    state.sid, state.kind, self._committee_id, new, public, envelope, party=point
+                    *(state.sid, state.kind, self._committee_id, new, public, envelope),
+                    party=point,
+                    aux_id=state.aux_id,
                 )
             case Certificate(sid=sid, envelopes=envelopes):
                 sessions.activate(sid, list(envelopes))

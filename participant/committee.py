@@ -108,12 +108,13 @@ class Committee:
     def from_yaml(cls, text: str) -> Self:
         """Parse a committee file and check it whole: keys, signatures, sizes, and the id. Raises BadCommittee."""
         try:
-            return cls._from_value(strict_yaml.loads(text, MAX_COMMITTEE_FILE))
+            return cls.from_dict(strict_yaml.loads(text, MAX_COMMITTEE_FILE))
         except (ValueError, BadCard) as error:
             raise BadCommittee(str(error)) from None
 
     @classmethod
-    def _from_value(cls, value: Any) -> Self:
+    def from_dict(cls, value: Any) -> Self:
+        """The inverse of `as_dict`. Raises BadCommittee, BadCard, ValueError."""
         if not isinstance(value, dict):
             raise BadCommittee("it is not a mapping")
         unknown, missing = set(map(str, value)) - _KEYS, _KEYS - set(map(str, value))

@@ -91,6 +91,55 @@ class RefreshView:
 
 
 @dataclass(frozen=True)
+class ReshareView:
+    """An account on its way to another committee, or there; indices are those of each committee."""
+
+    request_id: bytes
+    account_id: str
+    old_committee_id: bytes
+    new_committee_id: bytes
+    threshold: int
+    new_threshold: int
+    dealers: tuple[int, ...]
+    withdrawn: bool
+    """The operator took its approval back."""
+    certified: bool
+    """All new holders have their shares: the account is the new committee's."""
+    deletions_due: int
+    """How many old holders have to destroy their shares before the old committee cannot sign any more."""
+    deleted: tuple[int, ...]
+    """Old holders that signed that they did."""
+    not_deleted: tuple[int, ...]
+    absent: str
+    """Parties that cannot be heard, while they are needed."""
+
+    @property
+    def old_can_sign(self) -> bool:
+        """Whether enough old shares may be left for a signature."""
+        return len(self.deleted) < self.deletions_due
+
+    @property
+    def complete(self) -> bool:
+        """Whether the account is the new committee's, and nobody else's any more."""
+        return self.certified and not self.old_can_sign
+
+    @property
+    def summary(self) -> str:
+        """One line for people."""
+        if self.withdrawn and not self.certified:
+            return "withdrawn"
+        if not self.certified:
+            return "approved here" + (f"; not heard: {self.absent}" if self.absent else "")
+        if self.old_can_sign:
+            names = ", ".join(map(str, self.not_deleted))
+            return (
+                f"the new committee has the account, and the old committee can still sign: {len(self.deleted)} of "
+                f"{self.deletions_due} signed deletions are here, none of old index {names}"
+            )
+        return "complete: the old committee cannot sign any more"
+
+
+@dataclass(frozen=True)
 class PrimePool:
     """Safe primes found beforehand; an aux run takes four."""
 
@@ -151,7 +200,39 @@ class SealsView:
     data_keys: tuple[int, ...]
 
 
-Result = AccountView | AuxView | RefreshView | PrimePool | StockView
+@dataclass(frozen=True)
+class RecoveryView:
+    """Lost shares on their way back to their place; indices count from 0, as everywhere outside."""
+
+    request_id: bytes
+    old_committee_id: bytes
+    new_committee_id: bytes
+    lost: int
+    identity: bytes
+    """That the place gets."""
+    helpers: tuple[int, ...]
+    account_ids: tuple[str, ...]
+    back: tuple[str, ...]
+    """Accounts whose share this node lost and has again; they sign nothing yet."""
+    settled: tuple[str, ...]
+    """Accounts of which all members have new shares."""
+    withdrawn: bool
+    complete: bool
+    absent: str
+    """Parties that cannot be heard, while they are needed."""
+
+    @property
+    def summary(self) -> str:
+        """One line for people."""
+        if self.complete:
+            return "complete: all members have new shares"
+        if self.withdrawn:
+            return "withdrawn"
+        done = f"; {len(self.back)} of {len(self.account_ids)} shares are back here" if self.back else ""
+        return "approved here" + done + (f"; not heard: {self.absent}" if self.absent else "")
+
+
+Result = AccountView | AuxView | RefreshView | ReshareView | RecoveryView | PrimePool | StockView
 
 
 @dataclass(frozen=True)
@@ -492,6 +573,59 @@ class NodeApi(Protocol):
 
         Accounts that need auxiliary information get a new set, too. Signing goes on meanwhile.
         """
+
+    async def reshare_request(
+        self,
+        account_id: str,
+        committee: Committee,
+        threshold: int | None = None,
+        dealers: Sequence[int] | None = None,
+    ) -> tuple[str, bytes]:
+        """The request file that all operators approve before the account goes to `committee`, and its id.
+
+        `dealers`: indices of the old committee, all of it unless named; `threshold`: the new committee's unless named.
+        """
+
+    async def approve(self, text: str) -> ReshareView:
+        """Approve a request file on the operator's word. Raises InvalidRequest when it is not so by this node's records."""
+
+    async def withdraw_approval(self, request_id: bytes) -> None:
+        """Take an approval back, while the account is where it was."""
+
+    def reshare(self, request_id: bytes, caller: Caller | None = None) -> AsyncGenerator[Progress, None]:
+        """Run an approved request, or see the rest of it done; carries ReshareView."""
+
+    async def resharings(self) -> Sequence[ReshareView]:
+        """All that were approved here, oldest first."""
+
+    async def recover_request(
+        self,
+        index: int,
+        committee: Committee,
+        helpers: Sequence[int] | None = None,
+        account_ids: Sequence[str] = (),
+    ) -> tuple[str, bytes]:
+        """The request file that operators approve before the shares lost at `index` come back there, and its id.
+
+        `committee`: with the identity that the place gets, else as before; `helpers`: t indices, the lowest unless named.
+        """
+
+    async def approve_recovery(
+        self, text: str, public_keys: Mapping[str, bytes] | None = None
+    ) -> RecoveryView:
+        """Approve a request file on the operator's word. `public_keys`: as the operator knows them.
+
+        Raises InvalidRequest when it is not so, or not what this node's records say.
+        """
+
+    async def withdraw_recovery(self, request_id: bytes) -> None:
+        """Take an approval back, and erase what came back."""
+
+    def recover(self, request_id: bytes, caller: Caller | None = None) -> AsyncGenerator[Progress, None]:
+        """Run an approved request to its end, on a helper or at the lost place; carries RecoveryView."""
+
+    async def recoveries(self) -> Sequence[RecoveryView]:
+        """All that were approved here, oldest first."""
 
     def fill_primes(self, count: int = 0) -> AsyncGenerator[Progress, None]:
         """Search safe primes until the pool holds `count` (0: its target); the last item carries PrimePool."""

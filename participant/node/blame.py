@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from participant.committee import Committee
 from participant.node.membership import Membership
 from participant.node.pools import Pools
 from participant.node.stock import Stock
 from participant.store import AuditRecord, Store
-from tss.envelope import holder
+from tss.envelope import HOLDER, PartyId
 from tss.errors import PeerFault
 
 
@@ -25,22 +26,28 @@ class Blame:
 
         A signer set that session `sid` blocks is free again: it is known who cheated. Raises StoreError.
         """
-        store, committee_id = self._store, membership.committee_id
+        store = self._store
         named = [fault for fault in faults if fault.peer is not None]
         with store.transaction():
             for fault in named:
-                party = holder(fault.peer or 0)
+                identity, committee = _place_of(membership, fault)
                 what = f"{fault.what} [{fault.check}]"
-                store.quarantine.add(
-                    membership.identities[party], committee_id, what, evidence=fault.evidence
-                )
-                told = f"index {party.index - 1}: {fault}"[:400]
+                store.quarantine.add(identity, committee.committee_id, what, evidence=fault.evidence)
+                told = f"index {(fault.peer or 0) - 1}: {fault}"[:400]
                 store.audit.append(AuditRecord("quarantine", "self", "quarantined", told, session=sid))
             if named and sid is not None and store.blocked.find(sid) is not None:
                 store.blocked.lift(sid, "identified")
         for fault in named:
-            self._stock.drop_party(committee_id, fault.peer or 0)
+            identity, committee = _place_of(membership, fault)
+            if identity in committee.identities:
+                self._stock.drop_party(committee.committee_id, committee.point_of(identity))
         self._pools.drop_pairs()
+
+
+def _place_of(membership: Membership, fault: PeerFault) -> tuple[bytes, Committee]:
+    """Who is at fault, and the committee that it is marked in."""
+    identity = membership.identities[PartyId(fault.role or HOLDER, fault.peer or 0)]
+    return identity, membership.committee_of(identity)
 
 
 def clear_marks(store: Store, identity: bytes, by: str, reason: str) -> int:

@@ -20,7 +20,9 @@ from participant.node.membership import Membership
 from participant.node.persistence import check_pending, says_done
 from participant.node.workers import Workers
 from participant.store import Certificate, Pending, PendingNotFound, Store, StoreConflict, StoreError
-from tss.envelope import Kind, PartyId
+from tss.cggmp24 import reshare
+from tss.cggmp24.reshare import NEW
+from tss.envelope import HOLDER, Kind, PartyId
 from tss.errors import SchemaViolation
 
 log = logging.getLogger(__name__)
@@ -51,7 +53,7 @@ class CatchUp:
 
     async def begin(self, membership: Membership) -> None:
         """After a start, or when the gateway lost what it had: show what this node has of every pending run."""
-        for sid in await self._workers.step(self._pending_sids, membership.committee_id):
+        for sid in await self._workers.step(self._pending_sids, membership.record_id):
             await self._say(membership, sid, again=True)
 
     async def hear(self, membership: Membership, party: PartyId, hello: Hello) -> None:
@@ -81,7 +83,7 @@ class CatchUp:
         self._said[sid] = now
         while len(self._said) > 4 * MAX_SIDS:
             del self._said[next(iter(self._said))]
-        for envelope in await self._workers.step(self._done_envelopes, membership.committee_id, sid):
+        for envelope in await self._workers.step(self._done_envelopes, membership.record_id, sid):
             membership.room.send(envelope)
 
     async def _compare(self, membership: Membership, party: PartyId, sids: Sequence[bytes]) -> None:
@@ -120,19 +122,22 @@ class CatchUp:
             pending = self._store.sessions.pending(sid)
         except PendingNotFound:
             return
-        if pending.committee_id != membership.committee_id or not says_done(pending, envelope):
+        holders = holders_of(pending, membership)
+        if pending.committee_id != membership.record_id or sender not in holders:
+            return
+        if not says_done(pending, envelope):
             return
         try:
             done = self._store.sessions.add_done(sid, sender.index, envelope)
         except StoreConflict as error:
             log.warning("%s", error)
             return
-        if set(done) >= {party.index for party in membership.parties}:
+        if set(done) >= {party.index for party in holders}:
             self._complete(membership, pending, list(done.values()))
 
     def _complete(self, membership: Membership, pending: Pending, envelopes: list[bytes]) -> None:
         try:
-            check_pending(pending, dict(membership.identities), envelopes)
+            check_pending(pending, holders_of(pending, membership), envelopes)
         except SchemaViolation as error:
             log.warning("the certificate of session %s does not verify: %s", pending.sid.hex()[:16], error)
             return
@@ -144,3 +149,9 @@ class CatchUp:
             return
         self._activated(certificate)
         log.info("session %s (%s) is complete: its result is in force", pending.sid.hex()[:16], pending.kind)
+
+
+def holders_of(pending: Pending, membership: Membership) -> dict[PartyId, bytes]:
+    """The parties that say done to this state: everybody in the committee that it is for."""
+    role = NEW if pending.kind == reshare.KIND else HOLDER
+    return {PartyId(role, k + 1): identity for k, identity in enumerate(membership.committee.identities)}

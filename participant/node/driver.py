@@ -357,7 +357,7 @@ class SessionDriver:
 
     def _end_in_store(self, sid: bytes) -> None:
         for scope in (self.plan.ph, sid):
-            self._store.sessions.end(scope, self._outcome_text())
+            self._store.sessions.end(self.plan.row(scope), self._outcome_text())
 
     def _keep(self, out: Sequence[Outgoing]) -> None:
         """Complaints and aborts are sent again after a restart (protocol.md 0.7)."""
@@ -365,7 +365,8 @@ class SessionDriver:
             if self._session.error is not None and outgoing.scope == self._session.sid:
                 kind = routing(outgoing.envelope)[1]
                 if kind in (Kind.ABORT, Kind.COMPLAINT):
-                    self._store.sessions.keep(outgoing.scope, Kept(str(kind)), outgoing.envelope)
+                    scope = self.plan.row(outgoing.scope)
+                    self._store.sessions.keep(scope, Kept(str(kind)), outgoing.envelope)
 
     def _enter(self, sid: bytes) -> None:
         """The sid is known: listen where the session goes on."""

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from participant.committee import Committee
 from participant.node.presence import Presence
 from participant.node.room import Room
+from tss.cggmp24.reshare import NEW
 from tss.envelope import (
     Body,
     Kind,
@@ -51,6 +52,20 @@ class Membership:
         self.parties = tuple(sorted(self.identities))
 
     @property
+    def record_id(self) -> bytes:
+        """The committee that the store writes what happens here to."""
+        return self.committee_id
+
+    def committee_of(self, identity: bytes) -> Committee:  # noqa: ARG002 - of a gathering it matters
+        """The committee that a mark on this party belongs to."""
+        return self.committee
+
+    @property
+    def touches(self) -> frozenset[bytes]:
+        """The committees whose ceremonies wait for those here."""
+        return frozenset({self.committee_id})
+
+    @property
     def index(self) -> int:
         """This node's own, from 0."""
         return self.me.index - 1
@@ -79,7 +94,7 @@ class Membership:
         except SchemaViolation:
             self.dropped["malformed"] += 1
             return None
-        identity = self.identities.get(body.sender)
+        identity = self._identity_of(body)
         if identity is None or body.to is not None or not verify_signature(identity, *parts):
             self.dropped["stranger"] += 1
             return None
@@ -88,6 +103,13 @@ class Membership:
             self.on_foreign(body.sender, body.proto)
             return None
         return Signed(body, *parts)
+
+    def _identity_of(self, body: Body) -> bytes | None:
+        party = body.sender
+        if body.kind is Kind.DONE and party.role == NEW and party not in self.identities:
+            # What completes a resharing to this committee.
+            party = holder(party.index)
+        return self.identities.get(party)
 
     def note(self, proto: str, scope: bytes, kind: Kind, payload: bytes, round_: int = 0) -> bytes:
         """A broadcast of this node's own, signed and packed."""

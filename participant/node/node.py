@@ -21,6 +21,7 @@ from participant.node.ceremonies import Ceremonies
 from participant.node.config import NodeConfig
 from participant.node.driver import SessionDriver
 from participant.node.errors import CommitteeNotFound
+from participant.node.gathering import Gathering
 from participant.node.hello import MAX_SIDS, Hello, account_tag
 from participant.node.identification import Identifications
 from participant.node.membership import Membership
@@ -33,7 +34,10 @@ from participant.node.presence import Facts, Presence
 from participant.node.primes import PrimeSearch, WorkerCommand, worker_command
 from participant.node.proposals import Proposals
 from participant.node.records import Records
+from participant.node.recovering import Recovering
 from participant.node.refreshing import Refreshing
+from participant.node.resharing import Resharing
+from participant.node.revocation import Revocation
 from participant.node.room import Room
 from participant.node.sessions import Sessions
 from participant.node.shares import Shares
@@ -45,7 +49,7 @@ from participant.node.views import Views
 from participant.node.workers import Workers
 from participant.policy import Policy
 from participant.store import AccountState, Certificate, Store
-from tss.cggmp24 import aux_info, refresh
+from tss.cggmp24 import aux_info, refresh, reshare
 from tss.envelope import Kind, PartyId, holder, routing
 from tss.errors import PeerFault, ProtocolError, SchemaViolation
 from tss.params import CGGMP24_SECP256K1, FROST_ED25519, Suite
@@ -98,6 +102,7 @@ class Node(Operations):
         level = next(iter(suites.values())).level
         self._primes = PrimeSearch(store, config, level, idle=self._has_time, command=prime_command)
         self._memberships: dict[bytes, Membership] = {}
+        self._standing: dict[bytes, list[asyncio.Task[None]]] = {}
         self._looked_at: Counter[tuple[bytes, PartyId]] = Counter()
         self._started_at = 0.0
         self._last_end = time.monotonic()
@@ -118,13 +123,14 @@ class Node(Operations):
         self._blame = Blame(store, self._stock, self._pools)
         self._identifications = Identifications(store, self._workers, self._blame, self._records.suite_of)
         self._identifications.on_change = lambda membership: membership.presence.refresh()
+        planner = Planner(
+            store, self._records, self._stock.find, self._primes.take_primes, self._pools.of, rng=rng
+        )
         self._proposals = Proposals(
             config=config,
             store=store,
             records=self._records,
-            planner=Planner(
-                store, self._records, self._stock.find, self._primes.take_primes, self._pools.of, rng=rng
-            ),
+            planner=planner,
             policy=policy,
             sessions=self._sessions,
             stock=self._stock,
@@ -165,6 +171,33 @@ class Node(Operations):
             memberships=lambda: list(self._memberships.values()),
             idle=self._has_time,
             rng=rng,
+        )
+        self._recovering = Recovering(
+            config=config,
+            store=store,
+            records=self._records,
+            planner=planner.recovering,
+            ceremonies=self._ceremonies,
+            workers=self._workers,
+            identity=self._identity,
+            join=self._gather,
+            leave=self._part,
+            add_committee=self._take_committee,
+            membership_of=self._memberships.get,
+        )
+        self._resharing = Resharing(
+            config=config,
+            store=store,
+            records=self._records,
+            planner=planner.resharing,
+            ceremonies=self._ceremonies,
+            revocation=Revocation(store, suites, self._keys, self._destroyed),
+            workers=self._workers,
+            identity=self._identity,
+            join=self._gather,
+            leave=self._part,
+            add_committee=self._take_committee,
+            membership_of=self._memberships.get,
         )
         self._stocking = Stocking(
             config=config,
@@ -216,6 +249,8 @@ class Node(Operations):
             self._tasks.stand(self._refreshing.run, "refresh of old shares")
         self._tasks.stand(self.erase_deleted, "erasing of deleted accounts")
         self._tasks.spawn(self._workers.step(self._records.open_all), "opening of the shares")
+        self._tasks.spawn(self._resharing.begin(), "resharings")
+        self._tasks.spawn(self._recovering.begin(), "recoveries")
 
     async def stop(self) -> None:
         """See NodeApi."""
@@ -239,6 +274,24 @@ class Node(Operations):
             return known
         me = holder(committee.point_of(self._keys.identity))
         membership = Membership(committee, me, self._keys.sign, self._records.protos)
+        self._memberships[committee_id] = membership
+        self._enter(membership)
+        return membership
+
+    def _take_committee(self, committee: Committee) -> None:
+        self._store.accounts.put_committee(committee)
+        self._join(committee)
+
+    def _gather(self, gathering: Gathering) -> None:
+        self._enter(gathering)
+
+    def _part(self, gathering: Gathering) -> None:
+        for task in self._standing.pop(gathering.committee_id, ()):
+            task.cancel()
+
+    def _enter(self, membership: Membership) -> None:
+        """Open the room of a committee or gathering, and say hello there."""
+        committee_id, me = membership.committee_id, membership.me
         membership.room = Room(
             self._channel,
             committee_topic(committee_id),
@@ -262,14 +315,14 @@ class Node(Operations):
         membership.on_foreign = membership.presence.take_foreign
         membership.presence.on_boot = lambda party: self._member_restarted(membership, party)
         membership.presence.on_hello = lambda party, hello: self._heard(membership, party, hello)
-        self._memberships[committee_id] = membership
         name = committee_id.hex()[:16]
-        self._tasks.stand(membership.room.run, f"room of committee {name}")
-        self._tasks.stand(membership.presence.run, f"hellos to committee {name}")
+        self._standing[committee_id] = [
+            self._tasks.stand(membership.room.run, f"room of committee {name}"),
+            self._tasks.stand(membership.presence.run, f"hellos to committee {name}"),
+        ]
         self._tasks.spawn(self._catchup.begin(membership), f"catching up in committee {name}")
         self._tasks.spawn(self._identifications.begin(membership), f"open cases of committee {name}")
         self._tasks.spawn(self._say_again(membership), f"last words in committee {name}")
-        return membership
 
     def _membership(self, committee_id: bytes | None) -> Membership:
         """Raises CommitteeNotFound."""
@@ -314,12 +367,19 @@ class Node(Operations):
             if signed is None:
                 return
             if kind is Kind.PROPOSE:
-                answer = self._proposals.take(membership, signed, membership.room)
+                past = not membership.presence.is_heard
+                answer = self._proposals.take(membership, signed, membership.room, past=past)
                 self._look_at(membership, sender, answer, "a proposal")
             elif kind is Kind.DONE and not self._sessions.is_active(scope):
                 self._look_at(
                     membership, sender, self._catchup.take(membership, scope, envelope), "a certificate"
                 )
+                if isinstance(membership, Gathering):
+                    taking = self._resharing.take_done(membership, envelope)
+                    self._look_at(membership, sender, taking, "a certificate")
+            elif kind is Kind.SHOW and scope == membership.committee_id:
+                taking = self._resharing.take_words(membership, signed)
+                self._look_at(membership, sender, taking, "old holders' words")
             elif kind is Kind.MSG and self._identifications.waits_for(scope):
                 opening = self._identifications.take(membership, scope, envelope)
                 self._look_at(membership, sender, opening, "an abort message")
@@ -356,6 +416,8 @@ class Node(Operations):
     def _heard(self, membership: Membership, party: PartyId, hello: Hello) -> None:
         if hello.pending or hello.certificates:
             self._tasks.spawn(self._catchup.hear(membership, party, hello), "catching up")
+        if isinstance(membership, Gathering) or self._has_moved(membership):
+            self._tasks.spawn(self._resharing.hear(membership, party, hello), "a resharing")
         if hello.blocked:
             self._tasks.spawn(self._identifications.hear(membership, hello), "abort messages")
 
@@ -364,7 +426,12 @@ class Node(Operations):
         if dropped:
             log.info("%d presignatures with index %d are gone: it started anew", dropped, party.index - 1)
 
+    def _has_moved(self, membership: Membership) -> bool:
+        return bool(self._store.resharings.moved_from(membership.committee_id))
+
     def _facts(self, membership: Membership) -> Facts:
+        if isinstance(membership, Gathering):
+            return self._resharing.facts(membership)
         committee_id = membership.committee_id
         records = self._store.accounts.accounts(committee_id)
         usable = [
@@ -395,8 +462,24 @@ class Node(Operations):
         self._records.forget()
         self._stock.drop_outdated(self._store.accounts.accounts())
         self._pools.renew(self._records.moduli())
+        if certificate.kind == reshare.KIND:
+            self._resharing.activated(certificate.sid, certificate.envelopes)
         if self._loop is not None:
             self._loop.call_soon_threadsafe(self._refresh, certificate.committee_id)
+            if certificate.kind == reshare.KIND:
+                self._loop.call_soon_threadsafe(self._moved_here, certificate.sid)
+            if certificate.kind == refresh.KIND:
+                self._loop.call_soon_threadsafe(self._recovering.settled)
+
+    def _moved_here(self, sid: bytes) -> None:
+        self._tasks.spawn(self._resharing.after_activation(sid), "a resharing")
+
+    def _destroyed(self, account_id: str) -> None:
+        """In a worker thread: this node's share of an account is gone."""
+        self._records.forget()
+        self._stock.drop_outdated(self._store.accounts.accounts())
+        if not self._store.accounts.has_account(account_id):
+            self._stock.drop_account(account_id)
 
     def _refresh(self, committee_id: bytes) -> None:
         membership = self._memberships.get(committee_id)
@@ -408,9 +491,12 @@ class Node(Operations):
         self._last_end = time.monotonic()
         if plan.presignature is not None:
             self._stock.discard(plan.presignature)
-        if plan.kind in (aux_info.KIND, refresh.KIND):
+        if plan.kind in (aux_info.KIND, refresh.KIND, reshare.KIND):
             self._primes.cancel()
         error = driver.outcome.exception()
+        if error is None and plan.setup.me.role == reshare.DEALER and isinstance(plan.membership, Gathering):
+            dealt = self._resharing.dealt(plan.membership, driver.outcome.result())
+            self._tasks.spawn(dealt, "a resharing")
         if error is None and plan.kind in SIGNING:
             self._tasks.spawn(self._workers.step(self._erase_former_shares, plan), "erasing of old shares")
         if error is None and plan.kind in PRESIGNING and plan.proposal.account_id is not None:

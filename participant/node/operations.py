@@ -6,7 +6,7 @@ import asyncio
 import time
 from abc import abstractmethod
 from collections import Counter
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import aclosing
 from typing import Any, TypeVar
 
@@ -23,6 +23,8 @@ from participant.node.api import (
     Progress,
     PublicKeyView,
     QuarantineView,
+    RecoveryView,
+    ReshareView,
     SessionView,
     SignCall,
     SignResult,
@@ -41,7 +43,9 @@ from participant.node.outcomes import OperatorAbort
 from participant.node.primes import PrimeSearch
 from participant.node.proposals import Proposals
 from participant.node.records import Account, Records
+from participant.node.recovering import Recovering
 from participant.node.refreshing import Refreshing
+from participant.node.resharing import Resharing
 from participant.node.sessions import Sessions
 from participant.node.shares import Shares
 from participant.node.signing import Signing
@@ -75,6 +79,8 @@ class Operations(Keeping):
     _asking: Asking
     _ceremonies: Ceremonies
     _refreshing: Refreshing
+    _resharing: Resharing
+    _recovering: Recovering
     _stocking: Stocking
     _memberships: dict[bytes, Membership]
     _started_at: float
@@ -226,6 +232,72 @@ class Operations(Keeping):
         steps = self._refreshing.refresh(self._membership(committee_id), account_ids, caller)
         async for progress in _typed(steps):
             yield progress
+
+    async def reshare_request(
+        self,
+        account_id: str,
+        committee: Committee,
+        threshold: int | None = None,
+        dealers: Sequence[int] | None = None,
+    ) -> tuple[str, bytes]:
+        """See NodeApi."""
+        request = await self._step(self._resharing.request, account_id, committee, threshold, dealers)
+        return request.to_yaml(), request.request_id
+
+    async def approve(self, text: str) -> ReshareView:
+        """See NodeApi."""
+        self._check_running()
+        return await _typed_await(self._resharing.approve(text))
+
+    async def withdraw_approval(self, request_id: bytes) -> None:
+        """See NodeApi."""
+        await _typed_await(self._resharing.withdraw(request_id))
+
+    async def reshare(
+        self, request_id: bytes, caller: Caller | None = None
+    ) -> AsyncGenerator[Progress, None]:
+        """See NodeApi."""
+        self._check_running()
+        async for progress in _typed(self._resharing.run(request_id, caller)):
+            yield progress
+
+    async def resharings(self) -> Sequence[ReshareView]:
+        """See NodeApi."""
+        return await self._step(self._resharing.views)
+
+    async def recover_request(
+        self,
+        index: int,
+        committee: Committee,
+        helpers: Sequence[int] | None = None,
+        account_ids: Sequence[str] = (),
+    ) -> tuple[str, bytes]:
+        """See NodeApi."""
+        request = await self._step(self._recovering.request, index, committee, helpers, account_ids)
+        return request.to_yaml(), request.request_id
+
+    async def approve_recovery(
+        self, text: str, public_keys: Mapping[str, bytes] | None = None
+    ) -> RecoveryView:
+        """See NodeApi."""
+        self._check_running()
+        return await _typed_await(self._recovering.approve(text, public_keys or {}))
+
+    async def withdraw_recovery(self, request_id: bytes) -> None:
+        """See NodeApi."""
+        await _typed_await(self._recovering.withdraw(request_id))
+
+    async def recover(
+        self, request_id: bytes, caller: Caller | None = None
+    ) -> AsyncGenerator[Progress, None]:
+        """See NodeApi."""
+        self._check_running()
+        async for progress in _typed(self._recovering.run(request_id, caller)):
+            yield progress
+
+    async def recoveries(self) -> Sequence[RecoveryView]:
+        """See NodeApi."""
+        return await self._step(self._recovering.views)
 
     async def fill_primes(self, count: int = 0) -> AsyncGenerator[Progress, None]:
         """See NodeApi."""
@@ -405,6 +477,9 @@ class Operations(Keeping):
             names = ", ".join(map(repr, pending.state.account_ids[:3]))
             if pending.kind == refresh.KIND and not pending.voided:
                 yield f"new shares of {names} wait for the certificate of all members: start those that are away, or refresh again"
+        for moving in self._resharing.views():
+            if moving.certified and moving.old_can_sign:
+                yield f"account {moving.account_id!r}: {moving.summary} (mpc-keygen resharings)"
         for account_id, what in self._records.damaged.items():
             yield f"account {account_id!r} is not used: {what}"
 

@@ -12,7 +12,8 @@ from participant.node.plan import Plan
 from participant.node.refresh_plan import MOVING, touched
 from participant.store import Certificate as StoredCertificate
 from participant.store import Kept, NewAux, NewShare, NewState, Pending, PendingNotFound, Store
-from tss.cggmp24 import refresh
+from participant.store.recoveries import RecoveredShare
+from tss.cggmp24 import refresh, reshare
 from tss.cggmp24.completion import DONE_ROUND, Certificate, check_certificate
 from tss.cggmp24.completion import NewState as RunState
 from tss.cggmp24.identify import AbortMessage, Begun
@@ -88,16 +89,22 @@ class Persistence:
         match record:
             case SessionStarted(sid=sid, kind=kind, ph=ph):
                 self._sid = sid
-                store.sessions.remember(sid, kind, plan.membership.committee_id, ph)
+                store.sessions.remember(plan.row(sid), kind, plan.membership.record_id, ph)
+                if kind == reshare.KIND and sid != ph:
+                    store.resharings.began(sid, plan.membership.committee_id)
             case AllAccepted():
                 plan.check_base()
                 if plan.kind in MOVING:
-                    store.sessions.fence(plan.membership.committee_id, MOVING)
+                    store.sessions.fence(plan.membership.record_id, MOVING)
+                elif plan.kind == reshare.KIND:
+                    store.sessions.fence(plan.membership.record_id, {reshare.KIND})
             case Durable(record=RunState() as state, envelope=envelope):
                 self._put_pending(state, envelope)
             case Durable(record=Answered(presignature_id=presignature_id, req=req), envelope=envelope):
                 audit = replace(plan.audit, session=self._sid)
                 store.answers.put(presignature_id, req, envelope, audit, sid=self._sid)
+            case RecoveredShare():
+                store.recoveries.put_share(record)
             case Begun():
                 self._block(record)
             case Durable(record=AbortMessage(sid=sid), envelope=envelope):
@@ -113,7 +120,7 @@ class Persistence:
         plan = self._plan
         self._store.blocked.block(
             begun.sid,
-            plan.membership.committee_id,
+            plan.membership.record_id,
             begun.signers,
             encode_run(plan.setup.suite, begun),
             f"presigning gave no usable {begun.case}: somebody in this set cheated, and it is being found out who",
@@ -129,9 +136,10 @@ class Persistence:
         self._store.sessions.put_pending(
             state.sid,
             state.kind,
-            plan.membership.committee_id,
+            plan.membership.record_id,
             NewState(shares, aux),
             public_of(plan.setup.suite.proto, state.done),
             envelope,
             party=plan.setup.me.index,
+            aux_id=state.aux_id,
         )

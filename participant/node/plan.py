@@ -11,7 +11,7 @@ from participant.node.membership import Membership
 from participant.node.stock import Stocked
 from participant.node.workers import Urgency
 from participant.store import AuditRecord
-from tss.cggmp24 import aux_info, keygen, presign, refresh
+from tss.cggmp24 import aux_info, keygen, presign, refresh, reshare
 from tss.effects import Protocol, SessionContext
 from tss.envelope import Signed
 from tss.errors import PeerFault
@@ -19,11 +19,13 @@ from tss.frost import dkg
 from tss.frost import sign as frost
 from tss.proposal import Proposal
 from tss.setting import Setup
+from tss.transcript import hash_commit
 
 _URGENCY: Final = {
     keygen.KIND: Urgency.CEREMONY,
     aux_info.KIND: Urgency.CEREMONY,
     refresh.KIND: Urgency.CEREMONY,
+    reshare.KIND: Urgency.CEREMONY,
     presign.KIND: Urgency.STOCK,
     dkg.KIND: Urgency.CEREMONY,
     frost.PREPARE_KIND: Urgency.STOCK,
@@ -60,6 +62,7 @@ class Decline(StrEnum):
     PENDING = "PENDING"
     BEHIND = "BEHIND"
     NOT_ASKED = "NOT_ASKED"
+    NOT_APPROVED = "NOT_APPROVED"
     STORE_FAILED = "STORE_FAILED"
     STOPPING = "STOPPING"
 
@@ -98,6 +101,15 @@ class Plan:
     """Whether what a ceremony starts from is still so, when everybody has accepted it. Raises SessionMismatch."""
     store_result: StoreResult | None = field(default=None, repr=False)
     """Stores what signing from stock gives, together with this node's answer and before that leaves."""
+
+    also: tuple[Plan, ...] = ()
+    """The same session from this node's other seats in it (a dealer that is a new holder, too)."""
+    is_second: bool = False
+    """Whether this is such another seat. What the store keeps of it stands under ids of its own."""
+
+    def row(self, scope: bytes) -> bytes:
+        """The id under which the store keeps what this seat does in `scope` (the proposal's hash, or the session's id)."""
+        return hash_commit("wallet-mpc/v1", "second seat", scope) if self.is_second else scope
 
     def backed_by(self, proposal: Signed) -> Plan:
         """The plan with what evidence from signing from stock needs: the signed proposal, and how the presignature was made."""

@@ -7,17 +7,21 @@ worker threads.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Final
 
 from participant.node.frost import FrostPlanner, named, pair_id, tweaks_in
+from participant.node.gathering import Gathering
 from participant.node.membership import Membership
 from participant.node.ownership import Ownership
 from participant.node.plan import Decline, Declined, Plan, Program
 from participant.node.records import Account, Records
+from participant.node.recover_plan import HOW_TO_APPROVE as HOW_TO_APPROVE_RECOVERY
+from participant.node.recover_plan import Coming, RecoverPlanner
 from participant.node.refresh_plan import refreshed_accounts, refuse_unfinished, still_in_force
+from participant.node.reshare_plan import HOW_TO_APPROVE, ResharePlanner
 from participant.node.stock import Stocked
 from participant.payloads import SCHEMA, Decoded, DigestToSign, Payload, PayloadError, decode, from_value
 from participant.policy import Action, PayloadKind, PolicyRequest
@@ -30,7 +34,7 @@ from participant.store import (
     StoreConflict,
     check_account_id,
 )
-from tss.cggmp24 import aux_info, keygen, presign, refresh, sign
+from tss.cggmp24 import aux_info, keygen, presign, recover, refresh, reshare, sign
 from tss.cggmp24.presignature import Presignature
 from tss.cggmp24.sign import SignRequest
 from tss.encoding import Value, encode
@@ -51,6 +55,8 @@ ROUND_0: Final = {
     keygen.KIND: Round0.BLOCKING,
     aux_info.KIND: Round0.BLOCKING,
     refresh.KIND: Round0.BLOCKING,
+    reshare.KIND: Round0.BLOCKING,
+    recover.KIND: Round0.BLOCKING,
     presign.KIND: Round0.WITH_ROUND_1,
     presign.FULL_KIND: Round0.WITH_ROUND_1,
     sign.KIND: Round0.NONE,
@@ -64,6 +70,8 @@ ACTIONS: Final = {
     keygen.KIND: Action.KEYGEN,
     aux_info.KIND: Action.AUX,
     refresh.KIND: Action.REFRESH,
+    reshare.KIND: Action.RESHARE,
+    recover.KIND: Action.RECOVERY,
     presign.KIND: Action.PRESIGN,
     presign.FULL_KIND: Action.SIGN,
     sign.KIND: Action.SIGN,
@@ -73,7 +81,9 @@ ACTIONS: Final = {
     frost.KIND: Action.SIGN,
 }
 
-CEREMONIES: Final = frozenset({keygen.KIND, dkg.KIND, aux_info.KIND, refresh.KIND})
+CEREMONIES: Final = frozenset(
+    {keygen.KIND, dkg.KIND, aux_info.KIND, refresh.KIND, reshare.KIND, recover.KIND}
+)
 """Kinds that every member takes part in, one at a time."""
 
 SIGNING: Final = frozenset({presign.FULL_KIND, sign.KIND, frost.FULL_KIND, frost.KIND})
@@ -134,6 +144,8 @@ class Planner:
         self._take_primes = take_primes
         self._randomizers = randomizers
         self._frost = FrostPlanner(find_presignature, rng)
+        self.resharing = ResharePlanner(store, records, take_primes)
+        self.recovering = RecoverPlanner(store, records)
 
     def plan(
         self,
@@ -158,6 +170,10 @@ class Planner:
                 return self._aux(membership, suite, proposal, who)
             if proposal.kind == refresh.KIND:
                 return self._refresh(membership, suite, proposal, who)
+            if proposal.kind == recover.KIND:
+                return self._recover(membership, suite, proposal, who)
+            if proposal.kind == reshare.KIND:
+                return self._reshare(membership, suite, proposal, who)
             return self._with_account(membership, suite, proposal, who)
         except (KeyShareNotFound, AuxSetNotFound) as error:
             raise Declined(Decline.KEY_SHARE_NOT_FOUND, str(error)) from None
@@ -186,7 +202,9 @@ class Planner:
                 "somebody in this signer set has cheated, and it is not known yet who: this node does not work in it until "
                 "everybody's proofs are there or its operator clears it",
             )
-        marked = self._store.quarantine.peers(membership.committee_id, None)
+        marked = set[bytes]().union(
+            *(self._store.quarantine.peers(known, None) for known in membership.touches)
+        )
         for party in membership.parties:
             if (points is None or party.index in points) and membership.identities[party] in marked:
                 raise Declined(
@@ -263,14 +281,46 @@ class Planner:
     def _refresh(
         self, membership: Membership, suite: Suite, proposal: Proposal, who: str
     ) -> tuple[Plan, PolicyRequest]:
-        accounts = refreshed_accounts(self._store, self._records, membership, suite, proposal)
+        key_ids = {line[0] for line in proposal.tail[0]}
+        coming = list(self.recovering.coming(membership, suite, key_ids))
+        accounts = refreshed_accounts(self._store, self._records, membership, suite, proposal, coming)
         take = partial(self._take_primes, suite.level.pb) if suite.has_aux else None
         program: Program = partial(
             refresh.refresh, shares=[account.share for account in accounts], take_primes=take
         )
         names = tuple(account.record.account_id for account in accounts)
         plan, request = self._ceremony(membership, suite, proposal, who, program, names)
-        return replace(plan, check_base=partial(still_in_force, self._store, accounts)), request
+        return replace(plan, check_base=partial(self._check_refreshed, accounts)), request
+
+    def _check_refreshed(self, accounts: Sequence[Account]) -> None:
+        back = [account for account in accounts if isinstance(account, Coming) and account.is_back]
+        still_in_force(self._store, [account for account in accounts if account not in back])
+        for account in back:
+            self.recovering.still_there(account)
+
+    def _recover(
+        self, membership: Membership, suite: Suite, proposal: Proposal, who: str
+    ) -> tuple[Plan, PolicyRequest]:
+        if not isinstance(membership, Gathering):
+            raise Declined(Decline.NOT_APPROVED, f"this node takes no part: {HOW_TO_APPROVE_RECOVERY}")
+        seat = self.recovering.seat(membership, suite, proposal)
+        plan, request = self._ceremony(membership, suite, proposal, who, seat.program)
+        setup = replace(plan.setup, me=seat.party, members=membership.session_members)
+        return replace(plan, setup=setup, check_base=seat.check_base), request
+
+    def _reshare(
+        self, membership: Membership, suite: Suite, proposal: Proposal, who: str
+    ) -> tuple[Plan, PolicyRequest]:
+        if not isinstance(membership, Gathering):
+            raise Declined(Decline.NOT_APPROVED, f"this node takes no part: {HOW_TO_APPROVE}")
+        plans: list[Plan] = []
+        for seat in self.resharing.seats(membership, suite, proposal):
+            plan, request = self._ceremony(
+                membership, suite, proposal, who, seat.program, (proposal.account_id or "",)
+            )
+            setup = replace(plan.setup, me=seat.party, members=membership.session_members)
+            plans.append(replace(plan, setup=setup, check_base=seat.check_base, is_second=bool(plans)))
+        return replace(plans[0], also=tuple(plans[1:])), request
 
     def _ceremony(
         self,
@@ -305,6 +355,14 @@ class Planner:
         if account.record.state is not AccountState.ACTIVE:
             raise Declined(*_NOT_ACTIVE[account.record.state])
         points = signer_points(proposal) or ()
+        lost = self._store.recoveries.lost_places(proposal.account_id, account.record.share_epoch)
+        if not lost.isdisjoint(points):
+            names = ", ".join(f"index {point - 1}" for point in sorted(lost.intersection(points)))
+            raise Declined(
+                Decline.REFRESH_NEEDED,
+                f"the share of {names} was lost, and somebody else may have it: it signs again when its recovery has given "
+                "all members new shares",
+            )
         content = self._content(account, suite, proposal) if proposal.kind in SIGNING else None
         presignature: Stocked | None = None
         enclosed: Enclosed | None = None

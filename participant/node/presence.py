@@ -103,6 +103,8 @@ class Presence:
         self._said: Facts | None = None
         self.connected_at: float | None = None
         """When this node's first hello came back through the gateway since the last restart of it."""
+        self.is_heard = False
+        """Whether a hello of this process came back: what stood in the room before it was said before this process was."""
         self._lost_at = float("-inf")
         """When the gateway last lost what it had."""
         self.twin_at: float | None = None
@@ -237,6 +239,7 @@ class Presence:
 
     def _take_own(self, hello: Hello) -> None:
         if hello.boot == self.boot:
+            self.is_heard = True
             if self.connected_at is None:
                 self.connected_at = self._clock()
                 self.changes.notify()

@@ -130,22 +130,32 @@ class Proposals:
         *,
         gate: Gate = lambda _: None,
         caller: str | None = None,
+        past: bool = False,
     ) -> SessionDriver | None:
         """Answer a proposal that another member signed: take part, or decline. The session, when there is a new one.
 
-        `caller`: who asked this node for the same thing, where that is how it came about.
+        `caller`: who asked this node for the same thing, where that is how it came about. `past`: it was made before this
+        process was heard, so nobody counts on this one. A node whose store was lost or is an older copy may have accepted it
+        in its former life, and a second acceptance would be two versions of one message.
         """
         ph = signed.body.sid
         if ph in self._considered or self._sessions.is_known(ph):
             return None
         self._considered.add(ph)
         try:
-            return await self._take(membership, signed, home, gate, caller)
+            return await self._take(membership, signed, home, gate, caller, past=past)
         finally:
             self._considered.discard(ph)
 
     async def _take(
-        self, membership: Membership, signed: Signed, home: Room, gate: Gate, caller: str | None
+        self,
+        membership: Membership,
+        signed: Signed,
+        home: Room,
+        gate: Gate,
+        caller: str | None,
+        *,
+        past: bool,
     ) -> SessionDriver | None:
         suite, ph = self._records.suite_of(signed.body.proto), signed.body.sid
         try:
@@ -165,6 +175,9 @@ class Proposals:
             # The gateway shows a room's whole past to whoever joins.
             self.dropped["expired"] += 1
             self._sessions.forget(ph)
+            return None
+        if past:
+            await self._pass_over(membership, suite, proposal, home)
             return None
         identity = membership.identities[proposal.initiator].hex()
         try:
@@ -195,6 +208,16 @@ class Proposals:
             self._refuse(membership, suite, ph, home, Declined(Decline.STORE_FAILED, text))
         return None
 
+    async def _pass_over(self, membership: Membership, suite: Suite, proposal: Proposal, home: Room) -> None:
+        """Take no part in what is past. Who waits with everybody else for this node is told to begin again."""
+        ph = proposal.hash(suite)
+        self.dropped["past"] += 1
+        if proposal.kind in CEREMONIES and not await self._workers.step(self._store.sessions.known, ph):
+            text = "this node has started since: propose it again"
+            self._refuse(membership, suite, ph, home, Declined(Decline.BUSY, text))
+        else:
+            self._sessions.forget(ph)
+
     async def _until_presigned(self, membership: Membership, proposal: Proposal) -> None:
         """The owner of a presignature may have its half, and use it, a moment before this node has its own."""
         used = used_ahead(proposal)
@@ -223,8 +246,9 @@ class Proposals:
             raise Declined(Decline.STOPPING, "this node is being stopped")
         if membership.presence.has_twin():
             raise Declined(Decline.STOPPING, "another process speaks with this node's identity")
-        active = self._sessions.active(membership.committee_id)
-        if proposal.kind in CEREMONIES and any(driver.plan.kind in CEREMONIES for driver in active):
+        active = [driver for driver in self._sessions.active() if driver.plan.kind in CEREMONIES]
+        touched = [driver.plan.membership.touches for driver in active]
+        if proposal.kind in CEREMONIES and any(membership.touches & others for others in touched):
             raise Declined(Decline.BUSY, "another ceremony of the committee is under way")
         if proposal.kind in PRESIGNING:
             owned = self._stock.owned_by(membership.committee_id, proposal.initiator.index)
@@ -314,7 +338,7 @@ class Proposals:
     def _void_pending(self, membership: Membership, proposal: Proposal, accounts: Sequence[str]) -> None:
         """Taking part in a new run gives up what a former one left unfinished (protocol.md 0.8, completion)."""
         for pending in self._store.sessions.pendings():
-            same = pending.committee_id == membership.committee_id and not pending.voided
+            same = pending.committee_id == membership.record_id and not pending.voided
             if same and gives_up(proposal, accounts, pending):
                 self._store.sessions.void_pending(pending.sid)
 

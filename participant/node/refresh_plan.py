@@ -53,10 +53,19 @@ def tail_of(accounts: Sequence[Account]) -> list[Value]:
 
 
 def refreshed_accounts(
-    store: Store, records: Records, membership: Membership, suite: Suite, proposal: Proposal
+    store: Store,
+    records: Records,
+    membership: Membership,
+    suite: Suite,
+    proposal: Proposal,
+    coming: Sequence[Account] = (),
 ) -> tuple[Account, ...]:
-    """The accounts behind a proposal, each as this node has it. Raises Declined, KeyShareNotFound, ShareCorrupt."""
+    """The accounts behind a proposal, each as this node has it. Raises Declined, KeyShareNotFound, ShareCorrupt.
+
+    `coming`: those that a recovery brings here.
+    """
     (lines,) = proposal.tail
+    new = {account.record.key_id: account for account in coming}
     by_key = {
         record.key_id: record.account_id
         for record in store.accounts.accounts(membership.committee_id)
@@ -67,9 +76,11 @@ def refreshed_accounts(
     found = []
     for line in lines:
         account_id = by_key.get(line[0])
+        if line[0] in new:
+            account_id = new[line[0]].record.account_id
         if account_id is None:
             raise Declined(Decline.RECORDS_DIFFER, f"this node has no account with key {line[0].hex()}")
-        account = records.account(account_id)
+        account = new.get(line[0]) or records.account(account_id)
         ((own,),) = tail_of([account])
         if encode(own) != encode(line):
             raise _other_records(store, account, line, pendings)

@@ -84,7 +84,8 @@ class Sessions:
         self._rng = rng
         self._activated = activated
         self._wall = wall
-        self._by_scope: dict[bytes, SessionDriver] = {}
+        self._by_scope: dict[bytes, tuple[SessionDriver, ...]] = {}
+        """More than one where this node has several seats in a session."""
         self._drivers: dict[SessionDriver, float] = {}
         self._open: dict[SessionDriver, None] = {}
         self._early = EarlyMail()
@@ -100,10 +101,12 @@ class Sessions:
 
     def deliver(self, scope: bytes, envelope: bytes) -> None:
         """Hand an envelope to its session, or keep it for one that may come."""
-        driver = self._by_scope.get(scope)
-        if driver is not None:
+        drivers = self._by_scope.get(scope, ())
+        for driver in drivers:
             driver.deliver(envelope)
-        elif scope in self._ended:
+        if drivers:
+            return
+        if scope in self._ended:
             self.dropped["late"] += 1
         elif not self._early.keep(scope, envelope):
             self.dropped["early"] += 1
@@ -133,8 +136,7 @@ class Sessions:
 
     def is_active(self, scope: bytes) -> bool:
         """Whether envelopes of this scope go to a session that has not ended."""
-        driver = self._by_scope.get(scope)
-        return driver is not None and not driver.finished
+        return any(not driver.finished for driver in self._by_scope.get(scope, ()))
 
     def active(self, committee_id: bytes | None = None) -> list[SessionDriver]:
         """Those that have not ended, of one committee or all."""
@@ -146,12 +148,18 @@ class Sessions:
         ]
 
     def open(self, plan: Plan, home: Room) -> SessionDriver:
-        """Begin to take part. Raises Busy when there are too many sessions in the committee."""
+        """Begin to take part, in all seats; the driver of the first. Raises Busy when there are too many sessions in the committee."""
         committee_id = plan.membership.committee_id
         if len(self.active(committee_id)) >= self._config.max_sessions:
             raise Busy(
                 f"this node has {self._config.max_sessions} sessions under way in this committee; try again later"
             )
+        drivers = [self._make(seat, home) for seat in (plan, *plan.also)]
+        # All of them, before the first is given what came early.
+        self._register(plan.ph, *drivers)
+        return drivers[0]
+
+    def _make(self, plan: Plan, home: Room) -> SessionDriver:
         driver = SessionDriver(
             plan,
             home,
@@ -167,14 +175,14 @@ class Sessions:
         self._drivers[driver] = self._wall()
         self._open[driver] = None
         driver.outcome.add_done_callback(lambda _: self._on_outcome(driver))
-        self._register(plan.ph, driver)
         self._tasks.spawn(self._run(driver), f"session {plan.kind}")
         return driver
 
-    def _register(self, scope: bytes, driver: SessionDriver) -> None:
-        self._by_scope[scope] = driver
+    def _register(self, scope: bytes, *drivers: SessionDriver) -> None:
+        self._by_scope[scope] = (*self._by_scope.get(scope, ()), *drivers)
         for envelope in self._early.take(scope):
-            driver.deliver(envelope)
+            for driver in drivers:
+                driver.deliver(envelope)
 
     def _on_outcome(self, driver: SessionDriver) -> None:
         del self._open[driver]
@@ -189,8 +197,15 @@ class Sessions:
         finally:
             del self._drivers[driver]
             for scope in (driver.plan.ph, driver.sid):
-                if scope is not None and self._by_scope.pop(scope, None) is not None:
-                    self.forget(scope)
+                if scope is not None and scope in self._by_scope:
+                    self._leave(scope, driver)
+
+    def _leave(self, scope: bytes, driver: SessionDriver) -> None:
+        others = tuple(other for other in self._by_scope.pop(scope) if other is not driver)
+        if others:
+            self._by_scope[scope] = others
+        else:
+            self.forget(scope)
 
     def find(self, session_id: bytes | None, request_id: bytes | None) -> list[SessionDriver]:
         """The sessions under way with this id (or proposal's hash), or that serve this request. Raises SessionUnknown."""

@@ -17,6 +17,7 @@ from participant.node import api
 from participant.node.errors import AccountUnknown, InvalidRequest, NodeFailure
 from participant.services import requests, values
 from participant.services.keeping import KeepingService
+from participant.services.moving import MovingService
 from participant.services.wallet import abort_session
 from participant.sharefile import SUITES, encode_share_file, parse_share_file
 from tss.errors import ProtocolError
@@ -30,7 +31,7 @@ class EvidenceUnknown(NodeFailure):
     reason = "EVIDENCE_NOT_FOUND"
 
 
-class OperatorService(KeepingService):
+class OperatorService(KeepingService, MovingService):
     """See proto/wallet/v1/operator.proto. To the node an operator is no caller: policies bind callers and peers."""
 
     def __init__(self, node: api.NodeApi, card: Card, suites: Mapping[str, Suite] = SUITES) -> None:

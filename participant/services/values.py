@@ -92,6 +92,26 @@ def primes(pool: api.PrimePool) -> common.PrimePool:
     return common.PrimePool(available=pool.available, target=pool.target, searching=pool.searching)
 
 
+def resharing(view: api.ReshareView) -> common.Resharing:
+    """An account on its way to another committee."""
+    return common.Resharing(
+        request_id=view.request_id,
+        account_id=view.account_id,
+        old_committee_id=view.old_committee_id,
+        new_committee_id=view.new_committee_id,
+        threshold=view.threshold,
+        new_threshold=view.new_threshold,
+        dealers=view.dealers,
+        withdrawn=view.withdrawn,
+        certified=view.certified,
+        deletions_due=view.deletions_due,
+        deleted=view.deleted,
+        not_deleted=view.not_deleted,
+        complete=view.complete,
+        text=view.summary,
+    )
+
+
 def progress(item: api.Progress) -> common.Progress:
     """One step of a ceremony."""
     message = common.Progress(
@@ -116,6 +136,8 @@ def progress(item: api.Progress) -> common.Progress:
         case api.RefreshView() as view:
             accounts = map(account, view.accounts)
             message.refresh.CopyFrom(common.RefreshResult(committee_id=view.committee_id, accounts=accounts))
+        case api.ReshareView() as view:
+            message.reshare.CopyFrom(resharing(view))
         case api.PrimePool() as pool:
             message.primes.CopyFrom(primes(pool))
         case api.StockView() as view:

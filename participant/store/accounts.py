@@ -199,6 +199,11 @@ class Accounts:
         """Raises KeyShareNotFound."""
         found = self._db.first(_RECORD + "WHERE a.account_id = ?", (account_id,))
         if found is None:
+            if (moved_to := self._moved_to(account_id)) is not None:
+                raise KeyShareNotFound(
+                    f"Key share not found: account {account_id!r} went to committee {moved_to.hex()}, and this node's share "
+                    "of it is destroyed"
+                )
             if self._was_deleted(account_id):
                 raise KeyShareNotFound(
                     f"Key share not found: account {account_id!r} was deleted on this node"
@@ -235,6 +240,11 @@ class Accounts:
             state = AccountState.TOO_OLD if too_old else AccountState.ACTIVE
         return replace(record, state=state)
 
+    def _moved_to(self, account_id: str) -> bytes | None:
+        sql = "SELECT new_committee_id FROM moved_account WHERE account_id = ? ORDER BY moved_at DESC LIMIT 1"
+        found = self._db.first(sql, (account_id,))
+        return None if found is None else found[0]
+
     def _was_deleted(self, account_id: str) -> bool:
         return self._db.first("SELECT 1 FROM deletion WHERE account_id = ?", (account_id,)) is not None
 
@@ -263,8 +273,13 @@ class Accounts:
             self.account(account_id)
             self._db.execute("UPDATE account SET state = ? WHERE account_id = ?", (str(state), account_id))
 
-    def add(self, share: NewShare, committee_id: bytes, origin: Origin) -> None:
-        """A new account, which points to the committee's current aux set if there is one. Raises AccountExists."""
+    def add(
+        self, share: NewShare, committee_id: bytes, origin: Origin, *, aux_id: bytes | None = None
+    ) -> None:
+        """A new account, which points to `aux_id`, or else to the committee's current aux set if there is one.
+
+        Raises AccountExists.
+        """
         check_account_id(share.account_id)
         vault, now = self._vault, self._vault.now()
         with vault.transaction():
@@ -291,13 +306,32 @@ class Accounts:
                     *(share.public_key, sealed_chain_code, share.share_epoch, str(origin), now),
                 ),
             )
-            aux_id = None if share.curve in WITHOUT_AUX else self.current_aux_id(committee_id)
+            if aux_id is None and share.curve not in WITHOUT_AUX:
+                aux_id = self.current_aux_id(committee_id)
             self._insert_share(share, committee_id, aux_id)
 
-    def replace_share(self, share: NewShare) -> None:
+    def move(self, share: NewShare, committee_id: bytes) -> None:
+        """An account goes to another committee of this node, which destroys its shares from before.
+
+        Raises StoreConflict when the public key is another one.
+        """
+        with self._vault.transaction():
+            old = self.account(share.account_id)
+            if (old.public_key, old.curve) != (share.public_key, share.curve):
+                raise StoreConflict(f"the new share of account {share.account_id!r} belongs to another key")
+            sql = "SELECT state, origin, created_at, last_signed_at FROM account WHERE account_id = ?"
+            kept = self._db.row(sql, (share.account_id,))
+            self.erase(share.account_id)
+            self.add(share, committee_id, Origin.KEYGEN)
+            sql = """UPDATE account SET state = ?, origin = ?, created_at = ?, last_signed_at = ?
+                     WHERE account_id = ?"""
+            self._db.execute(sql, (*kept, share.account_id))
+
+    def replace_share(self, share: NewShare, committee_id: bytes | None = None) -> None:
         """A new epoch of an account whose key stays; the share before it is marked superseded.
 
-        Raises StoreConflict when the key is another one.
+        `committee_id`: of the committee that made it, when that is another one with the same places. Raises StoreConflict when
+        the key is another one.
         """
         with self._vault.transaction():
             old = self.account(share.account_id)
@@ -309,7 +343,9 @@ class Accounts:
                 )
             # An account that never signs keeps one former share, and not all of them.
             self.erase_superseded(share.account_id)
-            self._insert_share(share, old.committee_id, old.aux_id)
+            if committee_id not in (None, old.committee_id):
+                self._take_along(old, committee_id)
+            self._insert_share(share, committee_id or old.committee_id, old.aux_id)
             self._db.execute(
                 "UPDATE share SET superseded_at = ? WHERE account_id = ? AND share_epoch = ?",
                 (self._vault.now(), share.account_id, old.share_epoch),
@@ -318,6 +354,24 @@ class Accounts:
                 "UPDATE account SET share_epoch = ? WHERE account_id = ?",
                 (share.share_epoch, share.account_id),
             )
+
+    def _take_along(self, record: AccountRecord, committee_id: bytes) -> None:
+        """The account and its present share to another committee; one that nothing is left in needs no aux set any more."""
+        share = self.share(record.account_id)
+        self._db.execute("DELETE FROM share WHERE account_id = ?", (record.account_id,))
+        self._db.execute(
+            "UPDATE account SET committee_id = ? WHERE account_id = ?", (committee_id, record.account_id)
+        )
+        place = self._place_of_share(
+            *(record.account_id, record.share_epoch, record.party, record.key_id, committee_id),
+            *(record.curve, record.threshold, record.public_key),
+        )
+        sealed = self._vault.sealer.seal(share, place)
+        values = (record.account_id, record.share_epoch, record.party, record.aux_id, sealed)
+        self._db.execute("INSERT INTO share VALUES (?, ?, ?, ?, ?, ?, NULL)", (*values, record.activated_at))
+        if not self.accounts(record.committee_id):
+            sql = "UPDATE committee SET current_aux_id = NULL WHERE committee_id = ?"
+            self._db.execute(sql, (record.committee_id,))
 
     def _insert_share(self, share: NewShare, committee_id: bytes, aux_id: bytes | None) -> None:
         place = self._place_of_share(
@@ -366,7 +420,7 @@ class Accounts:
                 return 0
             sql = "DELETE FROM share WHERE account_id = ? AND superseded_at IS NOT NULL"
             erased = self._db.execute(sql, (account_id,))
-            self._drop_unused_aux()
+            self.drop_unused_aux()
         return erased
 
     def chain_code(self, account_id: str) -> bytes:
@@ -387,7 +441,7 @@ class Accounts:
         with self._vault.transaction():
             self._db.execute("DELETE FROM share WHERE account_id = ?", (account_id,))
             self._db.execute("DELETE FROM account WHERE account_id = ?", (account_id,))
-            self._drop_unused_aux()
+            self.drop_unused_aux()
 
     def mark_signed(self, account_id: str) -> None:
         """Note that the account signed now."""
@@ -426,7 +480,7 @@ class Accounts:
                    AND account_id IN (SELECT account_id FROM account WHERE committee_id = ?)""",
                 (new.aux_id, committee_id),
             )
-            self._drop_unused_aux()
+            self.drop_unused_aux()
 
     def aux_set(self, aux_id: bytes) -> bytes:
         """AuxSet bytes. Raises AuxSetNotFound; ShareCorrupt when it was changed."""
@@ -436,6 +490,11 @@ class Accounts:
             raise AuxSetNotFound(f"this node has no auxiliary data {aux_id.hex()}")
         committee_id, party, sealed = found
         return self._open(sealed, self._place_of_aux(aux_id, committee_id, party), f"aux set {aux_id.hex()}")
+
+    def check_aux(self, aux_id: bytes) -> None:
+        """Raise AuxSetNotFound unless it is there."""
+        if self._db.first("SELECT 1 FROM aux_set WHERE aux_id = ?", (aux_id,)) is None:
+            raise AuxSetNotFound(f"this node has no auxiliary data {aux_id.hex()}")
 
     def aux_ids(self) -> list[bytes]:
         """All aux sets that are there, oldest first."""
@@ -451,9 +510,11 @@ class Accounts:
         aux_id = self.current_aux_id(committee_id)
         return None if aux_id is None else self.aux_set(aux_id)
 
-    def _drop_unused_aux(self) -> None:
+    def drop_unused_aux(self) -> None:
+        """Destroy the sets that no share, committee or pending state points to."""
         self._db.execute(
             """DELETE FROM aux_set WHERE aux_id NOT IN (SELECT aux_id FROM share WHERE aux_id IS NOT NULL)
+               AND aux_id NOT IN (SELECT aux_id FROM pending WHERE aux_id IS NOT NULL)
                AND aux_id NOT IN (SELECT current_aux_id FROM committee WHERE current_aux_id IS NOT NULL)"""
         )
 

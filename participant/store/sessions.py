@@ -22,6 +22,7 @@ from participant.store.errors import (
     StoreConflict,
     StoreDamaged,
 )
+from participant.store.recoveries import Recoveries
 from participant.store.vault import SealedValue, Vault
 from tss.encoding import Bytes, Integer, ListOf, Optional, Text, Tuple, decode, encode
 from tss.errors import ProtocolError
@@ -46,6 +47,9 @@ _CERTIFICATE_SCHEMA: Final = ListOf(_BLOB, 1, 2 * MAX_PARTIES)
 
 REFRESH: Final = "refresh"
 """The kind of run whose accounts exist before it."""
+
+RESHARE: Final = "reshare"
+"""The kind of run that brings an account to another committee."""
 
 
 class Kept(StrEnum):
@@ -116,6 +120,8 @@ class Pending:
     created_at: int
     fenced: bool = False
     """Everybody accepted the run for which this was given up: what came of that, this node may not know."""
+    aux_id: bytes | None = None
+    """The aux set, of a former run, that its new accounts will point to."""
 
 
 @dataclass(frozen=True)
@@ -134,10 +140,11 @@ class Certificate:
 class Sessions:
     """Sids, pending state, certificates, kept envelopes."""
 
-    def __init__(self, vault: Vault, accounts: Accounts) -> None:
+    def __init__(self, vault: Vault, accounts: Accounts, recoveries: Recoveries) -> None:
         self._vault = vault
         self._db = vault.database
         self._accounts = accounts
+        self._recoveries = recoveries
         self._lost: tuple[bytes, ...] = ()
 
     # Sids
@@ -191,32 +198,41 @@ class Sessions:
         done_envelope: bytes,
         *,
         party: int,
+        aux_id: bytes | None = None,
     ) -> None:
         """Make new state durable, together with the own done envelope, which may be sent afterwards.
 
-        Raises AccountExists when the run would make an account whose id is taken, also by other pending state.
+        `aux_id`: the set that its accounts will point to. One of a former run must be there, and stays until this is settled.
+        Raises AccountExists when the run would make an account whose id is taken, also by other pending state, and
+        AuxSetNotFound.
         """
         vault = self._vault
         with vault.transaction():
             for share in state.shares:
                 check_account_id(share.account_id)
-                self._check_place(share)
+                self._check_place(share, kind)
+            former = None if state.aux is not None else aux_id
+            if former is not None:
+                self._accounts.check_aux(former)
             sealed = vault.sealer.seal(
                 state.to_bytes(), self._place(sid, kind, committee_id, state.account_ids)
             )
             self._db.execute(
-                "INSERT INTO pending VALUES (?, ?, ?, ?, ?, ?, NULL)",
-                (sid, kind, committee_id, sealed, public, vault.now()),
+                "INSERT INTO pending VALUES (?, ?, ?, ?, ?, ?, NULL, ?)",
+                (sid, kind, committee_id, sealed, public, vault.now(), former),
             )
             for account_id in state.account_ids:
                 self._db.execute("INSERT INTO pending_account VALUES (?, ?)", (sid, account_id))
             self._db.execute("INSERT INTO done VALUES (?, ?, ?)", (sid, party, done_envelope))
             self.keep(sid, Kept.DONE, done_envelope)
 
-    def _check_place(self, share: NewShare) -> None:
+    def _check_place(self, share: NewShare, kind: str) -> None:
         account_id = share.account_id
         if self._accounts.has_account(account_id):
-            if self._accounts.account(account_id).key_id != share.key_id:
+            known = self._accounts.account(account_id)
+            # A resharing gives the same key a new key_id.
+            same = known.public_key == share.public_key if kind == RESHARE else known.key_id == share.key_id
+            if not same:
                 raise AccountExists(f"account {account_id!r} exists already on this node with another key")
             return
         sql = """SELECT 1 FROM pending_account AS a JOIN pending AS p ON p.sid = a.sid
@@ -226,7 +242,8 @@ class Sessions:
 
     def pending(self, sid: bytes) -> Pending:
         """Raises PendingNotFound, StoreDamaged."""
-        sql = "SELECT kind, committee_id, sealed_state, public, created_at, voided_at FROM pending WHERE sid = ?"
+        sql = """SELECT kind, committee_id, sealed_state, public, created_at, voided_at, aux_id FROM pending
+                 WHERE sid = ?"""
         if not isinstance(sid, bytes):
             # SQLite takes NULL as the key of a row that was damaged so.
             raise StoreDamaged("a row of pending state has lost its session")
@@ -254,7 +271,7 @@ class Sessions:
         return found
 
     def _pending(self, sid: bytes, row: tuple[Any, ...]) -> Pending:
-        kind, committee_id, sealed, public, created_at, voided_at = row
+        kind, committee_id, sealed, public, created_at, voided_at, aux_id = row
         account_sql = "SELECT account_id FROM pending_account WHERE sid = ? ORDER BY rowid"
         account_ids = [found[0] for found in self._db.rows(account_sql, (sid,))]
         try:
@@ -264,7 +281,7 @@ class Sessions:
         done = dict(self._db.rows("SELECT party, envelope FROM done WHERE sid = ? ORDER BY party", (sid,)))
         state = NewState.from_bytes(data)
         voided, fenced = voided_at is not None, self.outcome(sid) == GIVEN_UP
-        return Pending(sid, kind, committee_id, state, public, done, voided, created_at, fenced)
+        return Pending(sid, kind, committee_id, state, public, done, voided, created_at, fenced, aux_id)
 
     def add_done(self, sid: bytes, party: int, envelope: bytes) -> dict[int, bytes]:
         """Keep a party's done envelope; all that are there. Raises StoreConflict when it sent another one before."""
@@ -330,14 +347,19 @@ class Sessions:
             self._db.execute(sql, (*values, self._vault.now()))
             state = pending.state
             for share in state.shares:
-                if self._accounts.has_account(share.account_id):
-                    self._accounts.replace_share(share)
-                elif pending.kind != REFRESH:
+                if self._accounts.has_account(share.account_id) and pending.kind == RESHARE:
+                    self._accounts.move(share, pending.committee_id)
+                elif self._accounts.has_account(share.account_id):
+                    self._accounts.replace_share(share, pending.committee_id)
+                elif pending.kind != REFRESH or self._recoveries.is_back(share.account_id, share.key_id):
                     # What was deleted while it was refreshed stays so.
-                    self._accounts.add(share, pending.committee_id, Origin.KEYGEN)
+                    self._accounts.add(share, pending.committee_id, Origin.KEYGEN, aux_id=pending.aux_id)
             if state.aux is not None:
                 # Behind the shares: a share of a former epoch keeps the aux set that it was used with.
                 self._accounts.put_aux(pending.committee_id, state.aux)
+            if pending.kind == REFRESH:
+                for share in state.shares:
+                    self._recoveries.settle(share.account_id, share.key_id)
             touched = {*state.account_ids, *(state.aux.accounts if state.aux else ())}
             for account_id in sorted(touched):
                 self._db.execute("INSERT INTO certificate_account VALUES (?, ?)", (sid, account_id))
@@ -372,6 +394,7 @@ class Sessions:
     def _forget_pending(self, sid: bytes) -> None:
         self._db.execute("DELETE FROM pending WHERE sid = ?", (sid,))
         self._db.execute("DELETE FROM done WHERE sid = ?", (sid,))
+        self._accounts.drop_unused_aux()
 
     # Certificates
 

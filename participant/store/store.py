@@ -14,6 +14,7 @@ from typing import Final, Self
 from participant.identity import SEED_BYTES, NodeKeys
 from participant.sealing import KEY_BYTES, EnvelopeSealer, KeyWrapper, SealBroken
 from participant.store.accounts import AccountRecord, Accounts
+from participant.store.approvals import Approvals
 from participant.store.audit import GENESIS, AuditLog
 from participant.store.blocked import BlockedSets
 from participant.store.database import Database
@@ -21,7 +22,9 @@ from participant.store.deletions import Deletions
 from participant.store.errors import StoreConflict, StoreDamaged, StoreError, StoreExists
 from participant.store.primes import Primes
 from participant.store.quarantine import Quarantine
+from participant.store.recoveries import Recoveries
 from participant.store.requests import Answers, Requests
+from participant.store.resharings import Resharings
 from participant.store.seals import Seals, first_slot, unlock
 from participant.store.sessions import Sessions
 from participant.store.vault import Clock, SealedValue, Vault
@@ -62,7 +65,8 @@ class Store:
         self.path = database.path
         self.store_id = vault.store_id
         self.accounts = Accounts(vault)
-        self.sessions = Sessions(vault, self.accounts)
+        self.recoveries = Recoveries(vault)
+        self.sessions = Sessions(vault, self.accounts, self.recoveries)
         self.audit = AuditLog(vault)
         self.requests = Requests(vault)
         self.answers = Answers(vault, self.audit, self.accounts, self.sessions)
@@ -70,7 +74,9 @@ class Store:
         self.quarantine = Quarantine(vault)
         self.blocked = BlockedSets(vault)
         self.deletions = Deletions(vault, self.accounts)
-        parts = (self.accounts, self.sessions, self.primes, self.audit)
+        self.approvals = Approvals(vault)
+        self.resharings = Resharings(vault, self.accounts)
+        parts = (self.accounts, self.sessions, self.primes, self.audit, self.recoveries)
         self.seals = Seals(vault, slot, wrapper, [self._sealed_identity, *(part.sealed for part in parts)])
 
     @classmethod

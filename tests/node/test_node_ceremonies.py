@@ -154,6 +154,8 @@ async def test_a_node_that_misses_the_last_messages_catches_up_after_a_restart(t
         await poll(lambda: _status(net[2], "alice") == "pending")
         pending = net[2].node.account("alice")
         assert (pending.public_key, pending.aux_id) == (b"", None)
+        (waiting,) = net[2].store.sessions.pendings()
+        assert waiting.aux_id == net[0].node.account("alice").aux_id, "the set that its done bound"
         with pytest.raises(AccountUnknown):
             await net[2].node.sign(sign_call("alice", "pending"))
         await net[2].restart()

@@ -246,3 +246,19 @@ async def test_one_of_another_members_name_is_no_proposal(stage):
     stage.node._receive(stage.membership, pack(sign(forged, stage.speaker.sign)))
     assert stage.membership.dropped["stranger"] == 1
     assert stage.node.sessions() == []
+
+
+async def test_what_was_proposed_before_this_process_was_heard_is_past(stage):
+    """A ceremony, for which everybody waits, is to begin again; unless a former process may still be in it."""
+    signing, ceremony, known = stage.propose(), stage.propose(keygen.KIND), stage.propose(keygen.KIND)
+    ph = known.hash(SUITE)
+    stage.store.sessions.remember(ph, known.kind, stage.committee_id, ph)
+    for proposal in (signing, ceremony, known):
+        assert await stage.take(proposal, past=True) is None
+        assert await stage.take(proposal) is None, "once past, it stays so"
+    answer = await stage.answer(ceremony.hash(SUITE))
+    assert answer is not None
+    assert answer[0] == Decline.BUSY
+    assert await stage.answer(signing.hash(SUITE)) is None
+    assert await stage.answer(ph) is None
+    assert stage.proposals.dropped["past"] == 3

@@ -51,7 +51,7 @@ COLUMNS = {
         "account_id", "share_epoch", "party", "aux_id", "sealed_share", "activated_at", "superseded_at",
     },
     "session": {"sid", "kind", "committee_id", "ph", "began_at", "ended_at", "outcome"},
-    "pending": {"sid", "kind", "committee_id", "sealed_state", "public", "created_at", "voided_at"},
+    "pending": {"sid", "kind", "committee_id", "sealed_state", "public", "created_at", "voided_at", "aux_id"},
     "pending_account": {"sid", "account_id"},
     "done": {"sid", "party", "envelope"},
     "certificate": {"sid", "kind", "committee_id", "public", "envelopes", "activated_at"},
@@ -72,6 +72,16 @@ COLUMNS = {
     "opening": {"sid", "party", "envelope"},
     "deletion": {"account_id", "key_id", "committee_id", "approvals", "decided_at", "erase_at", "erased_at"},
     "restored_share": {"account_id", "share_epoch", "restored_at"},
+    "reshare_run": {"sid", "request_id"},
+    "reshare_certificate": {"request_id", "sid", "envelopes", "certified_at"},
+    "moved_account": {
+        "key_id", "account_id", "committee_id", "new_committee_id", "request_id", "share_epoch", "moved_at",
+    },
+    "destroyed_share": {"key_id", "party", "word"},
+    "approval": {"request_id", "kind", "account_id", "request", "approved_at", "ended_at", "outcome"},
+    "recovery": {
+        "request_id", "account_id", "key_id", "share_epoch", "lost", "sealed_share", "settled_at",
+    },
     "audit": {"seq", "record", "previous", "hash"},
     "audit_head": {"one", "sealed_head"},
 }  # fmt: skip

@@ -16,6 +16,7 @@ from node_testing import (
 
 from participant.store import (
     AccountExists,
+    AuxSetNotFound,
     CommitteeUnknown,
     Kept,
     NewAux,
@@ -171,6 +172,43 @@ def test_keygen_then_aux_and_aux_then_keygen_end_alike(tmp_path):
             store.sessions.activate(make_pending(store, number, state, what), [b"e"])
         found.append((store.accounts.account("a").aux_id, store.accounts.current_aux_id(CID)))
     assert found == [(aux.aux_id, aux.aux_id)] * 2
+
+
+def test_an_account_points_to_the_set_that_its_done_bound_whatever_comes_in_between(tmp_path):
+    """Else nodes to which two certificates come in two orders have different pairs, and cannot sign together."""
+    first, second = aux_sets()[0], aux_sets(seed=1)[0]
+    found = []
+    for name, order in (("x.db", ("key", "aux")), ("y.db", ("aux", "key"))):
+        store = new_store(tmp_path, name)
+        store.accounts.put_aux(CID, NewAux.of(first))
+        key, aux = begin(store, 0), begin(store, 1, "aux")
+        pend = store.sessions.put_pending
+        pend(key, "keygen", CID, share_state("a", deal()[0]), b"", b"done", party=1, aux_id=first.aux_id)
+        pend(aux, "aux", CID, aux_state(second), b"", b"done", party=1, aux_id=second.aux_id)
+        store = reopen(store)
+        for what in order:
+            store.sessions.activate(key if what == "key" else aux, [b"done"])
+        record = store.accounts.account("a")
+        found.append((record.aux_id, store.accounts.current_aux_id(CID), store.accounts.aux_ids()))
+    assert found == [(first.aux_id, second.aux_id, [first.aux_id, second.aux_id])] * 2
+
+
+def test_a_set_stays_while_pending_state_needs_it_and_no_longer(tmp_path):
+    store = new_store(tmp_path)
+    first, second = aux_sets()[0], aux_sets(seed=1)[0]
+    store.accounts.put_aux(CID, NewAux.of(first))
+    sid, late = begin(store, 1), begin(store, 2)
+    state = share_state("a", deal()[0])
+    store.sessions.put_pending(sid, "keygen", CID, state, b"", b"done", party=1, aux_id=first.aux_id)
+    store.accounts.put_aux(CID, NewAux.of(second))
+    assert store.accounts.aux_ids() == [first.aux_id, second.aux_id]
+    store.sessions.void_pending(sid)
+    store.sessions.erase_voided(sid)
+    assert store.accounts.aux_ids() == [second.aux_id]
+    # A run that began with what is gone by now makes no account that could never sign.
+    with pytest.raises(AuxSetNotFound):
+        store.sessions.put_pending(late, "keygen", CID, state, b"", b"done", party=1, aux_id=first.aux_id)
+    assert store.sessions.pending_sids() == []
 
 
 def test_a_refresh_moves_share_and_aux_in_one_transaction(tmp_path):

@@ -192,6 +192,7 @@ class Progress(_message.Message):
     PRIMES_FIELD_NUMBER: _builtins.int
     STOCK_FIELD_NUMBER: _builtins.int
     REFRESH_FIELD_NUMBER: _builtins.int
+    RESHARE_FIELD_NUMBER: _builtins.int
     operation: _builtins.str
     """"waiting", "primes", "keygen", "aux", "refresh", "presign", ..."""
     phase: _builtins.str
@@ -218,6 +219,8 @@ class Progress(_message.Message):
     def stock(self) -> Global___Stock: ...
     @_builtins.property
     def refresh(self) -> Global___RefreshResult: ...
+    @_builtins.property
+    def reshare(self) -> Global___Resharing: ...
     def __init__(
         self,
         *,
@@ -234,16 +237,90 @@ class Progress(_message.Message):
         primes: Global___PrimePool | None = ...,
         stock: Global___Stock | None = ...,
         refresh: Global___RefreshResult | None = ...,
+        reshare: Global___Resharing | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["account", b"account", "aux", b"aux", "primes", b"primes", "refresh", b"refresh", "result", b"result", "stock", b"stock"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["account", b"account", "aux", b"aux", "primes", b"primes", "refresh", b"refresh", "reshare", b"reshare", "result", b"result", "stock", b"stock"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["account", b"account", "aux", b"aux", "done", b"done", "elapsed_ms", b"elapsed_ms", "operation", b"operation", "phase", b"phase", "primes", b"primes", "refresh", b"refresh", "result", b"result", "session_id", b"session_id", "stock", b"stock", "text", b"text", "total", b"total", "waiting_for", b"waiting_for"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["account", b"account", "aux", b"aux", "done", b"done", "elapsed_ms", b"elapsed_ms", "operation", b"operation", "phase", b"phase", "primes", b"primes", "refresh", b"refresh", "reshare", b"reshare", "result", b"result", "session_id", b"session_id", "stock", b"stock", "text", b"text", "total", b"total", "waiting_for", b"waiting_for"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_result: _TypeAlias = _typing.Literal["account", "aux", "primes", "stock", "refresh"]  # noqa: Y015
+    _WhichOneofReturnType_result: _TypeAlias = _typing.Literal["account", "aux", "primes", "stock", "refresh", "reshare"]  # noqa: Y015
     _WhichOneofArgType_result: _TypeAlias = _typing.Literal["result", b"result"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_result) -> _WhichOneofReturnType_result | None: ...
 
 Global___Progress: _TypeAlias = Progress  # noqa: Y015
+
+@_typing.final
+class Resharing(_message.Message):
+    """An account on its way to another committee, or there. Indices are those of each committee."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    ACCOUNT_ID_FIELD_NUMBER: _builtins.int
+    OLD_COMMITTEE_ID_FIELD_NUMBER: _builtins.int
+    NEW_COMMITTEE_ID_FIELD_NUMBER: _builtins.int
+    THRESHOLD_FIELD_NUMBER: _builtins.int
+    NEW_THRESHOLD_FIELD_NUMBER: _builtins.int
+    DEALERS_FIELD_NUMBER: _builtins.int
+    WITHDRAWN_FIELD_NUMBER: _builtins.int
+    CERTIFIED_FIELD_NUMBER: _builtins.int
+    DELETIONS_DUE_FIELD_NUMBER: _builtins.int
+    DELETED_FIELD_NUMBER: _builtins.int
+    NOT_DELETED_FIELD_NUMBER: _builtins.int
+    COMPLETE_FIELD_NUMBER: _builtins.int
+    TEXT_FIELD_NUMBER: _builtins.int
+    request_id: _builtins.bytes
+    """32 bytes: a hash of all that the request says."""
+    account_id: _builtins.str
+    old_committee_id: _builtins.bytes
+    new_committee_id: _builtins.bytes
+    threshold: _builtins.int
+    new_threshold: _builtins.int
+    withdrawn: _builtins.bool
+    """This node's operator took its approval back."""
+    certified: _builtins.bool
+    """All new members have their shares: the account is the new committee's."""
+    deletions_due: _builtins.int
+    """So many old members have to destroy their shares before the old committee cannot sign any more."""
+    complete: _builtins.bool
+    """Certified, and the old committee cannot sign any more."""
+    text: _builtins.str
+    """The state in one line for a human."""
+    @_builtins.property
+    def dealers(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """Indices in the old committee."""
+
+    @_builtins.property
+    def deleted(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """Old members that signed that they did, and the others."""
+
+    @_builtins.property
+    def not_deleted(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]: ...
+    def __init__(
+        self,
+        *,
+        request_id: _builtins.bytes = ...,
+        account_id: _builtins.str = ...,
+        old_committee_id: _builtins.bytes = ...,
+        new_committee_id: _builtins.bytes = ...,
+        threshold: _builtins.int = ...,
+        new_threshold: _builtins.int = ...,
+        dealers: _abc.Iterable[_builtins.int] | None = ...,
+        withdrawn: _builtins.bool = ...,
+        certified: _builtins.bool = ...,
+        deletions_due: _builtins.int = ...,
+        deleted: _abc.Iterable[_builtins.int] | None = ...,
+        not_deleted: _abc.Iterable[_builtins.int] | None = ...,
+        complete: _builtins.bool = ...,
+        text: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["account_id", b"account_id", "certified", b"certified", "complete", b"complete", "dealers", b"dealers", "deleted", b"deleted", "deletions_due", b"deletions_due", "new_committee_id", b"new_committee_id", "new_threshold", b"new_threshold", "not_deleted", b"not_deleted", "old_committee_id", b"old_committee_id", "request_id", b"request_id", "text", b"text", "threshold", b"threshold", "withdrawn", b"withdrawn"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Resharing: _TypeAlias = Resharing  # noqa: Y015
 
 @_typing.final
 class RefreshResult(_message.Message):

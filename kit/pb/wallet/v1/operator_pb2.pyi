@@ -1366,6 +1366,195 @@ class ListDeletionsResponse(_message.Message):
 Global___ListDeletionsResponse: _TypeAlias = ListDeletionsResponse  # noqa: Y015
 
 @_typing.final
+class MakeReshareRequestRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ACCOUNT_ID_FIELD_NUMBER: _builtins.int
+    COMMITTEE_FIELD_NUMBER: _builtins.int
+    THRESHOLD_FIELD_NUMBER: _builtins.int
+    DEALERS_FIELD_NUMBER: _builtins.int
+    account_id: _builtins.str
+    committee: _builtins.str
+    """The new committee's file."""
+    threshold: _builtins.int
+    """How many sign together there; 0 = the committee's default."""
+    @_builtins.property
+    def dealers(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """Indices of old members that take part, as many as sign together at least; none = all."""
+
+    def __init__(
+        self,
+        *,
+        account_id: _builtins.str = ...,
+        committee: _builtins.str = ...,
+        threshold: _builtins.int = ...,
+        dealers: _abc.Iterable[_builtins.int] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["account_id", b"account_id", "committee", b"committee", "dealers", b"dealers", "threshold", b"threshold"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___MakeReshareRequestRequest: _TypeAlias = MakeReshareRequestRequest  # noqa: Y015
+
+@_typing.final
+class MakeReshareRequestResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REQUEST_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    request: _builtins.str
+    """The file that operators approve."""
+    request_id: _builtins.bytes
+    def __init__(
+        self,
+        *,
+        request: _builtins.str = ...,
+        request_id: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["request", b"request", "request_id", b"request_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___MakeReshareRequestResponse: _TypeAlias = MakeReshareRequestResponse  # noqa: Y015
+
+@_typing.final
+class ApproveRequestRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REQUEST_FIELD_NUMBER: _builtins.int
+    request: _builtins.str
+    """The file."""
+    def __init__(
+        self,
+        *,
+        request: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["request", b"request"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ApproveRequestRequest: _TypeAlias = ApproveRequestRequest  # noqa: Y015
+
+@_typing.final
+class ApproveRequestResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RESHARING_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def resharing(self) -> _common_pb2.Resharing: ...
+    def __init__(
+        self,
+        *,
+        resharing: _common_pb2.Resharing | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["request", b"request", "resharing", b"resharing"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["request", b"request", "resharing", b"resharing"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_request: _TypeAlias = _typing.Literal["resharing"]  # noqa: Y015
+    _WhichOneofArgType_request: _TypeAlias = _typing.Literal["request", b"request"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_request) -> _WhichOneofReturnType_request | None: ...
+
+Global___ApproveRequestResponse: _TypeAlias = ApproveRequestResponse  # noqa: Y015
+
+@_typing.final
+class WithdrawApprovalRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    request_id: _builtins.bytes
+    def __init__(
+        self,
+        *,
+        request_id: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["request_id", b"request_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___WithdrawApprovalRequest: _TypeAlias = WithdrawApprovalRequest  # noqa: Y015
+
+@_typing.final
+class WithdrawApprovalResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___WithdrawApprovalResponse: _TypeAlias = WithdrawApprovalResponse  # noqa: Y015
+
+@_typing.final
+class ReshareRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    request_id: _builtins.bytes
+    """Of a request that this node's operator approved."""
+    def __init__(
+        self,
+        *,
+        request_id: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["request_id", b"request_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReshareRequest: _TypeAlias = ReshareRequest  # noqa: Y015
+
+@_typing.final
+class ListResharingsRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListResharingsRequest: _TypeAlias = ListResharingsRequest  # noqa: Y015
+
+@_typing.final
+class ListResharingsResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RESHARINGS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def resharings(self) -> _containers.RepeatedCompositeFieldContainer[_common_pb2.Resharing]:
+        """Those that this node's operator approved, oldest first."""
+
+    def __init__(
+        self,
+        *,
+        resharings: _abc.Iterable[_common_pb2.Resharing] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["resharings", b"resharings"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListResharingsResponse: _TypeAlias = ListResharingsResponse  # noqa: Y015
+
+@_typing.final
 class SealSlot(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 

@@ -76,6 +76,31 @@ class OperatorStub:
                 request_serializer=wallet_dot_v1_dot_operator__pb2.FillPrimesRequest.SerializeToString,
                 response_deserializer=wallet_dot_v1_dot_common__pb2.Progress.FromString,
                 _registered_method=True)
+        self.MakeReshareRequest = channel.unary_unary(
+                '/wallet.v1.Operator/MakeReshareRequest',
+                request_serializer=wallet_dot_v1_dot_operator__pb2.MakeReshareRequestRequest.SerializeToString,
+                response_deserializer=wallet_dot_v1_dot_operator__pb2.MakeReshareRequestResponse.FromString,
+                _registered_method=True)
+        self.ApproveRequest = channel.unary_unary(
+                '/wallet.v1.Operator/ApproveRequest',
+                request_serializer=wallet_dot_v1_dot_operator__pb2.ApproveRequestRequest.SerializeToString,
+                response_deserializer=wallet_dot_v1_dot_operator__pb2.ApproveRequestResponse.FromString,
+                _registered_method=True)
+        self.WithdrawApproval = channel.unary_unary(
+                '/wallet.v1.Operator/WithdrawApproval',
+                request_serializer=wallet_dot_v1_dot_operator__pb2.WithdrawApprovalRequest.SerializeToString,
+                response_deserializer=wallet_dot_v1_dot_operator__pb2.WithdrawApprovalResponse.FromString,
+                _registered_method=True)
+        self.Reshare = channel.unary_stream(
+                '/wallet.v1.Operator/Reshare',
+                request_serializer=wallet_dot_v1_dot_operator__pb2.ReshareRequest.SerializeToString,
+                response_deserializer=wallet_dot_v1_dot_common__pb2.Progress.FromString,
+                _registered_method=True)
+        self.ListResharings = channel.unary_unary(
+                '/wallet.v1.Operator/ListResharings',
+                request_serializer=wallet_dot_v1_dot_operator__pb2.ListResharingsRequest.SerializeToString,
+                response_deserializer=wallet_dot_v1_dot_operator__pb2.ListResharingsResponse.FromString,
+                _registered_method=True)
         self.ImportShares = channel.unary_unary(
                 '/wallet.v1.Operator/ImportShares',
                 request_serializer=wallet_dot_v1_dot_operator__pb2.ImportSharesRequest.SerializeToString,
@@ -247,6 +272,38 @@ class OperatorServicer:
         raise NotImplementedError('Method not implemented!')
 
     def FillPrimes(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def MakeReshareRequest(self, request, context):
+        """Bringing an account to another committee. A request is a file that the operators of all dealers and new members approve,
+        each on the own node; then one of them starts it. Running it again goes on where it was.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ApproveRequest(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def WithdrawApproval(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Reshare(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListResharings(self, request, context):
         """Missing associated documentation comment in .proto file."""
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -448,6 +505,31 @@ def add_OperatorServicer_to_server(servicer, server):
                     servicer.FillPrimes,
                     request_deserializer=wallet_dot_v1_dot_operator__pb2.FillPrimesRequest.FromString,
                     response_serializer=wallet_dot_v1_dot_common__pb2.Progress.SerializeToString,
+            ),
+            'MakeReshareRequest': grpc.unary_unary_rpc_method_handler(
+                    servicer.MakeReshareRequest,
+                    request_deserializer=wallet_dot_v1_dot_operator__pb2.MakeReshareRequestRequest.FromString,
+                    response_serializer=wallet_dot_v1_dot_operator__pb2.MakeReshareRequestResponse.SerializeToString,
+            ),
+            'ApproveRequest': grpc.unary_unary_rpc_method_handler(
+                    servicer.ApproveRequest,
+                    request_deserializer=wallet_dot_v1_dot_operator__pb2.ApproveRequestRequest.FromString,
+                    response_serializer=wallet_dot_v1_dot_operator__pb2.ApproveRequestResponse.SerializeToString,
+            ),
+            'WithdrawApproval': grpc.unary_unary_rpc_method_handler(
+                    servicer.WithdrawApproval,
+                    request_deserializer=wallet_dot_v1_dot_operator__pb2.WithdrawApprovalRequest.FromString,
+                    response_serializer=wallet_dot_v1_dot_operator__pb2.WithdrawApprovalResponse.SerializeToString,
+            ),
+            'Reshare': grpc.unary_stream_rpc_method_handler(
+                    servicer.Reshare,
+                    request_deserializer=wallet_dot_v1_dot_operator__pb2.ReshareRequest.FromString,
+                    response_serializer=wallet_dot_v1_dot_common__pb2.Progress.SerializeToString,
+            ),
+            'ListResharings': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListResharings,
+                    request_deserializer=wallet_dot_v1_dot_operator__pb2.ListResharingsRequest.FromString,
+                    response_serializer=wallet_dot_v1_dot_operator__pb2.ListResharingsResponse.SerializeToString,
             ),
             'ImportShares': grpc.unary_unary_rpc_method_handler(
                     servicer.ImportShares,
@@ -786,6 +868,141 @@ class Operator:
             '/wallet.v1.Operator/FillPrimes',
             wallet_dot_v1_dot_operator__pb2.FillPrimesRequest.SerializeToString,
             wallet_dot_v1_dot_common__pb2.Progress.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def MakeReshareRequest(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/wallet.v1.Operator/MakeReshareRequest',
+            wallet_dot_v1_dot_operator__pb2.MakeReshareRequestRequest.SerializeToString,
+            wallet_dot_v1_dot_operator__pb2.MakeReshareRequestResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ApproveRequest(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/wallet.v1.Operator/ApproveRequest',
+            wallet_dot_v1_dot_operator__pb2.ApproveRequestRequest.SerializeToString,
+            wallet_dot_v1_dot_operator__pb2.ApproveRequestResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def WithdrawApproval(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/wallet.v1.Operator/WithdrawApproval',
+            wallet_dot_v1_dot_operator__pb2.WithdrawApprovalRequest.SerializeToString,
+            wallet_dot_v1_dot_operator__pb2.WithdrawApprovalResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Reshare(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/wallet.v1.Operator/Reshare',
+            wallet_dot_v1_dot_operator__pb2.ReshareRequest.SerializeToString,
+            wallet_dot_v1_dot_common__pb2.Progress.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListResharings(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/wallet.v1.Operator/ListResharings',
+            wallet_dot_v1_dot_operator__pb2.ListResharingsRequest.SerializeToString,
+            wallet_dot_v1_dot_operator__pb2.ListResharingsResponse.FromString,
             options,
             channel_credentials,
             insecure,

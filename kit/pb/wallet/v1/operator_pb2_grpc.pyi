@@ -47,6 +47,14 @@ class OperatorStub:
     RunAux: _grpc.UnaryStreamMultiCallable[_operator_pb2.RunAuxRequest, _common_pb2.Progress]
     RefreshAccounts: _grpc.UnaryStreamMultiCallable[_operator_pb2.RefreshAccountsRequest, _common_pb2.Progress]
     FillPrimes: _grpc.UnaryStreamMultiCallable[_operator_pb2.FillPrimesRequest, _common_pb2.Progress]
+    MakeReshareRequest: _grpc.UnaryUnaryMultiCallable[_operator_pb2.MakeReshareRequestRequest, _operator_pb2.MakeReshareRequestResponse]
+    """Bringing an account to another committee. A request is a file that the operators of all dealers and new members approve,
+    each on the own node; then one of them starts it. Running it again goes on where it was.
+    """
+    ApproveRequest: _grpc.UnaryUnaryMultiCallable[_operator_pb2.ApproveRequestRequest, _operator_pb2.ApproveRequestResponse]
+    WithdrawApproval: _grpc.UnaryUnaryMultiCallable[_operator_pb2.WithdrawApprovalRequest, _operator_pb2.WithdrawApprovalResponse]
+    Reshare: _grpc.UnaryStreamMultiCallable[_operator_pb2.ReshareRequest, _common_pb2.Progress]
+    ListResharings: _grpc.UnaryUnaryMultiCallable[_operator_pb2.ListResharingsRequest, _operator_pb2.ListResharingsResponse]
     ImportShares: _grpc.UnaryUnaryMultiCallable[_operator_pb2.ImportSharesRequest, _operator_pb2.ImportSharesResponse]
     """Shares as files. The plain share crosses this listener only."""
     ExportShares: _grpc.UnaryUnaryMultiCallable[_operator_pb2.ExportSharesRequest, _operator_pb2.ExportSharesResponse]
@@ -97,6 +105,14 @@ class OperatorAsyncStub(OperatorStub):
     RunAux: _aio.UnaryStreamMultiCallable[_operator_pb2.RunAuxRequest, _common_pb2.Progress]  # type: ignore[assignment]
     RefreshAccounts: _aio.UnaryStreamMultiCallable[_operator_pb2.RefreshAccountsRequest, _common_pb2.Progress]  # type: ignore[assignment]
     FillPrimes: _aio.UnaryStreamMultiCallable[_operator_pb2.FillPrimesRequest, _common_pb2.Progress]  # type: ignore[assignment]
+    MakeReshareRequest: _aio.UnaryUnaryMultiCallable[_operator_pb2.MakeReshareRequestRequest, _operator_pb2.MakeReshareRequestResponse]  # type: ignore[assignment]
+    """Bringing an account to another committee. A request is a file that the operators of all dealers and new members approve,
+    each on the own node; then one of them starts it. Running it again goes on where it was.
+    """
+    ApproveRequest: _aio.UnaryUnaryMultiCallable[_operator_pb2.ApproveRequestRequest, _operator_pb2.ApproveRequestResponse]  # type: ignore[assignment]
+    WithdrawApproval: _aio.UnaryUnaryMultiCallable[_operator_pb2.WithdrawApprovalRequest, _operator_pb2.WithdrawApprovalResponse]  # type: ignore[assignment]
+    Reshare: _aio.UnaryStreamMultiCallable[_operator_pb2.ReshareRequest, _common_pb2.Progress]  # type: ignore[assignment]
+    ListResharings: _aio.UnaryUnaryMultiCallable[_operator_pb2.ListResharingsRequest, _operator_pb2.ListResharingsResponse]  # type: ignore[assignment]
     ImportShares: _aio.UnaryUnaryMultiCallable[_operator_pb2.ImportSharesRequest, _operator_pb2.ImportSharesResponse]  # type: ignore[assignment]
     """Shares as files. The plain share crosses this listener only."""
     ExportShares: _aio.UnaryUnaryMultiCallable[_operator_pb2.ExportSharesRequest, _operator_pb2.ExportSharesResponse]  # type: ignore[assignment]
@@ -192,6 +208,44 @@ class OperatorServicer(metaclass=_abc_1.ABCMeta):
         request: _operator_pb2.FillPrimesRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_common_pb2.Progress], _abc.AsyncIterator[_common_pb2.Progress]]: ...
+
+    @_abc_1.abstractmethod
+    def MakeReshareRequest(
+        self,
+        request: _operator_pb2.MakeReshareRequestRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_operator_pb2.MakeReshareRequestResponse, _abc.Awaitable[_operator_pb2.MakeReshareRequestResponse]]:
+        """Bringing an account to another committee. A request is a file that the operators of all dealers and new members approve,
+        each on the own node; then one of them starts it. Running it again goes on where it was.
+        """
+
+    @_abc_1.abstractmethod
+    def ApproveRequest(
+        self,
+        request: _operator_pb2.ApproveRequestRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_operator_pb2.ApproveRequestResponse, _abc.Awaitable[_operator_pb2.ApproveRequestResponse]]: ...
+
+    @_abc_1.abstractmethod
+    def WithdrawApproval(
+        self,
+        request: _operator_pb2.WithdrawApprovalRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_operator_pb2.WithdrawApprovalResponse, _abc.Awaitable[_operator_pb2.WithdrawApprovalResponse]]: ...
+
+    @_abc_1.abstractmethod
+    def Reshare(
+        self,
+        request: _operator_pb2.ReshareRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_common_pb2.Progress], _abc.AsyncIterator[_common_pb2.Progress]]: ...
+
+    @_abc_1.abstractmethod
+    def ListResharings(
+        self,
+        request: _operator_pb2.ListResharingsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_operator_pb2.ListResharingsResponse, _abc.Awaitable[_operator_pb2.ListResharingsResponse]]: ...
 
     @_abc_1.abstractmethod
     def ImportShares(
