@@ -75,6 +75,7 @@ def stock(view: api.StockView) -> common.Stock:
                 promised=entry.promised,
                 target=entry.target,
                 oldest_seconds=int(entry.oldest_seconds),
+                bip340=entry.bip340,
             )
             for entry in view.entries
         ],
