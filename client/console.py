@@ -122,6 +122,6 @@ def _stock_lines(entries: Sequence[Stock]) -> list[str]:
         return ["no presignatures"]
     return [
         f"{entry.account_id}  signers {', '.join(map(str, entry.signers))}  owner {entry.owner}  "
-        f"{entry.fresh} fresh of {entry.target}, {entry.promised} promised"
+        f"{entry.fresh} fresh of {entry.target}, {entry.promised} promised{', for BIP-340' if entry.bip340 else ''}"
         for entry in entries
     ]

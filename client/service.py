@@ -125,6 +125,8 @@ class Stock:
     promised: int
     target: int
     oldest_seconds: int
+    bip340: bool = False
+    """Nonce pairs for BIP-340 signatures of a secp256k1 account."""
 
     def as_dict(self) -> dict[str, Any]:
         """As it stands in JSON."""
@@ -136,6 +138,7 @@ class Stock:
             "promised": self.promised,
             "target": self.target,
             "oldest_seconds": self.oldest_seconds,
+            "bip340": self.bip340,
         }
 
 
@@ -221,6 +224,7 @@ class WalletService:
                 entry.promised,
                 entry.target,
                 entry.oldest_seconds,
+                entry.bip340,
             )
             for stock in answer.stocks
             for entry in stock.entries

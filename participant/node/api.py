@@ -158,6 +158,8 @@ class StockEntry:
     promised: int
     target: int
     oldest_seconds: float
+    bip340: bool = False
+    """Nonce pairs for BIP-340 signatures of a secp256k1 account."""
 
 
 @dataclass(frozen=True)

@@ -37,14 +37,17 @@ class Candidates:
         store: Store,
         stock: Stock,
         wanted: tuple[int, ...] | None,
+        *,
+        bip340: bool = False,
     ) -> None:
-        """`wanted`: the indices that the caller named. Raises InvalidRequest when they cannot sign."""
+        """`wanted`: the indices that the caller named; `bip340`: for which scheme stock counts. Raises InvalidRequest when they cannot sign."""
         self.membership = membership
         self.record = record
         self._store = store
         self._stock = stock
         self._wanted = None if wanted is None else self._check_wanted(wanted)
         self._tag = account_tag(record.committee_id, record.account_id, record.share_epoch, record.aux_id)
+        self._bip340 = bip340
         self.excluded: dict[PartyId, tuple[str, str]] = {}
         """Who is out for this request: (code, why)."""
         self.excluded_sets: set[Points] = set()
@@ -84,7 +87,7 @@ class Candidates:
         fit.sort(key=lambda point: (point - me) % n)
         if self._wanted is not None:
             return self._wanted if set(self._wanted) <= {me, *fit} and self._wanted not in closed else None
-        fresh = self._stock.fresh(self.record)
+        fresh = self._stock.fresh(self.record, bip340=self._bip340)
         usable = [points for points in fresh if set(points) <= {me, *fit} and points not in closed]
         if usable:
             return max(usable, key=lambda points: (fresh[points], points))

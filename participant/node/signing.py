@@ -129,8 +129,8 @@ class Signing:
         self._rng = rng
         self._running: dict[bytes, asyncio.Task[SignResult]] = {}
         self._slots = asyncio.Semaphore(config.max_signing)
-        self.on_signed: Callable[[str, Points], None] = lambda _, __: None
-        """Called with account id and evaluation points after every signature that this node coordinated."""
+        self.on_signed: Callable[[str, Points, bool], None] = lambda _, __, ___: None
+        """Called with account id, evaluation points and whether it was BIP-340 after every signature that this node coordinated."""
 
     # Requests
 
@@ -276,6 +276,7 @@ class Signing:
                 self._store,
                 self._stock,
                 request.call.signers,
+                bip340=due.tweaks is not None,
             )
             failures: Counter[str] = Counter()
             while True:
@@ -369,7 +370,7 @@ class Signing:
                 self._stock.discard(presignature)
             raise
         signature: Signature | frost.Signature = await driver.result()
-        self.on_signed(account.record.account_id, points)
+        self.on_signed(account.record.account_id, points, due.tweaks is not None)
         return signed_digest(signature, due, points, driver.sid or b"", from_stock=from_stock)
 
     def _tail(

@@ -14,6 +14,7 @@ from participant.node.hello import MAX_STOCK, StockNote, account_tag
 from participant.store import AccountRecord
 from tss.cggmp24.presignature import Presignature, State
 from tss.frost.nonces import Prepared
+from tss.params import FROST_BIP340
 
 Points = tuple[int, ...]
 Stocked = Presignature | Prepared
@@ -48,10 +49,10 @@ class Held:
         fits_aux = isinstance(self.presignature, Prepared) or public.aux_id == record.aux_id
         return (public.key_id, public.share_epoch) == (record.key_id, record.share_epoch) and fits_aux
 
-    def signs(self, record: AccountRecord, *, bip340: bool) -> bool:
-        """Whether it makes signatures of the account by BIP-340, or by the account's own scheme."""
-        by_bip340 = record.aux_id is not None and isinstance(self.presignature, Prepared)
-        return by_bip340 == bip340
+    @property
+    def bip340(self) -> bool:
+        """Whether it makes signatures by BIP-340, and not by the account's own scheme."""
+        return isinstance(self.presignature, Prepared) and self.presignature.suite is FROST_BIP340
 
 
 class Stock:
@@ -91,7 +92,7 @@ class Stock:
                     and held.account_id == record.account_id
                     and held.presignature.public.signers == signers
                     and held.fits(record)
-                    and held.signs(record, bip340=bip340)
+                    and held.bip340 == bip340
                     and not self._expired(held)
                 ):
                     held.reserved = True
@@ -155,7 +156,7 @@ class Stock:
                 and held.available
                 and held.account_id == record.account_id
                 and held.fits(record)
-                and held.signs(record, bip340=bip340)
+                and held.bip340 == bip340
                 and not self._expired(held)
             )
 
@@ -183,10 +184,10 @@ class Stock:
     def _view(
         self, account_id: str, mine: Sequence[Held], targets: Callable[[Points, int], int]
     ) -> StockView:
-        groups: dict[tuple[Points, int], list[Held]] = {}
+        groups: dict[tuple[Points, int, bool], list[Held]] = {}
         for held in mine:
             public = held.presignature.public
-            groups.setdefault((public.signers, public.owner), []).append(held)
+            groups.setdefault((public.signers, public.owner, held.bip340), []).append(held)
         now = self._clock()
         entries = tuple(
             StockEntry(
@@ -196,8 +197,9 @@ class Stock:
                 promised=sum(not held.available for held in group),
                 target=targets(signers, owner),
                 oldest_seconds=now - min(held.made_at for held in group),
+                bip340=bip340,
             )
-            for (signers, owner), group in sorted(groups.items())
+            for (signers, owner, bip340), group in sorted(groups.items())
         )
         return StockView(account_id, entries)
 
@@ -213,6 +215,6 @@ class Stock:
             counts = Counter(
                 (tags[held.account_id], held.presignature.public.signers, held.presignature.public.owner)
                 for held in self._held.values()
-                if held.available and held.account_id in tags
+                if held.available and held.account_id in tags and not held.bip340
             )
         return tuple(StockNote(*place, count) for place, count in sorted(counts.items())[:MAX_STOCK])

@@ -16,6 +16,7 @@ from participant.node.config import NodeConfig
 from participant.node.driver import SessionDriver
 from participant.node.errors import Busy, InvalidRequest, NodeFailure
 from participant.node.following import Course
+from participant.node.frost import share_for
 from participant.node.membership import Membership
 from participant.node.outcomes import failure_of_session
 from participant.node.plan import Declined
@@ -28,6 +29,7 @@ from tss.cggmp24 import presign
 from tss.envelope import holder
 from tss.errors import ProtocolError, Refused, ShareCorrupt, Timeout
 from tss.frost import sign as frost
+from tss.params import FROST_BIP340
 from tss.proposal import REQUEST_ID_BYTES, Proposal
 from tss.rand import Rng
 
@@ -71,11 +73,14 @@ class Stocking:
         self._clock = clock
         self._wall = wall
         self._used: dict[str, dict[Points, float]] = {}
-        self._failed: dict[tuple[str, Points], float] = {}
+        self._by_bip340: dict[str, float] = {}
+        self._failed: dict[tuple[str, Points, bool], float] = {}
 
-    def signed(self, account_id: str, points: Points) -> None:
-        """Note which sets are in use, for accounts with too many of them to stock them all."""
+    def signed(self, account_id: str, points: Points, bip340: bool) -> None:  # noqa: FBT001 - a callback's third item
+        """Note which sets are in use, for accounts with too many of them to stock them all, and which accounts sign by BIP-340."""
         self._used.setdefault(account_id, {})[points] = self._clock()
+        if bip340:
+            self._by_bip340[account_id] = self._clock()
 
     def target(self, signers: Points, owner: int) -> int:
         """What a set's stock is filled up to by this node."""
@@ -104,15 +109,15 @@ class Stocking:
         found = await self._workers.step(self._next, membership)
         if found is None:
             return
-        account, points, count = found
+        account, points, count, bip340 = found
         try:
-            await self._presign(membership, account, points, count)
+            await self._presign(membership, account, points, count, bip340=bip340)
         except (Declined, NodeFailure, StoreError, ProtocolError) as error:
             log.info("no stock was made: %s", error)
-            self._failed[account.record.account_id, points] = self._clock()
+            self._failed[account.record.account_id, points, bip340] = self._clock()
 
-    def _next(self, membership: Membership) -> tuple[Account, Points, int] | None:
-        """(account, signers, how many) that come next. Blocking."""
+    def _next(self, membership: Membership) -> tuple[Account, Points, int, bool] | None:
+        """(account, signers, how many, whether for BIP-340) that come next. Blocking."""
         settings = self._config.stock
         room = settings.cap - self._stock.owned_by(membership.committee_id, membership.me.index)
         if room <= 0:
@@ -120,13 +125,12 @@ class Stocking:
         for record in self._store.accounts.accounts(membership.committee_id):
             if not self._signs_lately(record) or record.account_id in self._records.damaged:
                 continue
-            fresh = self._stock.fresh(record)
             candidates = Candidates(membership, record, self._store, self._stock, None)
             fit = {party.index for party in membership.others if candidates.problem(party) is None}
-            for points in self._sets(membership, record):
-                lacking = settings.target - fresh[points]
+            for points, bip340 in self._lines(membership, record):
+                lacking = settings.target - self._stock.fresh(record, bip340=bip340)[points]
                 waits = (
-                    self._clock() - self._failed.get((record.account_id, points), -AFTER_FAILURE)
+                    self._clock() - self._failed.get((record.account_id, points, bip340), -AFTER_FAILURE)
                     < AFTER_FAILURE
                 )
                 if lacking > 0 and not waits and set(points) <= {membership.me.index, *fit}:
@@ -134,8 +138,15 @@ class Stocking:
                         account = self._records.account(record.account_id)
                     except ShareCorrupt:
                         break
-                    return account, points, min(lacking, settings.batch, room)
+                    return account, points, min(lacking, settings.batch, room), bip340
         return None
+
+    def _lines(self, membership: Membership, record: AccountRecord) -> list[tuple[Points, bool]]:
+        """The signer sets to stock, by the account's own scheme and, where this node lately signed so, by BIP-340."""
+        sets = self._sets(membership, record)
+        since = self._clock() - self._by_bip340.get(record.account_id, -self._config.stock.recent)
+        schemes = [False, True] if since < self._config.stock.recent else [False]
+        return [(points, bip340) for bip340 in schemes for points in sets]
 
     def _signs_lately(self, record: AccountRecord) -> bool:
         last = record.last_signed_at
@@ -171,8 +182,10 @@ class Stocking:
         view = self._stock.view(account.record.account_id, self.target)
         yield replace(course.report("presign", text="done", result=view), done=count, total=count)
 
-    async def _presign(self, membership: Membership, account: Account, points: Points, count: int) -> None:
-        driver = await self._propose(membership, account, points, count)
+    async def _presign(
+        self, membership: Membership, account: Account, points: Points, count: int, *, bip340: bool
+    ) -> None:
+        driver = await self._propose(membership, account, points, count, bip340=bip340)
         try:
             await asyncio.shield(driver.outcome)
         except (Refused, Timeout) as error:
@@ -182,14 +195,16 @@ class Stocking:
             raise
 
     async def _propose(
-        self, membership: Membership, account: Account, points: Points, count: int
+        self, membership: Membership, account: Account, points: Points, count: int, *, bip340: bool = False
     ) -> SessionDriver:
-        if account.suite.has_aux:
+        suite = FROST_BIP340 if bip340 else account.suite
+        if suite.has_aux:
             kind, aux = presign.KIND, await self._workers.step(self._records.aux_of, account)
             tail = presign.tail(account.share, aux, points, membership.me.index, count)
         else:
             kind = frost.PREPARE_KIND
-            tail = frost.prepare_tail(account.share, points, membership.me.index, count)
+            share = await self._workers.step(share_for, account.share, None, suite)
+            tail = frost.prepare_tail(share, points, membership.me.index, count)
         proposal = Proposal(
             initiator=membership.me,
             committee_id=membership.committee_id,
@@ -202,4 +217,4 @@ class Stocking:
         )
         if self._stock.owned_by(membership.committee_id, membership.me.index) >= self._config.stock.cap:
             raise Busy(f"this node owns {self._config.stock.cap} presignatures already, as many as it may")
-        return await self._proposals.make(membership, account.suite, proposal, membership.room, caller=None)
+        return await self._proposals.make(membership, suite, proposal, membership.room, caller=None)

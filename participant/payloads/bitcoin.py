@@ -1,12 +1,14 @@
 """Signing PSBTs: which inputs are the account's, what they spend, their SIGHASH_ALL digests, and the signed transaction.
 
-An input is ours when its scriptPubKey is P2PKH, P2WPKH or P2SH-P2WPKH of a key of the account: the key at the request's
-path, or at a path that the PSBT names and that derives to the key it names. What the PSBT merely claims is checked: a
-previous transaction against its txid, an amount against the previous transaction.
+An input is ours when its scriptPubKey is P2PKH, P2WPKH, P2SH-P2WPKH or P2TR of a key of the account: the key at the
+request's path, or at a path that the PSBT names and that derives to the key it names. What the PSBT merely claims is
+checked: a previous transaction against its txid, an amount against the previous transaction, or, where all of our inputs
+are P2TR, by the signature itself, which covers the amounts and scripts of all inputs (BIP-341).
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -16,12 +18,13 @@ from participant.payloads.addresses import (
     BitcoinNetwork,
     address_of_script,
     p2pkh_script,
-    p2sh_script,
     p2wpkh_script,
 )
+from participant.payloads.bitcoin_keys import P2PKH, P2SH_P2WPKH, P2TR, P2WPKH, Finder, Ours
 from participant.payloads.bitcoin_transaction import (
     MAX_MONEY,
     SIGHASH_ALL,
+    SIGHASH_DEFAULT,
     Cursor,
     SighashAll,
     Transaction,
@@ -36,17 +39,14 @@ from participant.payloads.decoded import (
     Path,
     Signature,
     check_signatures,
+    halves,
 )
 from participant.payloads.errors import PayloadError
-from participant.payloads.psbt import Map, Psbt, get, keyed
+from participant.payloads.psbt import Map, Psbt, get
+from tss.frost.bip340 import Tweaks
 
 MAX_SIGNED_INPUTS: Final = 100
 """Each one is a signature of the threshold protocol."""
-MAX_DERIVATIONS: Final = 2000
-"""Paths of one PSBT that are looked at; each costs curve operations."""
-MAX_PATH: Final = 16
-HARDENED: Final = 1 << 31
-P2PKH, P2WPKH, P2SH_P2WPKH = "P2PKH", "P2WPKH", "P2SH-P2WPKH"
 
 
 @dataclass(frozen=True)
@@ -111,24 +111,41 @@ class BitcoinSummary:
 def decode(data: bytes, keys: Keys, path: Path = ()) -> Decoded:
     """Every input of ours as a digest to sign, in the order of the inputs. Raises PayloadError."""
     psbt = Psbt.parse(data)
-    finder = _Finder(keys, path)
+    finder = Finder(keys, path)
     transaction = psbt.transaction
     _check_transaction(transaction)
     sighash = SighashAll(transaction)
     # All names first: one key may unlock several inputs, and only one of them may tell its path.
     named = [
-        finder.take_in(f, container.IN_BIP32_DERIVATION, f"input {i}") for i, f in enumerate(psbt.inputs)
+        _names(finder, fields, container.IN_BIP32_DERIVATION, container.IN_TAP_BIP32_DERIVATION, f"input {i}")
+        for i, fields in enumerate(psbt.inputs)
     ]
     for index, fields in enumerate(psbt.outputs):
-        finder.take_in(fields, container.OUT_BIP32_DERIVATION, f"output {index}")
+        _names(
+            finder,
+            fields,
+            container.OUT_BIP32_DERIVATION,
+            container.OUT_TAP_BIP32_DERIVATION,
+            f"output {index}",
+        )
+    found = [_spent(transaction, index, fields) for index, fields in enumerate(psbt.inputs)]
+    scripts = [out.script for out in (*(spent for spent, _ in found if spent), *transaction.outputs)]
+    if any(map(_is_taproot, scripts)):
+        finder.know_taproot()
+    owned = [
+        None if spent is None else finder.find(spent.script, fields)
+        for (spent, _), fields in zip(found, psbt.inputs, strict=True)
+    ]
+    # What such a signature is made for can have no other amounts, whoever's the inputs are.
+    binds = _binds_all(psbt.inputs, owned)
     inputs, digests = [], []
     for index, fields in enumerate(psbt.inputs):
-        spent, proved = _spent(transaction, index, fields)
-        ours = None if spent is None else finder.find(spent.script)
+        (spent, proved), ours = found[index], owned[index]
+        proved = proved or (binds and spent is not None)
         if ours is None and named[index]:
             raise PayloadError(
                 f"input {index} names a key of the account, but what it spends is not paid to this key alone",
-                f"{P2PKH}, {P2WPKH} and {P2SH_P2WPKH} are signed, and the spent output must be in the PSBT",
+                f"{P2PKH}, {P2WPKH}, {P2SH_P2WPKH} and {P2TR} are signed, and the spent output must be in the PSBT",
             )
         if ours is not None and spent is not None:
             _check_ours(fields, ours, index)
@@ -141,13 +158,7 @@ def decode(data: bytes, keys: Keys, path: Path = ()) -> Decoded:
                     "add it: the claimed amount cannot be checked without",
                 )
             if not _is_final(fields):
-                code = p2pkh_script(ours.public_key)
-                digest = (
-                    sighash.legacy(index, code)
-                    if ours.form == P2PKH
-                    else sighash.segwit(index, code, spent.value)
-                )
-                digests.append(DigestToSign(digest, ours.path, ours.public_key, index))
+                digests.append(_due(sighash, index, fields, ours, [out for out, _ in found]))
                 # Here, since each digest of the older kind hashes the whole transaction.
                 if len(digests) > MAX_SIGNED_INPUTS:
                     raise PayloadError(
@@ -179,12 +190,9 @@ def finish(data: bytes, decoded: Decoded, signatures: tuple[Signature, ...]) -> 
         index = due.input_index
         if index is None:
             raise PayloadError("these digests are not of a PSBT")
-        inputs[index] = {
-            **inputs[index],
-            bytes([container.IN_PARTIAL_SIG]) + due.public_key: der(signature) + bytes([SIGHASH_ALL]),
-        }
+        inputs[index] = {**inputs[index], **_signature_field(inputs[index], due, signature)}
     signed = replace(psbt, globals=container.modifiable_cleared(psbt.globals), inputs=inputs)
-    ours = {due.input_index: due.public_key for due in decoded.digests}
+    ours = {due.input_index: due for due in decoded.digests}
     if not all(index in ours or _is_final(fields) for index, fields in enumerate(inputs)):
         return Finished(psbt=signed.serialise())
     finals = [
@@ -206,66 +214,6 @@ def der(signature: Signature) -> bytes:
 
     body = integer(signature.r) + integer(signature.s)
     return bytes([0x30, len(body)]) + body
-
-
-@dataclass(frozen=True)
-class _Ours:
-    path: Path
-    public_key: bytes
-    form: str
-
-
-class _Finder:
-    """Tells the account's scripts from others'."""
-
-    def __init__(self, keys: Keys, path: Path) -> None:
-        self._keys = keys
-        self._named: dict[Path, bytes] = {path: keys.public_key(path)}
-        self._scripts: dict[bytes, _Ours] = {}
-        self._looked = 0
-        self._learn(path)
-
-    def _learn(self, path: Path) -> None:
-        key = self._named[path]
-        self._scripts.setdefault(p2pkh_script(key), _Ours(path, key, P2PKH))
-        self._scripts.setdefault(p2wpkh_script(key), _Ours(path, key, P2WPKH))
-        self._scripts.setdefault(p2sh_script(p2wpkh_script(key)), _Ours(path, key, P2SH_P2WPKH))
-
-    def find(self, script: bytes) -> _Ours | None:
-        """The key of ours that unlocks `script`."""
-        return self._scripts.get(script)
-
-    def path_of(self, script: bytes) -> Path | None:
-        """The path of our key that `script` pays to."""
-        ours = self._scripts.get(script)
-        return None if ours is None else ours.path
-
-    def take_in(self, fields: Map, kind: int, where: str) -> bool:
-        """Take in the derivations that are ours; whether there was one.
-
-        What stands before the last hardened index led to the account's root in another wallet, so the rest is the path
-        from here. The fingerprint is not asked: only the derived key itself proves anything.
-        """
-        found = False
-        for public_key, value in keyed(fields, kind).items():
-            if not value or len(value) % 4:
-                raise PayloadError(f"{where}: a BIP-32 derivation of {len(value)} bytes")
-            indices = [int.from_bytes(value[i : i + 4], "little") for i in range(4, len(value), 4)]
-            start = max((i + 1 for i, index in enumerate(indices) if index >= HARDENED), default=0)
-            path = tuple(indices[start:])
-            if len(public_key) != 33 or len(path) > MAX_PATH:
-                continue
-            if path not in self._named:
-                self._looked += 1
-                if self._looked > MAX_DERIVATIONS:
-                    raise PayloadError(
-                        f"the PSBT names more than {MAX_DERIVATIONS} derivations", "split the payment"
-                    )
-                self._named[path] = self._keys.public_key(path)
-            if self._named[path] == public_key:
-                self._learn(path)
-                found = True
-        return found
 
 
 def _check_transaction(transaction: Transaction) -> None:
@@ -324,13 +272,73 @@ def _spent(transaction: Transaction, index: int, fields: Map) -> tuple[TxOut | N
     return true, True
 
 
-def _check_ours(fields: Map, ours: _Ours, index: int) -> None:
+def sighash_type(fields: Map, *, taproot: bool) -> int:
+    """What an input of ours is signed with, as far as `_check_ours` lets it pass."""
     kind = get(fields, container.IN_SIGHASH_TYPE)
-    if kind is not None and kind != SIGHASH_ALL.to_bytes(4, "little"):
+    if kind is None:
+        return SIGHASH_DEFAULT if taproot else SIGHASH_ALL
+    return int.from_bytes(kind, "little")
+
+
+def _names(finder: Finder, fields: Map, kind: int, taproot: int, where: str) -> bool:
+    """Whether a map names a key of the account. Raises PayloadError."""
+    found = [finder.take_in(fields, each, where) for each in (kind, taproot)]
+    return any(found)
+
+
+def _is_taproot(script: bytes) -> bool:
+    return len(script) == 34 and script.startswith(b"\x51\x20")
+
+
+def _binds_all(inputs: Sequence[Map], owned: Sequence[Ours | None]) -> bool:
+    """Whether every signature of ours in this transaction covers what all inputs spend, and one is made now."""
+    ours = [(fields, one) for fields, one in zip(inputs, owned, strict=True) if one is not None]
+    return all(one.form == P2TR for _, one in ours) and any(not _is_final(fields) for fields, _ in ours)
+
+
+def _due(
+    sighash: SighashAll, index: int, fields: Map, ours: Ours, spent: Sequence[TxOut | None]
+) -> DigestToSign:
+    """What signs an input of ours. Raises PayloadError."""
+    out = spent[index]
+    if ours.form != P2TR and out is not None:
+        code = p2pkh_script(ours.public_key)
+        digest = sighash.legacy(index, code) if ours.form == P2PKH else sighash.segwit(index, code, out.value)
+        return DigestToSign(digest, ours.path, ours.public_key, index)
+    known = [one for one in spent if one is not None]
+    if len(known) != len(spent):
+        raise PayloadError(
+            f"input {spent.index(None)} comes without what it spends, which a signature of {P2TR} covers",
+            "add its witness_utxo",
+        )
+    digest = sighash.taproot(index, known, sighash_type(fields, taproot=True))
+    tweaks = Tweaks(ours.path, ours.merkle_root)
+    return DigestToSign(digest, ours.path, ours.public_key, index, message=digest, tweaks=tweaks)
+
+
+def _signature_field(fields: Map, due: DigestToSign, signature: Signature) -> Map:
+    if due.tweaks is None:
+        key = bytes([container.IN_PARTIAL_SIG]) + due.public_key
+        return {key: der(signature) + bytes([SIGHASH_ALL])}
+    return {
+        bytes([container.IN_TAP_KEY_SIG]): taproot_signature(signature, sighash_type(fields, taproot=True))
+    }
+
+
+def taproot_signature(signature: Signature, kind: int) -> bytes:
+    """64 bytes, and the sighash byte unless it is SIGHASH_DEFAULT (BIP-341)."""
+    return halves(signature) + (b"" if kind == SIGHASH_DEFAULT else bytes([kind]))
+
+
+def _check_ours(fields: Map, ours: Ours, index: int) -> None:
+    kind = get(fields, container.IN_SIGHASH_TYPE)
+    allowed = (SIGHASH_ALL, SIGHASH_DEFAULT) if ours.form == P2TR else (SIGHASH_ALL,)
+    if kind is not None and kind not in [one.to_bytes(4, "little") for one in allowed]:
         raise PayloadError(
             f"input {index} asks for sighash type 0x{int.from_bytes(kind, 'little'):x}",
             "only SIGHASH_ALL (1) is signed: with any other type parts of the transaction could be changed afterwards",
         )
+    _check_taproot_fields(fields, ours, index)
     redeem = get(fields, container.IN_REDEEM_SCRIPT)
     if redeem is not None and (ours.form != P2SH_P2WPKH or redeem != p2wpkh_script(ours.public_key)):
         raise PayloadError(f"input {index} has a redeem script that is not its key's")
@@ -338,8 +346,19 @@ def _check_ours(fields: Map, ours: _Ours, index: int) -> None:
         raise PayloadError(f"input {index} has a witness script, which {ours.form} does not take")
 
 
+def _check_taproot_fields(fields: Map, ours: Ours, index: int) -> None:
+    """What BIP-371's fields say of an input of ours, if anything."""
+    internal, root = (
+        get(fields, kind) for kind in (container.IN_TAP_INTERNAL_KEY, container.IN_TAP_MERKLE_ROOT)
+    )
+    if internal is not None and (ours.form != P2TR or internal != ours.public_key[1:]):
+        raise PayloadError(f"input {index} has an internal key that is not its own")
+    if root is not None and root != (ours.merkle_root or None):
+        raise PayloadError(f"input {index} has a merkle root that is not its output's")
+
+
 def _summary_of(
-    transaction: Transaction, index: int, spent: TxOut | None, ours: _Ours | None, *, proved: bool
+    transaction: Transaction, index: int, spent: TxOut | None, ours: Ours | None, *, proved: bool
 ) -> BitcoinInput:
     source = transaction.inputs[index]
     return BitcoinInput(
@@ -360,10 +379,10 @@ def _is_final(fields: Map) -> bool:
     )
 
 
-def _finalised(fields: Map, public_key: bytes, spent: TxOut | None) -> Map:
+def _finalised(fields: Map, due: DigestToSign, spent: TxOut | None) -> Map:
     """The input with its final scripts; of the rest only what spent, the transaction itself and unknown fields stay."""
-    signature = fields[bytes([container.IN_PARTIAL_SIG]) + public_key]
     dropped = {
+        *range(container.IN_TAP_KEY_SIG, container.IN_TAP_MERKLE_ROOT + 1),
         container.IN_PARTIAL_SIG,
         container.IN_SIGHASH_TYPE,
         container.IN_REDEEM_SCRIPT,
@@ -375,6 +394,10 @@ def _finalised(fields: Map, public_key: bytes, spent: TxOut | None) -> Map:
         bytes([container.IN_FINAL_SCRIPTSIG]),
         bytes([container.IN_FINAL_SCRIPTWITNESS]),
     )
+    if due.tweaks is not None:
+        return {**kept, final_witness: container.witness_stack((fields[bytes([container.IN_TAP_KEY_SIG])],))}
+    public_key = due.public_key
+    signature = fields[bytes([container.IN_PARTIAL_SIG]) + public_key]
     script = None if spent is None else spent.script
     if script == p2pkh_script(public_key):
         return {**kept, final_sig: counted(signature) + counted(public_key)}

@@ -1,17 +1,23 @@
-"""Bitcoin transactions as bytes: strict parsing, serialising, and the two digests of SIGHASH_ALL that single keys sign."""
+"""Bitcoin transactions as bytes: strict parsing, serialising, and the digests over all of one that single keys sign."""
 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
 from participant.payloads.errors import PayloadError
+from tss.frost.ciphersuite import tagged_hash
 
+SIGHASH_DEFAULT: Final = 0
+"""Of Taproot: what SIGHASH_ALL covers, in a signature without a sighash byte."""
 SIGHASH_ALL: Final = 1
 MAX_MONEY: Final = 21_000_000 * 100_000_000
 """Satoshi; the network refuses more in an output or in all of a transaction's."""
 OUTPOINT_BYTES: Final = 36
+_EPOCH, _BY_KEY = 0, 0
+"""Of BIP-341's digest: its version, and a spend without scripts and annex."""
 
 
 def sha256d(data: bytes) -> bytes:
@@ -186,6 +192,7 @@ class SighashAll:
         self._prevouts = sha256d(b"".join(i.outpoint for i in inputs))
         self._sequences = sha256d(b"".join(i.sequence.to_bytes(4, "little") for i in inputs))
         self._outputs = sha256d(b"".join(o.serialise() for o in outputs))
+        self._once: tuple[bytes, ...] | None = None
 
     def segwit(self, index: int, script_code: bytes, value: int) -> bytes:
         """BIP-143 for version 0; `value` is what the input spends, in satoshi."""
@@ -211,3 +218,28 @@ class SighashAll:
         )
         body = replace(self._tx, inputs=inputs).serialise(witness=False)
         return sha256d(body + SIGHASH_ALL.to_bytes(4, "little"))
+
+    def taproot(self, index: int, spent: Sequence[TxOut], sighash_type: int) -> bytes:
+        """BIP-341 for a spend by the key: every input's amount and script is signed with it.
+
+        `spent`: what the inputs spend, all of them; `sighash_type` SIGHASH_DEFAULT or SIGHASH_ALL.
+        """
+        if self._once is None:
+            inputs, outputs = self._tx.inputs, self._tx.outputs
+            lists = (
+                (i.outpoint for i in inputs),
+                (out.value.to_bytes(8, "little") for out in spent),
+                (counted(out.script) for out in spent),
+                (i.sequence.to_bytes(4, "little") for i in inputs),
+                (out.serialise() for out in outputs),
+            )
+            self._once = tuple(hashlib.sha256(b"".join(parts)).digest() for parts in lists)
+        return tagged_hash(
+            "TapSighash",
+            bytes([_EPOCH, sighash_type]),
+            self._tx.version.to_bytes(4, "little"),
+            self._tx.locktime.to_bytes(4, "little"),
+            *self._once,
+            bytes([_BY_KEY]),
+            index.to_bytes(4, "little"),
+        )

@@ -1,4 +1,4 @@
-"""The PSBT container: key-value maps of BIP-174 (version 0) and BIP-370 (version 2), strict and lossless.
+"""The PSBT container: key-value maps of BIP-174 (version 0) and BIP-370 (version 2), with BIP-371's fields, strict and lossless.
 
 Unknown fields are carried along untouched. What a field means for signing is `bitcoin.py`'s business.
 """
@@ -40,7 +40,10 @@ IN_PREVIOUS_TXID, IN_OUTPUT_INDEX, IN_SEQUENCE, IN_TIME_LOCKTIME, IN_HEIGHT_LOCK
     0x11,
     0x12,
 )
+IN_TAP_KEY_SIG, IN_TAP_SCRIPT_SIG, IN_TAP_LEAF_SCRIPT = 0x13, 0x14, 0x15
+IN_TAP_BIP32_DERIVATION, IN_TAP_INTERNAL_KEY, IN_TAP_MERKLE_ROOT = 0x16, 0x17, 0x18
 OUT_BIP32_DERIVATION, OUT_AMOUNT, OUT_SCRIPT = 0x02, 0x03, 0x04
+OUT_TAP_INTERNAL_KEY, OUT_TAP_TREE, OUT_TAP_BIP32_DERIVATION = 0x05, 0x06, 0x07
 
 _GLOBAL_V2: Final = {
     GLOBAL_TX_VERSION,
@@ -61,10 +64,13 @@ _IN_SINGLE: Final = {
     IN_WITNESS_SCRIPT,
     IN_FINAL_SCRIPTSIG,
     IN_FINAL_SCRIPTWITNESS,
-    *(0x09, 0x13, 0x17, 0x18),
+    IN_TAP_KEY_SIG,
+    IN_TAP_INTERNAL_KEY,
+    IN_TAP_MERKLE_ROOT,
+    0x09,
 }
-_OUT_SINGLE: Final = {*_OUT_V2, *(0x00, 0x01, 0x05, 0x06)}
-"""Those by number are of scripts, proofs of reserves and Taproot, which nothing here reads."""
+_OUT_SINGLE: Final = {*_OUT_V2, OUT_TAP_INTERNAL_KEY, OUT_TAP_TREE, *(0x00, 0x01)}
+"""Those by number are of scripts and proofs of reserves, which nothing here reads."""
 _KEYED: Final = {
     "input": {IN_PARTIAL_SIG, IN_BIP32_DERIVATION},
     "output": {OUT_BIP32_DERIVATION},

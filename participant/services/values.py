@@ -10,7 +10,8 @@ from kit.pb.wallet.v1 import operator_pb2 as operator
 from kit.pb.wallet.v1 import wallet_pb2 as wallet
 from participant.node import api
 from participant.payloads import Payload, PsbtTx, Signature, address_of
-from participant.payloads.bitcoin import der
+from participant.payloads.bitcoin import der, sighash_type, taproot_signature
+from participant.payloads.psbt import Map, Psbt
 
 CURVES: Final[Mapping[str, common.Curve.ValueType]] = {
     "secp256k1": common.CURVE_SECP256K1,
@@ -25,8 +26,6 @@ _STATES: Final[Mapping[api.AccountStatus, common.AccountState.ValueType]] = {
     api.AccountStatus.NEEDS_REFRESH: common.ACCOUNT_STATE_NEEDS_REFRESH,
     api.AccountStatus.PENDING: common.ACCOUNT_STATE_PENDING,
 }
-SIGHASH_ALL: Final = 1
-"""The only type of signature that is made for a PSBT."""
 
 
 def addresses(by_kind: Mapping[str, str]) -> list[common.Address]:
@@ -76,6 +75,7 @@ def stock(view: api.StockView) -> common.Stock:
                 promised=entry.promised,
                 target=entry.target,
                 oldest_seconds=int(entry.oldest_seconds),
+                bip340=entry.bip340,
             )
             for entry in view.entries
         ],
@@ -161,7 +161,8 @@ def signed(result: api.SignResult, payload: Payload) -> wallet.SignResponse:
     if isinstance(payload, PsbtTx):
         message.psbt = result.psbt or b""
         message.address = _spent_address(result) or result.addresses.get("bitcoin", "")
-        message.inputs.extend(map(_input, result.signed))
+        inputs = Psbt.parse(payload.psbt).inputs
+        message.inputs.extend(_input(one, inputs[one.input_index or 0]) for one in result.signed)
         return message
     if result.signed[0].bip340 is not None:
         message.address = _spent_address(result)
@@ -177,15 +178,17 @@ def _spent_address(result: api.SignResult) -> str:
     return "" if first.bip340 is None else address_of(first.public_key, first.bip340)
 
 
-def _input(one: api.SignedDigest) -> wallet.InputSignature:
-    signature = der(Signature(one.r, one.s, one.v)) + bytes([SIGHASH_ALL])
+def _input(one: api.SignedDigest, fields: Map) -> wallet.InputSignature:
+    kind = sighash_type(fields, taproot=one.bip340 is not None)
+    halves = Signature(one.r, one.s, one.v)
+    signature = der(halves) + bytes([kind]) if one.bip340 is None else taproot_signature(halves, kind)
     return wallet.InputSignature(
         input=one.input_index or 0,
         path=one.path,
         public_key=one.public_key,
         digest=one.digest,
         signature=signature,
-        sighash_type=SIGHASH_ALL,
+        sighash_type=kind,
         r=scalar(one.r),
         s=scalar(one.s),
         v=one.v,

@@ -5,8 +5,10 @@ from __future__ import annotations
 import hashlib
 import itertools
 from collections import Counter
+from dataclasses import replace
 
 import pytest
+from cggmp24_cheating import durable
 from cggmp24_testing import dealt_key, secret_of
 from coincurve import PublicKeyXOnly
 from embit.util import py_secp256k1
@@ -14,7 +16,7 @@ from frost_testing import FrostSigners
 from session_testing import Outcomes
 
 from tss.encoding import encode
-from tss.errors import CallerError, HardenedPath, InternalError
+from tss.errors import CallerError, HardenedPath, InternalError, NonceUsed
 from tss.frost import bip340, sign
 from tss.frost.bip340 import NO_SCRIPTS, Tweaks, output_key, signing_share, tap_tweak, tweaked, tweaks_from
 from tss.frost.ciphersuite import BIP340, x_only
@@ -94,6 +96,16 @@ def test_pairs_exchanged_ahead_sign_under_any_tweak() -> None:
         signers = FrostSigners((1, 3), 3, 2, tweaks=tweaks)
         outcomes = signers.sign(MESSAGE, k, prepared={j: made[j][k] for j in signers.S})
         assert verified(outcomes, MESSAGE).X == signers.share.X
+
+
+@pytest.mark.attack("D4")
+def test_pairs_of_another_scheme_are_refused() -> None:
+    """Nothing is said with them."""
+    signers = FrostSigners((1, 3), 3, 2, tweaks=Tweaks())
+    prepared = {j: replace(part, suite=FROST_ED25519) for j, part in signers.prepared().items()}
+    outcomes = signers.sign(MESSAGE, prepared=prepared)
+    assert {type(error) for error in outcomes.errors().values()} == {NonceUsed}
+    assert not any(durable(node) for node in outcomes.honest)
 
 
 @pytest.mark.parametrize("tweaks", PLACES, ids=str)

@@ -5,12 +5,16 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections.abc import Sequence
+from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from coincurve import PublicKeyXOnly
+from embit.transaction import Transaction
 from gateway_testing import GatewayProcess
 from node_network import (
+    PATIENT,
     check_signature,
     digest_of,
     last,
@@ -19,6 +23,7 @@ from node_network import (
     request_id_of,
     sign_call,
 )
+from psbt_testing import Payment
 from session_testing import CheatingSession, Tamper, says
 
 from participant.node import driver as driver_module
@@ -26,8 +31,9 @@ from participant.node.api import SignCall, SignResult
 from participant.node.errors import HardenedPathRequested, InvalidRequest, NodeFailure, PolicyRefused
 from participant.node.frost import signing_tail
 from participant.node.plan import Declined
-from participant.payloads import Bip340, Digest, DigestToSign, Message, Payload, to_value
+from participant.payloads import Bip340, Digest, DigestToSign, Message, Payload, PsbtTx, to_value
 from participant.policy import AccountRule, PolicySettings
+from participant.services import values
 from tss.encoding import encode
 from tss.envelope import Body, Kind, holder
 from tss.envelope import sign as sign_body
@@ -182,6 +188,65 @@ async def test_a_cheater_is_marked_and_left_out(
         assert verdict.check == "frost-full-sign.partial.equation"
         root = net[0].node.account("eth").public_key
         verified(await net[0].node.sign(call("with the other")), digest_of("with the other"), root)
+
+
+async def test_idle_nodes_exchange_pairs_for_accounts_that_sign_so(
+    tmp_path: Any, gateway: GatewayProcess
+) -> None:
+    """One message each way from then on, under any tweak; ECDSA takes none of them."""
+    stock = replace(PATIENT.stock, target=2, idle=0.0)
+    async with network(tmp_path, gateway.url, config=replace(PATIENT, stock=stock)) as net:
+        net.deal("eth")
+        await net.ready("eth")
+        node, record = net[0].node, net[0].store.accounts.account("eth")
+        root = node.account("eth").public_key
+        verified(await node.sign(call("first", signers=(0, 1))), digest_of("first"), root)
+        await poll(lambda: node._stock.fresh(record, bip340=True)[1, 2] == 2)
+        kinds = {entry.bip340 for entry in node.stock("eth")[0].entries}
+        assert True in kinds
+        result = await node.sign(call("second", WAYS[1], signers=(0, 1)))
+        assert result.signed[0].from_stock
+        verified(result, digest_of("second"), root, NO_SCRIPTS)
+
+
+async def test_a_refreshed_account_signs_for_the_same_key(tmp_path: Any, gateway: GatewayProcess) -> None:
+    """The shares are CGGMP24's, and so is what renews them."""
+    async with network(tmp_path, gateway.url) as net:
+        net.deal("eth")
+        await net.ready("eth")
+        root, epoch = net[0].node.account("eth").public_key, net[0].node.account("eth").share_epoch
+        verified(await net[0].node.sign(call("before", WAYS[1])), digest_of("before"), root, NO_SCRIPTS)
+        for member in net:
+            member.add_primes()
+        await last(net[1].node.refresh_accounts(account_ids=("eth",)))
+        await poll(lambda: all(member.node.account("eth").share_epoch != epoch for member in net))
+        await net.ready("eth")
+        verified(await net[2].node.sign(call("after", WAYS[1])), digest_of("after"), root, NO_SCRIPTS)
+
+
+async def test_a_psbt_with_inputs_of_both_schemes(tmp_path: Any, gateway: GatewayProcess) -> None:
+    """Each is signed by the scheme that its output asks for, at every node's own reading of it."""
+    async with network(tmp_path, gateway.url) as net:
+        net.deal("eth")
+        await net.ready("eth")
+        keys = net[0].node._records.account("eth").keys
+        inputs = [("p2tr", (0, 1), 50_000), ("p2wpkh", (0, 2), 40_000), ("p2tr", (0, 3), 30_000)]
+        named: Any = SimpleNamespace(public_key=keys.public_key, fingerprint=bytes(4))
+        payment = Payment(named, inputs, [(None, 100_000)])
+        result = await net[1].node.sign(SignCall(request_id_of("psbt"), "eth", PsbtTx(payment.bytes())))
+        assert [one.bip340 for one in result.signed] == [WAYS[1], None, WAYS[1]]
+        assert result.raw_transaction is not None
+        final = Transaction.parse(result.raw_transaction)
+        for index in (0, 2):
+            (signature,) = final.vin[index].witness.items
+            script_pubkey = payment.psbt.inputs[index].witness_utxo.script_pubkey.data
+            digest = payment.psbt.sighash(index, sighash=0)
+            assert PublicKeyXOnly(script_pubkey[2:]).verify(signature, digest)
+        assert len(final.vin[1].witness.items) == 2
+        answer = values.signed(result, PsbtTx(payment.bytes()))
+        assert [(len(one.signature), one.sighash_type) for one in answer.inputs[::2]] == [(64, 0)] * 2
+        assert answer.inputs[1].sighash_type == answer.inputs[1].signature[-1] == 1
+        assert answer.address == net[1].node.public_key("eth", "m/0/1").addresses["bitcoin_taproot"]
 
 
 async def test_stock_of_one_scheme_is_not_the_others(tmp_path: Any, gateway: GatewayProcess) -> None:

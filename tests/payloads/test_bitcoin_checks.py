@@ -238,7 +238,7 @@ def test_our_key_in_a_script_of_many_is_refused() -> None:
         PayloadError, match="input 0 names a key of the account, but what it spends"
     ) as refused:
         decoded(payment)
-    assert refused.value.remedy.startswith("P2PKH, P2WPKH and P2SH-P2WPKH are signed")
+    assert refused.value.remedy.startswith("P2PKH, P2WPKH, P2SH-P2WPKH and P2TR are signed")
 
 
 def test_a_sequence_of_zero_stays_zero() -> None:

@@ -117,7 +117,7 @@ class FrostSigners:
             rng(32), rng(32), self.share.key_id, self.share.share_epoch, None, self.S[0], self.S,
             {j: pairs[j][0].commitments for j in self.S},
         )  # fmt: skip
-        return {j: Prepared(j, public, pairs[j][0]) for j in self.S}
+        return {j: Prepared(j, public, pairs[j][0], self.suite) for j in self.S}
 
     def sign(
         self,

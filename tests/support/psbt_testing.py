@@ -22,6 +22,7 @@ FORMS = {
     "p2wpkh": script.p2wpkh,
     "p2sh-p2wpkh": lambda key: script.p2sh(script.p2wpkh(key)),
 }
+SCRIPTS = {**FORMS, "p2tr": script.p2tr}
 ACCOUNT = TestAccount(b"\3" * 32)
 STRANGER = TestAccount(b"\7" * 32)
 MIXED = [("p2wpkh", (0, 5), 70_000), ("p2pkh", (0, 6), 50_000), ("p2sh-p2wpkh", (1, 2), 30_000)]
@@ -57,7 +58,7 @@ class Payment:
             other = TransactionOutput(rng.randrange(10**8), script.p2wpkh(key_of(STRANGER, (99,))))
             place = rng.randrange(2)
             outs = [other, other]
-            outs[place] = TransactionOutput(value, FORMS[form](key))
+            outs[place] = TransactionOutput(value, SCRIPTS[form](key))
             source = TransactionInput(rng.randbytes(32), rng.randrange(9), witness=EmbitWitness([b"w"]))
             parent = Transaction(2, [source], outs, 0)
             parents.append(parent)
@@ -76,6 +77,10 @@ class Payment:
             if path is not None and derivations:
                 key = key_of(account, path)
                 origin = DerivationPath(account.fingerprint, [*prefix, *path])
+                if form == "p2tr":
+                    scope.taproot_internal_key = ec.PublicKey.from_xonly(key.xonly())
+                    scope.taproot_bip32_derivations[scope.taproot_internal_key] = ([], origin)
+                    continue
                 scope.bip32_derivations[key] = origin
                 if form == "p2sh-p2wpkh":
                     scope.redeem_script = script.p2wpkh(key)

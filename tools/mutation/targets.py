@@ -145,11 +145,20 @@ TARGETS: Final = (
     *(
         Target(f"tss/{name}.py", functions, _tests("frost", tests))
         for name, functions, tests in (
-            ("frost/ciphersuite", EVERYTHING, "frost_vectors"),
-            ("frost/terms", EVERYTHING, "frost_vectors frost_sign frost_sign_cheaters"),
+            ("frost/ciphersuite", EVERYTHING, "frost_vectors bip340_vectors bip340_sign"),
+            ("frost/bip340", EVERYTHING, "bip340_vectors bip340_sign"),
+            (
+                "frost/terms",
+                EVERYTHING,
+                "frost_vectors frost_sign frost_sign_cheaters bip340_vectors bip340_sign",
+            ),
             ("frost/nonces", EVERYTHING, "frost_sign frost_sign_cheaters"),
             ("frost/dkg", CHECKS, "frost_dkg"),
-            ("frost/sign", CHECKS + r"|_exchange|_faults|sign|prepare", "frost_sign frost_sign_cheaters"),
+            (
+                "frost/sign",
+                CHECKS + r"|_exchange|_faults|sign|prepare",
+                "frost_sign frost_sign_cheaters bip340_sign",
+            ),
             ("judge/frost", EVERYTHING, "frost_judge frost_sign_cheaters frost_dkg"),
         )
     ),
@@ -165,13 +174,15 @@ TARGETS: Final = (
     _of_payloads("fields", "fields"),
     _of_payloads("addresses", "addresses"),
     _of_payloads("message", "message"),
-    _of_payloads("payload", "payload_value"),
-    _of_payloads("decoded", "decoded ed25519_payloads"),
+    _of_payloads("payload", "payload_value schnorr_payloads"),
+    _of_payloads("schnorr", "schnorr_payloads payload_value"),
+    _of_payloads("decoded", "decoded ed25519_payloads schnorr_payloads"),
     _of_payloads("solana", "ed25519_payloads"),
     _of_payloads("ssh", "ed25519_payloads"),
-    _of_payloads("bitcoin_transaction", "bitcoin_transaction"),
+    _of_payloads("bitcoin_transaction", "bitcoin_transaction bitcoin_taproot"),
     _of_payloads("psbt", "psbt"),
-    _of_payloads("bitcoin", "bitcoin_checks bitcoin_signing"),
+    _of_payloads("bitcoin", "bitcoin_checks bitcoin_signing bitcoin_taproot"),
+    _of_payloads("bitcoin_keys", "bitcoin_checks bitcoin_signing bitcoin_taproot"),
     _of_payloads("typed_data", "typed_data typed_data_types"),
     _of_payloads("ethereum", "ethereum_bytes ethereum_json"),
 )

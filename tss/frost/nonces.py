@@ -113,6 +113,8 @@ class Prepared:
     me: int
     public: PreparedPublic
     pair: NoncePair
+    suite: Suite
+    """In which it signs."""
 
     @property
     def id(self) -> bytes:

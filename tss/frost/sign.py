@@ -94,7 +94,7 @@ def prepare(
             id=ctx.hc("pair", ctx.sid, k), sid=ctx.sid, key_id=share.key_id, share_epoch=share.share_epoch,
             aux_id=None, owner=owner.index, signers=signers, commitments=D_E,
         )  # fmt: skip
-        made.append(Prepared(share.me, public, pair))
+        made.append(Prepared(share.me, public, pair, share.suite))
     return made
 
 
@@ -110,8 +110,9 @@ def sign(ctx: SessionContext, share: KeyShare, prepared: Prepared, message: byte
     public = prepared.public
     if [party.index for party in ctx.parties] != list(public.signers):
         raise BadSignerSet("the nonce pairs belong to another signer set")
-    if (public.key_id, public.share_epoch) != (share.key_id, share.share_epoch):
-        raise NonceUsed("the nonce pairs are of another key or share epoch")
+    made_for = (public.key_id, public.share_epoch, prepared.suite)
+    if made_for != (share.key_id, share.share_epoch, share.suite):
+        raise NonceUsed("the nonce pairs are of another key, share epoch or scheme")
     run = _exchange(ctx, 0, share, prepared.pair, public.id, public.commitments, message, KIND)
     try:
         return (yield from run)

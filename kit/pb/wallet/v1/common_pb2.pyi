@@ -437,6 +437,7 @@ class StockEntry(_message.Message):
     PROMISED_FIELD_NUMBER: _builtins.int
     TARGET_FIELD_NUMBER: _builtins.int
     OLDEST_SECONDS_FIELD_NUMBER: _builtins.int
+    BIP340_FIELD_NUMBER: _builtins.int
     owner: _builtins.int
     """The node that made them and alone may propose with them."""
     fresh: _builtins.int
@@ -447,6 +448,8 @@ class StockEntry(_message.Message):
     """How many the background task keeps; 0 = none are made for this signer set."""
     oldest_seconds: _builtins.int
     """Age of the oldest fresh one."""
+    bip340: _builtins.bool
+    """Nonce pairs for BIP-340 signatures of a secp256k1 account."""
     @_builtins.property
     def signers(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]: ...
     def __init__(
@@ -458,10 +461,11 @@ class StockEntry(_message.Message):
         promised: _builtins.int = ...,
         target: _builtins.int = ...,
         oldest_seconds: _builtins.int = ...,
+        bip340: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["fresh", b"fresh", "oldest_seconds", b"oldest_seconds", "owner", b"owner", "promised", b"promised", "signers", b"signers", "target", b"target"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bip340", b"bip340", "fresh", b"fresh", "oldest_seconds", b"oldest_seconds", "owner", b"owner", "promised", b"promised", "signers", b"signers", "target", b"target"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
