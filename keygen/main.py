@@ -26,6 +26,8 @@ PLACES: Final = {
     "reshare": "keygen.reshare_commands",
     "approve": "keygen.reshare_commands",
     "resharings": "keygen.reshare_commands",
+    "recover": "keygen.recover_commands",
+    "recoveries": "keygen.recover_commands",
     "primes": "keygen.node_commands",
     "status": "keygen.node_commands",
     "doctor": "keygen.doctor_command",

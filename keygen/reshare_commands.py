@@ -65,7 +65,7 @@ def reshare(
     except BadCommittee as error:
         raise Misuse(str(error)) from None
     if file.exists():
-        text = _read(file)
+        text = read_request(file)
     else:
         text = _ask_for(daemon, account, committee, threshold, dealers)
         file.write_text(text, encoding="utf-8")
@@ -88,10 +88,7 @@ def reshare(
 
 
 def _ask_for(daemon: Daemon, account: str, committee: str, threshold: int | None, dealers: str | None) -> str:
-    try:
-        indices = [int(index) for index in dealers.split(",")] if dealers else []
-    except ValueError:
-        raise Misuse("--dealers is a list of indices, such as 0,2") from None
+    indices = indices_in(dealers, "--dealers")
 
     async def ask(client: ServiceClient, pb: Any) -> Any:
         request = pb.MakeReshareRequestRequest(
@@ -102,7 +99,30 @@ def _ask_for(daemon: Daemon, account: str, committee: str, threshold: int | None
     return str(daemon.ask(ask).request)
 
 
-def _read(file: Path) -> str:
+def indices_in(text: str | None, option: str) -> list[int]:
+    """Of a list such as 0,2; none without it. Raises Misuse."""
+    try:
+        return [int(index) for index in text.split(",")] if text else []
+    except ValueError:
+        raise Misuse(f"{option} is a list of indices, such as 0,2") from None
+
+
+def public_keys_in(pairs: tuple[str, ...]) -> dict[str, bytes]:
+    """Of ACCOUNT=HEX; an account's id may have "=" in it. Raises Misuse."""
+    found = {}
+    for pair in pairs:
+        name, equals, digits = pair.rpartition("=")
+        try:
+            found[name] = bytes.fromhex(digits)
+        except ValueError:
+            equals = ""
+        if not equals or not name:
+            raise Misuse("--public-key is ACCOUNT=HEX, a compressed public key")
+    return found
+
+
+def read_request(file: Path) -> str:
+    """A file that operators approve. Raises KeygenError."""
     try:
         with file.open(encoding="utf-8") as opened:
             return opened.read(MAX_REQUEST_FILE + 1)
@@ -122,16 +142,30 @@ def _approve(daemon: Daemon, text: str) -> Resharing:
 @click.command(epilog=EXIT_CODES_HELP, short_help="Let a node take part in what a request asks for.")
 @click.argument("request", metavar="FILE", type=FILE)
 @click.option("--withdraw", is_flag=True, help="Take the approval back, while the account is where it was.")
+@click.option(
+    "--public-key",
+    "public_keys",
+    metavar="ACCOUNT=HEX",
+    multiple=True,
+    help="Of a recovery: an account's public key as you know it; a request with another one is refused.",
+)
 @node_directory_option
 @operator_option
 @json_option
-def approve(request: Path, withdraw: bool, node: Path, operator: str | None) -> None:  # noqa: FBT001 - click passes flags by name
+def approve(
+    request: Path,
+    withdraw: bool,  # noqa: FBT001 - click passes flags by name
+    public_keys: tuple[str, ...],
+    node: Path,
+    operator: str | None,
+) -> None:
     """Approve the request in FILE, on the daemon of --node: its machine takes part because its operator says so.
 
-    A new member knows key, threshold and dealers from this file alone: have it from somebody you trust, and compare the id
-    that is printed with the other operators, by voice. A dealer compares the file with its own records.
+    A new member, and one that lost its shares, knows key, threshold and public shares from this file alone: have it from
+    somebody you trust, and compare the id that is printed with the other operators, by voice. Whoever has the account
+    compares the file with its own records.
     """
-    out, daemon, text = output(), operator_of(node, operator), _read(request)
+    out, daemon, text = output(), operator_of(node, operator), read_request(request)
     if withdraw:
         request_id = _id_in(text)
 
@@ -142,7 +176,21 @@ def approve(request: Path, withdraw: bool, node: Path, operator: str | None) -> 
         daemon.ask(ask)
         out.result({"request_id": request_id.hex(), "withdrawn": True}, ["this node takes no part any more"])
         return
-    found = _approve(daemon, text)
+    known = public_keys_in(public_keys)
+
+    async def approving(client: ServiceClient, pb: Any) -> Any:
+        asked = pb.ApproveRequestRequest(request=text, public_keys=known)
+        return await client.call(client.operator.ApproveRequest, asked)
+
+    answer = daemon.ask(approving)
+    if answer.WhichOneof("request") == "recovery":
+        from keygen.recover_commands import recovery_fields, recovery_lines
+
+        back = answer.recovery
+        lines = [f"approved: request {back.request_id.hex()}", *recovery_lines(back)]
+        out.result(recovery_fields(back), lines)
+        return
+    found = answer.resharing
     out.result(_fields(found), [f"approved: request {found.request_id.hex()}", *_lines(found)])
 
 

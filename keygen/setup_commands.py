@@ -10,18 +10,26 @@ from keygen.console import grouped, json_option, output
 from keygen.development import CLIENT_DIRECTORY, Development, Ports, write_development
 from keygen.errors import EXIT_CODES_HELP, Misuse
 from keygen.node_files import CARD, COMMITTEE, NodeFiles, password_option
-from participant.committee import Committee, write_committee
+from participant.committee import Committee, read_committee, write_committee
 from participant.identity import MAX_CARD_BYTES, BadCard, Card
 from participant.policy import PERMISSIVE_NOTE
+from participant.replacement import keys_for_place, with_member
 
 PORT = click.IntRange(1, 65535)
 
 
 @click.command(epilog=EXIT_CODES_HELP, short_help="Make a node's identity and print its public card.")
 @click.argument("directory", metavar="DIR", type=click.Path(path_type=Path, file_okay=False))
+@click.option(
+    "--in-place-of",
+    "lost",
+    type=(click.Path(path_type=Path, dir_okay=False), click.IntRange(0, 15)),
+    metavar="COMMITTEE INDEX",
+    help="For a member that was lost with its identity: one that takes its index. Writes DIR/committee.yaml, too.",
+)
 @password_option
 @json_option
-def identity(directory: Path, store_password_file: Path | None) -> None:
+def identity(directory: Path, store_password_file: Path | None, lost: tuple[Path, int] | None) -> None:
     """Make a node's identity, or show the one that DIR has.
 
     Makes DIR/store.db (the sealed store, with the identity's secret keys inside), DIR/seal.key (what opens it; keep a copy
@@ -31,7 +39,15 @@ def identity(directory: Path, store_password_file: Path | None) -> None:
     afterwards. A node that has its identity already shows it again; nothing is ever replaced.
     """
     files = NodeFiles.of(directory, password_file=store_password_file)
-    card = files.make()
+    if lost is None:
+        card = files.make()
+    else:
+        former, index = read_committee(lost[0]), lost[1]
+        card = files.make(keys_for_place(former, index))
+        made = with_member(former, index, card)
+        if not (directory / COMMITTEE).exists():
+            write_committee(directory / COMMITTEE, made)
+        output().say(f"index {index} of committee {grouped(made.committee_id)}: {directory / COMMITTEE}")
     output().say(f"identity {grouped(card.identity)}; card in {files.card}")
     output().result(card.as_dict(), [card.to_json()])
 

@@ -186,6 +186,11 @@ class RecoverRequest:
         return request
 
 
+def is_recovery(text: str) -> bool:
+    """Whether a file that operators approve is, or claims to be, one of these."""
+    return f"operation: {OPERATION}" in text.splitlines()
+
+
 def _account_value(account: LostAccount) -> dict[str, Any]:
     terms = account.terms
     return {

@@ -10,7 +10,7 @@ import os
 from typing import Final
 
 from participant.committee import BadCommittee, Committee
-from participant.identity import NodeKeys
+from participant.identity import Card, NodeKeys
 from tss.rand import Rng
 
 MAX_TRIES: Final = 1 << 22
@@ -35,10 +35,10 @@ def keys_for_place(committee: Committee, index: int, rng: Rng = os.urandom) -> N
     )
 
 
-def with_member(committee: Committee, index: int, keys: NodeKeys) -> Committee:
-    """The committee with these keys' card at `index`, and everybody else as before. Raises BadCommittee."""
-    cards = [card for place, card in enumerate(committee.members) if place != index]
-    new = Committee.of([*cards, keys.card()], committee.threshold)
-    if new.index_of(keys.identity) != index:
+def with_member(committee: Committee, index: int, card: Card) -> Committee:
+    """The committee with this card at `index`, and everybody else as before. Raises BadCommittee."""
+    cards = [known for place, known in enumerate(committee.members) if place != index]
+    new = Committee.of([*cards, card], committee.threshold)
+    if new.index_of(card.identity) != index:
         raise BadCommittee(f"this identity would not have index {index}: make one for the place")
     return new

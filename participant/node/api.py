@@ -592,7 +592,7 @@ class NodeApi(Protocol):
         """Approve a request file on the operator's word. Raises InvalidRequest when it is not so by this node's records."""
 
     async def withdraw_approval(self, request_id: bytes) -> None:
-        """Take an approval back, while the account is where it was."""
+        """Take an approval back, while the accounts are where they were; a share that came back is erased."""
 
     def reshare(self, request_id: bytes, caller: Caller | None = None) -> AsyncGenerator[Progress, None]:
         """Run an approved request, or see the rest of it done; carries ReshareView."""
@@ -619,9 +619,6 @@ class NodeApi(Protocol):
 
         Raises InvalidRequest when it is not so, or not what this node's records say.
         """
-
-    async def withdraw_recovery(self, request_id: bytes) -> None:
-        """Take an approval back, and erase what came back."""
 
     def recover(self, request_id: bytes, caller: Caller | None = None) -> AsyncGenerator[Progress, None]:
         """Run an approved request to its end, on a helper or at the lost place; carries RecoveryView."""

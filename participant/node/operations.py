@@ -55,7 +55,7 @@ from participant.node.views import Views
 from participant.node.workers import Workers
 from participant.sharefile import ShareEntry
 from participant.store import AccountState, AuditRecord, Store
-from tss.cggmp24 import refresh
+from tss.cggmp24 import recover, refresh
 from tss.envelope import PartyId
 
 T = TypeVar("T")
@@ -251,7 +251,10 @@ class Operations(Keeping):
 
     async def withdraw_approval(self, request_id: bytes) -> None:
         """See NodeApi."""
-        await _typed_await(self._resharing.withdraw(request_id))
+        approval = await self._step(self._store.approvals.get, request_id)
+        of_recovery = approval is not None and approval.kind == recover.KIND
+        parts = self._recovering if of_recovery else self._resharing
+        await _typed_await(parts.withdraw(request_id))
 
     async def reshare(
         self, request_id: bytes, caller: Caller | None = None
@@ -282,10 +285,6 @@ class Operations(Keeping):
         """See NodeApi."""
         self._check_running()
         return await _typed_await(self._recovering.approve(text, public_keys or {}))
-
-    async def withdraw_recovery(self, request_id: bytes) -> None:
-        """See NodeApi."""
-        await _typed_await(self._recovering.withdraw(request_id))
 
     async def recover(
         self, request_id: bytes, caller: Caller | None = None

@@ -18,7 +18,6 @@ from participant.node.membership import Membership
 from participant.node.ownership import Ownership
 from participant.node.plan import Decline, Declined, Plan, Program
 from participant.node.records import Account, Records
-from participant.node.recover_plan import HOW_TO_APPROVE as HOW_TO_APPROVE_RECOVERY
 from participant.node.recover_plan import Coming, RecoverPlanner
 from participant.node.refresh_plan import refreshed_accounts, refuse_unfinished, still_in_force
 from participant.node.reshare_plan import HOW_TO_APPROVE, ResharePlanner
@@ -302,7 +301,7 @@ class Planner:
         self, membership: Membership, suite: Suite, proposal: Proposal, who: str
     ) -> tuple[Plan, PolicyRequest]:
         if not isinstance(membership, Gathering):
-            raise Declined(Decline.NOT_APPROVED, f"this node takes no part: {HOW_TO_APPROVE_RECOVERY}")
+            raise Declined(Decline.NOT_APPROVED, f"this node takes no part: {HOW_TO_APPROVE}")
         seat = self.recovering.seat(membership, suite, proposal)
         plan, request = self._ceremony(membership, suite, proposal, who, seat.program)
         setup = replace(plan.setup, me=seat.party, members=membership.session_members)

@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import Final
 
 from participant.node.gathering import Gathering
 from participant.node.membership import Membership
 from participant.node.plan import Decline, Declined, Program
 from participant.node.records import Account, Records
 from participant.node.refresh_plan import still_in_force, touched
-from participant.node.reshare_plan import Seat
+from participant.node.reshare_plan import HOW_TO_APPROVE, Seat
 from participant.payloads import AccountKeys
 from participant.recover_request import LostAccount, RecoverRequest
 from participant.reshare_request import BadRequest
@@ -26,8 +25,6 @@ from tss.errors import SessionMismatch
 from tss.params import Suite
 from tss.proposal import Proposal
 from tss.records import KeyShare
-
-HOW_TO_APPROVE: Final = "its operator has to approve the request (mpc-keygen recover approve FILE)"
 
 
 class RecoverRequests:

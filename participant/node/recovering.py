@@ -188,7 +188,7 @@ class Recovering:
             self._planner.known(request, lost)
 
     async def withdraw(self, request_id: bytes) -> None:
-        """See NodeApi.withdraw_recovery. Raises InvalidRequest, StoreConflict."""
+        """See NodeApi.withdraw_approval. Raises InvalidRequest, StoreConflict."""
         await self._workers.step(self._withdraw, request_id)
         self._close(request_id)
 
@@ -280,7 +280,7 @@ class Recovering:
             if loop.time() >= deadline:
                 raise PartiesMissing(
                     f"a recovery needs its helpers and the node that lost its shares, and {names} cannot be heard: start "
-                    "them, and have their operators approve the request (mpc-keygen recover approve FILE). A member that "
+                    "them, and have their operators approve the request (mpc-keygen approve FILE). A member that "
                     "stays away need not be a helper: make a request without it (--helpers)",
                     [party.index - 1 for party in absent],
                 )

@@ -380,11 +380,13 @@ class Resharing:
             if request is None:
                 return
             old = request.old
-        if await self._workers.step(self._revocation.take_words, old, words):
+        news, destroyed = await self._workers.step(self._revocation.take_words, old, words)
+        for key_id in destroyed:
+            await self._post_words(membership, key_id, again=True)
+            membership.presence.refresh()
+        if news:
             for gathering in list(self._gatherings.values()):
                 await self._after(gathering.request_id)
-            if not isinstance(membership, Gathering):
-                membership.presence.refresh()
 
     async def after_activation(self, sid: bytes) -> None:
         """On the event loop, after `activated`."""

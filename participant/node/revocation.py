@@ -122,8 +122,11 @@ class Revocation:
 
     # Words
 
-    def take_words(self, old: Committee, words: Sequence[bytes]) -> bool:
-        """Old holders' words, as they came; whether there was anything new. A share that t of them revoke is destroyed."""
+    def take_words(self, old: Committee, words: Sequence[bytes]) -> tuple[bool, list[bytes]]:
+        """Old holders' words, as they came. A share that t of them revoke is destroyed.
+
+        Gives whether there was anything new, and the keys whose shares this node has destroyed because of it.
+        """
         news, about = False, set()
         for encoded in words:
             try:
@@ -136,9 +139,7 @@ class Revocation:
                 point = old.point_of(word.identity)
                 news = self._store.resharings.add_word(word.key_id, point, encoded) or news
                 about.add(word.key_id)
-        for key_id in about:
-            self._follow(old, key_id)
-        return news
+        return news, [key_id for key_id in sorted(about) if self._follow(old, key_id)]
 
     def _concerns(self, word: Word) -> bool:
         """Whether this node keeps words about the key: it holds a share, held one, or its operator approved the move."""
@@ -151,10 +152,10 @@ class Revocation:
             record.key_id == word.key_id for record in self._store.accounts.accounts(word.committee_id)
         )
 
-    def _follow(self, old: Committee, key_id: bytes) -> None:
+    def _follow(self, old: Committee, key_id: bytes) -> bool:
         found = [r for r in self._store.accounts.accounts(old.committee_id) if r.key_id == key_id]
         if not found:
-            return
+            return False
         (record,) = found
         words = [read(word) for word in self._store.resharings.words(key_id).values()]
         by_move: dict[tuple[bytes, bytes], int] = {}
@@ -168,7 +169,8 @@ class Revocation:
                     record.share_epoch,
                 )
                 self._destroy(moved, old)
-                return
+                return True
+        return False
 
     def words(self, key_id: bytes) -> list[bytes]:
         """All that this node has about a key, by evaluation point."""

@@ -1,4 +1,4 @@
-"""The part of `wallet.v1.Operator` about what operators approve: accounts that go to another committee."""
+"""The part of `wallet.v1.Operator` about what operators approve: accounts that go to another committee, lost shares."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from participant.callers import Caller
 from participant.committee import BadCommittee, Committee
 from participant.node import api
 from participant.node.errors import InvalidRequest
+from participant.recover_request import is_recovery
 from participant.services import requests, values
 
 
@@ -37,6 +38,13 @@ class MovingService:
         self, request: operator.ApproveRequestRequest, _: Caller
     ) -> operator.ApproveRequestResponse:
         """This node takes part in what the file asks for."""
+        if is_recovery(request.request):
+            found = await self._node.approve_recovery(request.request, dict(request.public_keys))
+            return operator.ApproveRequestResponse(recovery=values.recovery(found))
+        if request.public_keys:
+            raise InvalidRequest(
+                "public keys are given for a recovery only: a request to reshare shows its own"
+            )
         view = await self._node.approve(request.request)
         return operator.ApproveRequestResponse(resharing=values.resharing(view))
 
@@ -54,6 +62,34 @@ class MovingService:
         async with aclosing(self._node.reshare(_request_id(request.request_id))) as items:
             async for item in items:
                 yield values.progress(item)
+
+    async def MakeRecoveryRequest(
+        self, request: operator.MakeRecoveryRequestRequest, _: Caller
+    ) -> operator.MakeRecoveryRequestResponse:
+        """The file that operators approve."""
+        try:
+            committee = Committee.from_yaml(request.committee)
+        except BadCommittee as error:
+            raise InvalidRequest(f"the committee: {error}") from None
+        account_ids = tuple(map(requests.account_id, request.account_ids))
+        helpers = tuple(request.helpers) or None
+        text, request_id = await self._node.recover_request(request.lost, committee, helpers, account_ids)
+        return operator.MakeRecoveryRequestResponse(request=text, request_id=request_id)
+
+    async def Recover(
+        self, request: operator.RecoverRequest, _: Caller
+    ) -> AsyncGenerator[common.Progress, None]:
+        """Runs an approved request."""
+        async with aclosing(self._node.recover(_request_id(request.request_id))) as items:
+            async for item in items:
+                yield values.progress(item)
+
+    async def ListRecoveries(
+        self, _: operator.ListRecoveriesRequest, __: Caller
+    ) -> operator.ListRecoveriesResponse:
+        """All that were approved here."""
+        found = map(values.recovery, await self._node.recoveries())
+        return operator.ListRecoveriesResponse(recoveries=found)
 
     async def ListResharings(
         self, _: operator.ListResharingsRequest, __: Caller

@@ -112,6 +112,24 @@ def resharing(view: api.ReshareView) -> common.Resharing:
     )
 
 
+def recovery(view: api.RecoveryView) -> common.Recovery:
+    """Lost shares on their way back."""
+    return common.Recovery(
+        request_id=view.request_id,
+        old_committee_id=view.old_committee_id,
+        new_committee_id=view.new_committee_id,
+        lost=view.lost,
+        identity_key=view.identity,
+        helpers=view.helpers,
+        account_ids=view.account_ids,
+        back=view.back,
+        settled=view.settled,
+        withdrawn=view.withdrawn,
+        complete=view.complete,
+        text=view.summary,
+    )
+
+
 def progress(item: api.Progress) -> common.Progress:
     """One step of a ceremony."""
     message = common.Progress(
@@ -138,6 +156,8 @@ def progress(item: api.Progress) -> common.Progress:
             message.refresh.CopyFrom(common.RefreshResult(committee_id=view.committee_id, accounts=accounts))
         case api.ReshareView() as view:
             message.reshare.CopyFrom(resharing(view))
+        case api.RecoveryView() as view:
+            message.recovery.CopyFrom(recovery(view))
         case api.PrimePool() as pool:
             message.primes.CopyFrom(primes(pool))
         case api.StockView() as view:

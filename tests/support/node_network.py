@@ -186,10 +186,12 @@ class Network:
     def nodes(self) -> list[Node]:
         return [member.node for member in self.members]
 
-    def deal(self, *account_ids: str) -> None:
-        """Give every running node its share of new keys, and auxiliary information when the committee has none."""
+    def deal(self, *account_ids: str, only: Iterable[int] | None = None) -> None:
+        """Give every node (or `only` some), which is running, its share of new keys, and auxiliary information."""
         n, t, committee_id = self.committee.n, self.committee.threshold, self.committee.committee_id
         for member, aux in zip(self.members, aux_sets(SMALL_SECP, n), strict=True):
+            if only is not None and member.index not in only:
+                continue
             if member.store.accounts.current_aux_id(committee_id) is None:
                 member.store.accounts.put_aux(committee_id, NewAux.of(aux))
             for account_id in account_ids:

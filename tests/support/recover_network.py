@@ -5,12 +5,24 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from node_network import Member, Network, _holders, check_signature, digest_of, last, poll, sign_call
+import nacl.signing
+from node_network import (
+    Member,
+    Network,
+    _holders,
+    check_signature,
+    digest_of,
+    last,
+    poll,
+    request_id_of,
+    sign_call,
+)
 from node_testing import wrapper
 from tss_testing import SeededRng
 
 from participant.committee import Committee
-from participant.node.api import AccountView, RecoveryView
+from participant.node.api import AccountView, RecoveryView, SignCall
+from participant.payloads import Message
 from participant.replacement import keys_for_place, with_member
 from participant.store import Store
 
@@ -24,7 +36,7 @@ async def lose(net: Network, index: int, *, replaced: bool) -> Committee:
     new = net.committee
     if replaced:
         lost.keys = keys_for_place(net.committee, index, SeededRng(("replacement", net.seed)))
-        new = with_member(net.committee, index, lost.keys)
+        new = with_member(net.committee, index, lost.keys.card())
     with Store.create(lost.path, wrapper()) as store:
         store.put_identity(lost.keys)
     lost.config = replace(lost.config, committees=(new,))
@@ -82,3 +94,17 @@ async def signs(net: Network, account_id: str, *signers: int) -> None:
     digest = (account_id, signers)
     result = await net[signers[0]].node.sign(sign_call(account_id, digest, signers=signers))
     check_signature(result, digest_of(digest), net[0].node.account(account_id).public_key)
+
+
+async def signs_ed25519(net: Network, account_id: str, *signers: int) -> None:
+    message = repr((account_id, signers)).encode()
+    call = SignCall(request_id_of(message), account_id, Message(message, "none"), signers=signers)
+    result = await net[signers[0]].node.sign(call)
+    public_key = net[signers[0]].node.account(account_id).public_key
+    nacl.signing.VerifyKey(public_key).verify(message, result.signature)
+
+
+async def heard(member: Member, request_id: bytes) -> None:
+    """Wait until this node hears everybody else whom a request needs."""
+    gathering = member.node._recovering._gatherings[request_id]
+    await poll(lambda: all(gathering.presence.is_present(party) for party in gathering.others))

@@ -44,7 +44,16 @@ _ASYNC = {"sign", "sign_tx", "import_share", "export_shares", "abort_session", "
 _ASYNC |= {"extended_key", "approve_deletion", "delete_account", "cancel_deletion", "deletions"}
 _ASYNC |= {"make_backup", "seals", "add_seal", "remove_seal", "renew_data_key"}
 _ASYNC |= {"reshare_request", "approve", "withdraw_approval", "resharings"}
-_STREAMS = {"reshare", "create_account", "fill_stock", "run_aux", "refresh_accounts", "fill_primes"}
+_ASYNC |= {"recover_request", "approve_recovery", "recoveries"}
+_STREAMS = {
+    "recover",
+    "reshare",
+    "create_account",
+    "fill_stock",
+    "run_aux",
+    "refresh_accounts",
+    "fill_primes",
+}
 
 
 class ScriptedNode:

@@ -193,6 +193,7 @@ class Progress(_message.Message):
     STOCK_FIELD_NUMBER: _builtins.int
     REFRESH_FIELD_NUMBER: _builtins.int
     RESHARE_FIELD_NUMBER: _builtins.int
+    RECOVERY_FIELD_NUMBER: _builtins.int
     operation: _builtins.str
     """"waiting", "primes", "keygen", "aux", "refresh", "presign", ..."""
     phase: _builtins.str
@@ -221,6 +222,8 @@ class Progress(_message.Message):
     def refresh(self) -> Global___RefreshResult: ...
     @_builtins.property
     def reshare(self) -> Global___Resharing: ...
+    @_builtins.property
+    def recovery(self) -> Global___Recovery: ...
     def __init__(
         self,
         *,
@@ -238,12 +241,13 @@ class Progress(_message.Message):
         stock: Global___Stock | None = ...,
         refresh: Global___RefreshResult | None = ...,
         reshare: Global___Resharing | None = ...,
+        recovery: Global___Recovery | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["account", b"account", "aux", b"aux", "primes", b"primes", "refresh", b"refresh", "reshare", b"reshare", "result", b"result", "stock", b"stock"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["account", b"account", "aux", b"aux", "primes", b"primes", "recovery", b"recovery", "refresh", b"refresh", "reshare", b"reshare", "result", b"result", "stock", b"stock"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["account", b"account", "aux", b"aux", "done", b"done", "elapsed_ms", b"elapsed_ms", "operation", b"operation", "phase", b"phase", "primes", b"primes", "refresh", b"refresh", "reshare", b"reshare", "result", b"result", "session_id", b"session_id", "stock", b"stock", "text", b"text", "total", b"total", "waiting_for", b"waiting_for"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["account", b"account", "aux", b"aux", "done", b"done", "elapsed_ms", b"elapsed_ms", "operation", b"operation", "phase", b"phase", "primes", b"primes", "recovery", b"recovery", "refresh", b"refresh", "reshare", b"reshare", "result", b"result", "session_id", b"session_id", "stock", b"stock", "text", b"text", "total", b"total", "waiting_for", b"waiting_for"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_result: _TypeAlias = _typing.Literal["account", "aux", "primes", "stock", "refresh", "reshare"]  # noqa: Y015
+    _WhichOneofReturnType_result: _TypeAlias = _typing.Literal["account", "aux", "primes", "stock", "refresh", "reshare", "recovery"]  # noqa: Y015
     _WhichOneofArgType_result: _TypeAlias = _typing.Literal["result", b"result"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_result) -> _WhichOneofReturnType_result | None: ...
 
@@ -321,6 +325,76 @@ class Resharing(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Resharing: _TypeAlias = Resharing  # noqa: Y015
+
+@_typing.final
+class Recovery(_message.Message):
+    """Lost shares on their way back to their place."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    OLD_COMMITTEE_ID_FIELD_NUMBER: _builtins.int
+    NEW_COMMITTEE_ID_FIELD_NUMBER: _builtins.int
+    LOST_FIELD_NUMBER: _builtins.int
+    IDENTITY_KEY_FIELD_NUMBER: _builtins.int
+    HELPERS_FIELD_NUMBER: _builtins.int
+    ACCOUNT_IDS_FIELD_NUMBER: _builtins.int
+    BACK_FIELD_NUMBER: _builtins.int
+    SETTLED_FIELD_NUMBER: _builtins.int
+    WITHDRAWN_FIELD_NUMBER: _builtins.int
+    COMPLETE_FIELD_NUMBER: _builtins.int
+    TEXT_FIELD_NUMBER: _builtins.int
+    request_id: _builtins.bytes
+    """32 bytes: a hash of all that the request says."""
+    old_committee_id: _builtins.bytes
+    new_committee_id: _builtins.bytes
+    """The same places; the lost one with the identity that gets the shares."""
+    lost: _builtins.int
+    """Index of the member that lost its shares."""
+    identity_key: _builtins.bytes
+    withdrawn: _builtins.bool
+    """This node's operator took its approval back."""
+    complete: _builtins.bool
+    """All accounts are settled."""
+    text: _builtins.str
+    """The state in one line for a human."""
+    @_builtins.property
+    def helpers(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """Indices of the members that give them back."""
+
+    @_builtins.property
+    def account_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    @_builtins.property
+    def back(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Accounts whose share this node lost and has again. They sign nothing yet."""
+
+    @_builtins.property
+    def settled(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Accounts of which all members have new shares."""
+
+    def __init__(
+        self,
+        *,
+        request_id: _builtins.bytes = ...,
+        old_committee_id: _builtins.bytes = ...,
+        new_committee_id: _builtins.bytes = ...,
+        lost: _builtins.int = ...,
+        identity_key: _builtins.bytes = ...,
+        helpers: _abc.Iterable[_builtins.int] | None = ...,
+        account_ids: _abc.Iterable[_builtins.str] | None = ...,
+        back: _abc.Iterable[_builtins.str] | None = ...,
+        settled: _abc.Iterable[_builtins.str] | None = ...,
+        withdrawn: _builtins.bool = ...,
+        complete: _builtins.bool = ...,
+        text: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["account_ids", b"account_ids", "back", b"back", "complete", b"complete", "helpers", b"helpers", "identity_key", b"identity_key", "lost", b"lost", "new_committee_id", b"new_committee_id", "old_committee_id", b"old_committee_id", "request_id", b"request_id", "settled", b"settled", "text", b"text", "withdrawn", b"withdrawn"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Recovery: _TypeAlias = Recovery  # noqa: Y015
 
 @_typing.final
 class RefreshResult(_message.Message):

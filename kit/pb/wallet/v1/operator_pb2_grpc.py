@@ -101,6 +101,21 @@ class OperatorStub:
                 request_serializer=wallet_dot_v1_dot_operator__pb2.ListResharingsRequest.SerializeToString,
                 response_deserializer=wallet_dot_v1_dot_operator__pb2.ListResharingsResponse.FromString,
                 _registered_method=True)
+        self.MakeRecoveryRequest = channel.unary_unary(
+                '/wallet.v1.Operator/MakeRecoveryRequest',
+                request_serializer=wallet_dot_v1_dot_operator__pb2.MakeRecoveryRequestRequest.SerializeToString,
+                response_deserializer=wallet_dot_v1_dot_operator__pb2.MakeRecoveryRequestResponse.FromString,
+                _registered_method=True)
+        self.Recover = channel.unary_stream(
+                '/wallet.v1.Operator/Recover',
+                request_serializer=wallet_dot_v1_dot_operator__pb2.RecoverRequest.SerializeToString,
+                response_deserializer=wallet_dot_v1_dot_common__pb2.Progress.FromString,
+                _registered_method=True)
+        self.ListRecoveries = channel.unary_unary(
+                '/wallet.v1.Operator/ListRecoveries',
+                request_serializer=wallet_dot_v1_dot_operator__pb2.ListRecoveriesRequest.SerializeToString,
+                response_deserializer=wallet_dot_v1_dot_operator__pb2.ListRecoveriesResponse.FromString,
+                _registered_method=True)
         self.ImportShares = channel.unary_unary(
                 '/wallet.v1.Operator/ImportShares',
                 request_serializer=wallet_dot_v1_dot_operator__pb2.ImportSharesRequest.SerializeToString,
@@ -304,6 +319,26 @@ class OperatorServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ListResharings(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def MakeRecoveryRequest(self, request, context):
+        """Lost shares come back to their place: one member makes a request, the operators of all approve it, and a helper or the
+        node that lost them runs it; a refresh of all members is its end. Running it again goes on where it was.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Recover(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListRecoveries(self, request, context):
         """Missing associated documentation comment in .proto file."""
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -530,6 +565,21 @@ def add_OperatorServicer_to_server(servicer, server):
                     servicer.ListResharings,
                     request_deserializer=wallet_dot_v1_dot_operator__pb2.ListResharingsRequest.FromString,
                     response_serializer=wallet_dot_v1_dot_operator__pb2.ListResharingsResponse.SerializeToString,
+            ),
+            'MakeRecoveryRequest': grpc.unary_unary_rpc_method_handler(
+                    servicer.MakeRecoveryRequest,
+                    request_deserializer=wallet_dot_v1_dot_operator__pb2.MakeRecoveryRequestRequest.FromString,
+                    response_serializer=wallet_dot_v1_dot_operator__pb2.MakeRecoveryRequestResponse.SerializeToString,
+            ),
+            'Recover': grpc.unary_stream_rpc_method_handler(
+                    servicer.Recover,
+                    request_deserializer=wallet_dot_v1_dot_operator__pb2.RecoverRequest.FromString,
+                    response_serializer=wallet_dot_v1_dot_common__pb2.Progress.SerializeToString,
+            ),
+            'ListRecoveries': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListRecoveries,
+                    request_deserializer=wallet_dot_v1_dot_operator__pb2.ListRecoveriesRequest.FromString,
+                    response_serializer=wallet_dot_v1_dot_operator__pb2.ListRecoveriesResponse.SerializeToString,
             ),
             'ImportShares': grpc.unary_unary_rpc_method_handler(
                     servicer.ImportShares,
@@ -1003,6 +1053,87 @@ class Operator:
             '/wallet.v1.Operator/ListResharings',
             wallet_dot_v1_dot_operator__pb2.ListResharingsRequest.SerializeToString,
             wallet_dot_v1_dot_operator__pb2.ListResharingsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def MakeRecoveryRequest(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/wallet.v1.Operator/MakeRecoveryRequest',
+            wallet_dot_v1_dot_operator__pb2.MakeRecoveryRequestRequest.SerializeToString,
+            wallet_dot_v1_dot_operator__pb2.MakeRecoveryRequestResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Recover(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/wallet.v1.Operator/Recover',
+            wallet_dot_v1_dot_operator__pb2.RecoverRequest.SerializeToString,
+            wallet_dot_v1_dot_common__pb2.Progress.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListRecoveries(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/wallet.v1.Operator/ListRecoveries',
+            wallet_dot_v1_dot_operator__pb2.ListRecoveriesRequest.SerializeToString,
+            wallet_dot_v1_dot_operator__pb2.ListRecoveriesResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -55,6 +55,12 @@ class OperatorStub:
     WithdrawApproval: _grpc.UnaryUnaryMultiCallable[_operator_pb2.WithdrawApprovalRequest, _operator_pb2.WithdrawApprovalResponse]
     Reshare: _grpc.UnaryStreamMultiCallable[_operator_pb2.ReshareRequest, _common_pb2.Progress]
     ListResharings: _grpc.UnaryUnaryMultiCallable[_operator_pb2.ListResharingsRequest, _operator_pb2.ListResharingsResponse]
+    MakeRecoveryRequest: _grpc.UnaryUnaryMultiCallable[_operator_pb2.MakeRecoveryRequestRequest, _operator_pb2.MakeRecoveryRequestResponse]
+    """Lost shares come back to their place: one member makes a request, the operators of all approve it, and a helper or the
+    node that lost them runs it; a refresh of all members is its end. Running it again goes on where it was.
+    """
+    Recover: _grpc.UnaryStreamMultiCallable[_operator_pb2.RecoverRequest, _common_pb2.Progress]
+    ListRecoveries: _grpc.UnaryUnaryMultiCallable[_operator_pb2.ListRecoveriesRequest, _operator_pb2.ListRecoveriesResponse]
     ImportShares: _grpc.UnaryUnaryMultiCallable[_operator_pb2.ImportSharesRequest, _operator_pb2.ImportSharesResponse]
     """Shares as files. The plain share crosses this listener only."""
     ExportShares: _grpc.UnaryUnaryMultiCallable[_operator_pb2.ExportSharesRequest, _operator_pb2.ExportSharesResponse]
@@ -113,6 +119,12 @@ class OperatorAsyncStub(OperatorStub):
     WithdrawApproval: _aio.UnaryUnaryMultiCallable[_operator_pb2.WithdrawApprovalRequest, _operator_pb2.WithdrawApprovalResponse]  # type: ignore[assignment]
     Reshare: _aio.UnaryStreamMultiCallable[_operator_pb2.ReshareRequest, _common_pb2.Progress]  # type: ignore[assignment]
     ListResharings: _aio.UnaryUnaryMultiCallable[_operator_pb2.ListResharingsRequest, _operator_pb2.ListResharingsResponse]  # type: ignore[assignment]
+    MakeRecoveryRequest: _aio.UnaryUnaryMultiCallable[_operator_pb2.MakeRecoveryRequestRequest, _operator_pb2.MakeRecoveryRequestResponse]  # type: ignore[assignment]
+    """Lost shares come back to their place: one member makes a request, the operators of all approve it, and a helper or the
+    node that lost them runs it; a refresh of all members is its end. Running it again goes on where it was.
+    """
+    Recover: _aio.UnaryStreamMultiCallable[_operator_pb2.RecoverRequest, _common_pb2.Progress]  # type: ignore[assignment]
+    ListRecoveries: _aio.UnaryUnaryMultiCallable[_operator_pb2.ListRecoveriesRequest, _operator_pb2.ListRecoveriesResponse]  # type: ignore[assignment]
     ImportShares: _aio.UnaryUnaryMultiCallable[_operator_pb2.ImportSharesRequest, _operator_pb2.ImportSharesResponse]  # type: ignore[assignment]
     """Shares as files. The plain share crosses this listener only."""
     ExportShares: _aio.UnaryUnaryMultiCallable[_operator_pb2.ExportSharesRequest, _operator_pb2.ExportSharesResponse]  # type: ignore[assignment]
@@ -246,6 +258,30 @@ class OperatorServicer(metaclass=_abc_1.ABCMeta):
         request: _operator_pb2.ListResharingsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_operator_pb2.ListResharingsResponse, _abc.Awaitable[_operator_pb2.ListResharingsResponse]]: ...
+
+    @_abc_1.abstractmethod
+    def MakeRecoveryRequest(
+        self,
+        request: _operator_pb2.MakeRecoveryRequestRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_operator_pb2.MakeRecoveryRequestResponse, _abc.Awaitable[_operator_pb2.MakeRecoveryRequestResponse]]:
+        """Lost shares come back to their place: one member makes a request, the operators of all approve it, and a helper or the
+        node that lost them runs it; a refresh of all members is its end. Running it again goes on where it was.
+        """
+
+    @_abc_1.abstractmethod
+    def Recover(
+        self,
+        request: _operator_pb2.RecoverRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_common_pb2.Progress], _abc.AsyncIterator[_common_pb2.Progress]]: ...
+
+    @_abc_1.abstractmethod
+    def ListRecoveries(
+        self,
+        request: _operator_pb2.ListRecoveriesRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_operator_pb2.ListRecoveriesResponse, _abc.Awaitable[_operator_pb2.ListRecoveriesResponse]]: ...
 
     @_abc_1.abstractmethod
     def ImportShares(
