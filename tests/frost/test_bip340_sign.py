@@ -24,7 +24,7 @@ from tss.frost.nonces import NoncePair
 from tss.frost.terms import Signature, combine, terms
 from tss.groups import SECP256K1
 from tss.hd import derive
-from tss.params import CGGMP24_SECP256K1, FROST_BIP340, FROST_ED25519
+from tss.params import CGGMP24_SECP256K1, FROST_BIP340, FROST_ED25519, spoken
 from tss.proposal import tails
 
 MESSAGE = hashlib.sha256(b"a sighash").digest()
@@ -176,3 +176,12 @@ def test_the_suite_signs_and_makes_no_keys() -> None:
     assert sorted(tails(FROST_BIP340)) == ["frost-full-sign", "frost-pairs", "frost-sign"]
     assert set(tails(FROST_BIP340)) < set(tails(FROST_ED25519))
     assert len({FROST_BIP340.proto, CGGMP24_SECP256K1.proto, FROST_ED25519.proto}) == 3
+
+
+def test_whose_keys_sign_in_a_suite() -> None:
+    suites = (CGGMP24_SECP256K1, FROST_ED25519, FROST_BIP340)
+    signing = {(suite, keys) for suite in suites for keys in suites if suite.signs_for(keys)}
+    assert signing == {(suite, suite) for suite in suites} | {(FROST_BIP340, CGGMP24_SECP256K1)}
+    own = {CGGMP24_SECP256K1.proto: CGGMP24_SECP256K1, FROST_ED25519.proto: FROST_ED25519}
+    assert spoken([CGGMP24_SECP256K1, FROST_ED25519]) == {**own, FROST_BIP340.proto: FROST_BIP340}
+    assert spoken([FROST_ED25519]) == {FROST_ED25519.proto: FROST_ED25519}
