@@ -266,6 +266,8 @@ def test_connections_are_bounded(tmp_path: Path, key: str) -> None:
                 client.send(b"GET /healthz HTTP/1.1\r\nHost: g\r\n\r\n")
                 if client.read_until(b"\r\n\r\n").startswith(b"HTTP/1.1 200 "):
                     break
+        reason = key.removeprefix("max_") + "_full"
+        assert gateway.metric(f'gateway_refusals_total{{reason="{reason}"}}') >= 1
 
 
 # Rooms and what they keep

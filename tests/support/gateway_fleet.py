@@ -102,7 +102,7 @@ class GatewayFleet:
         if kill:
             process.kill()
         else:
-            assert await asyncio.to_thread(process.terminate) == 0
+            assert await asyncio.to_thread(process.terminate, PATIENCE) == 0
         # Started here, not in a thread: processes die with the thread that started them.
         await asyncio.to_thread(self.launch(number).wait_for, LISTENING)
 
