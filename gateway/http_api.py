@@ -237,7 +237,10 @@ class Broadcast(RoomEndpoint):
 
     async def serve(self, room: str, scope: Scope, receive: Receive, send: Send) -> None:
         """See RoomEndpoint."""
+        rates = self.broker.rates
+        rates.message(room)
         body = await self._body(scope, receive)
+        rates.received(room, len(body))
         try:
             body.decode("utf-8")
         except UnicodeDecodeError:

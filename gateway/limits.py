@@ -1,7 +1,7 @@
-"""What one client may do: token buckets by address, kept for a bounded number of addresses.
+"""What one client may do, and what may come into one room: token buckets, kept for a bounded number of addresses and rooms.
 
-They stand beside the bounds of a room and of the whole gateway (`gateway.memory`, `gateway.rooms`), so that one client
-cannot take what is there for all.
+They stand beside the bounds of what a room and the whole gateway keep (`gateway.memory`, `gateway.rooms`), so that one
+client or one room cannot take what is there for all.
 """
 
 from __future__ import annotations
@@ -13,12 +13,14 @@ from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterator
 
 from gateway.client import client_key
-from gateway.settings import ClientsSettings
+from gateway.settings import ClientsSettings, RoomsSettings
 
 MESSAGES = "client_message_rate"
 BYTES = "client_byte_rate"
 ROOMS = "client_room_rate"
 SUBSCRIPTIONS = "client_subscriptions"
+ROOM_MESSAGES = "room_message_rate"
+ROOM_BYTES = "room_byte_rate"
 
 # Room names that count as known; a room that is forgotten here counts as new once more.
 KNOWN_ROOMS = 65_536
@@ -27,7 +29,7 @@ SUBSCRIPTION_RETRY_SECONDS = 5
 
 
 class TooMuch(Exception):
-    """A client did more than it may. `reason` is stable (logs, metrics, answers)."""
+    """A client did more than it may, or a room got more. `reason` is stable (logs, metrics, answers)."""
 
     def __init__(self, reason: str, what: str, retry_seconds: int) -> None:
         super().__init__(what)
@@ -145,10 +147,58 @@ class ClientLimits:
 
     def _take(self, bucket: Bucket, count: float, rate: float, reason: str, what: str) -> None:
         wait = bucket.take(count, rate, self.settings.burst_seconds, self._now())
-        if wait:
-            raise TooMuch(
-                reason, f"this client sends more than {rate:g} {what} a second; wait", max(1, math.ceil(wait))
-            )
+        _refuse_early(wait, reason, f"this client sends more than {rate:g} {what} a second; wait")
+
+
+class _Room:
+    __slots__ = ("bytes", "messages")
+
+    def __init__(self) -> None:
+        self.messages = Bucket()
+        self.bytes = Bucket()
+
+
+class RoomRates:
+    """What may be posted into each room by way of one gateway, by whomever. Belongs to one event loop."""
+
+    def __init__(self, settings: RoomsSettings, now: Callable[[], float] = time.monotonic) -> None:
+        """`now`: seconds of a clock that never goes back."""
+        self.settings = settings
+        self._now = now
+        self._rooms: OrderedDict[str, _Room] = OrderedDict()
+
+    def reload(self, settings: RoomsSettings) -> None:
+        """Takes other bounds from now on, with full buckets where they are others."""
+        former, self.settings = self.settings, settings
+        if _room_rates(former) != _room_rates(settings):
+            self._rooms.clear()
+
+    def message(self, room: str) -> None:
+        """One more message, before it is read. Raises TooMuch."""
+        self._take(self._room(room).messages, 1, self.settings.messages_per_second, ROOM_MESSAGES, "messages")
+
+    def received(self, room: str, size: int) -> None:
+        """It has `size` bytes. Raises TooMuch."""
+        self._take(self._room(room).bytes, size, self.settings.bytes_per_second, ROOM_BYTES, "bytes")
+
+    def _room(self, name: str) -> _Room:
+        room = self._rooms.get(name)
+        if room is None:
+            room = self._rooms[name] = _Room()
+            if len(self._rooms) > KNOWN_ROOMS:
+                self._rooms.popitem(last=False)
+        else:
+            self._rooms.move_to_end(name)
+        return room
+
+    def _take(self, bucket: Bucket, count: float, rate: float, reason: str, what: str) -> None:
+        wait = bucket.take(count, rate, self.settings.burst_seconds, self._now())
+        _refuse_early(wait, reason, f"this room gets more than {rate:g} {what} a second; wait")
+
+
+def _refuse_early(wait: float, reason: str, text: str) -> None:
+    if wait:
+        raise TooMuch(reason, text, max(1, math.ceil(wait)))
 
 
 def _rates(settings: ClientsSettings) -> tuple[float, ...]:
@@ -158,3 +208,7 @@ def _rates(settings: ClientsSettings) -> tuple[float, ...]:
         settings.rooms_per_second,
         settings.burst_seconds,
     )
+
+
+def _room_rates(settings: RoomsSettings) -> tuple[float, ...]:
+    return settings.messages_per_second, settings.bytes_per_second, settings.burst_seconds

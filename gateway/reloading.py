@@ -35,6 +35,9 @@ LIVE_ROOMS = (
     "heartbeat_seconds",
     "slow_reader_seconds",
     "max_backlog_messages",
+    "messages_per_second",
+    "bytes_per_second",
+    "burst_seconds",
 )
 
 
@@ -55,6 +58,7 @@ def reload_of(
 
         def apply() -> None:
             gateway.broker.limits = gateway.broker.limits.model_copy(update=live)
+            gateway.broker.rates.reload(gateway.broker.limits)
             gateway.show_bounds(gateway.broker.limits, new.server)
 
         return apply

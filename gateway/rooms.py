@@ -12,6 +12,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 
+from gateway.limits import RoomRates
 from gateway.meters import Meters
 from gateway.settings import RoomsSettings
 from gateway.store import Event, HistoryLost, RoomStore, StoreFull, StoreUnavailable, View, Watch
@@ -193,6 +194,7 @@ class Broker:
         self.store = store
         self._store_name = type(store).__name__.removesuffix("Store").lower()
         self.limits = limits
+        self.rates = RoomRates(limits, now)
         self.meters = meters
         # A rate sees the first failure only of what was there before it.
         for reason in LAST_WORDS:

@@ -131,6 +131,17 @@ class RoomsSettings(Section):
         default=128 * MIB, description="bytes that a room keeps; older messages are dropped"
     )
     max_total_bytes: Count = Field(default=1024 * MIB, description="bytes that all rooms keep")
+    messages_per_second: Rate = Field(
+        default=2_000,
+        description="messages that a room takes from all its clients, by way of one gateway; more get 429; 0 = no bound",
+    )
+    bytes_per_second: Rate = Field(
+        default=128 * MIB,
+        description="message bytes that a room takes, by way of one gateway; 0 = no bound",
+    )
+    burst_seconds: Seconds = Field(
+        default=10, description="what these two rates give in so many seconds may come at once"
+    )
     max_subscribers: Count = Field(default=10_000, description="open subscriptions in all")
     max_subscribers_per_room: Count = Field(default=256, description="open subscriptions of a room")
     idle_seconds: Seconds = Field(

@@ -1,4 +1,4 @@
-"""What one client may do: on a clock of the test's own, and through the real process."""
+"""What one client may do, and what one room takes: on a clock of the test's own, and through the real process."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from gateway_testing import PATIENCE, GatewayProcess, new_room, subscribed
 from reloadable import Reloadable
 
 from gateway.client import client_address, client_key
-from gateway.limits import Bucket, ClientLimits, TooMuch
+from gateway.limits import Bucket, ClientLimits, RoomRates, TooMuch
 from gateway.settings import ClientsSettings, RoomsSettings
 
 # So slow that no test waits for a token: a bucket holds what it holds.
@@ -75,6 +75,49 @@ def test_a_retry_after_is_kept() -> None:
     assert caught.value.reason == "client_byte_rate"
     world.time += caught.value.retry_seconds
     world.limits.received("a", 10)
+
+
+def test_rooms_do_not_share_what_they_take() -> None:
+    settings = {"messages_per_second": 1.0, "bytes_per_second": 10.0, "burst_seconds": 2.0}
+    world = World()
+    rates = RoomRates(RoomsSettings.model_validate(settings), lambda: world.time)
+    for room in ("a", "b"):
+        rates.message(room)
+        rates.message(room)
+        rates.received(room, 20)
+        for take, reason in (
+            (lambda room=room: rates.message(room), "room_message_rate"),
+            (lambda room=room: rates.received(room, 10), "room_byte_rate"),
+        ):
+            with pytest.raises(TooMuch) as caught:
+                take()
+            assert (caught.value.reason, caught.value.retry_seconds) == (reason, 1)
+    world.time += 1
+    rates.message("a")
+    rates.received("a", 10)
+    # The same bounds change nothing, others begin with full buckets.
+    rates.reload(RoomsSettings.model_validate(settings))
+    with pytest.raises(TooMuch):
+        rates.message("a")
+    rates.reload(RoomsSettings.model_validate({**settings, "messages_per_second": 2.0}))
+    rates.message("a")
+
+
+def test_what_is_remembered_of_rooms_is_bounded_and_the_longest_quiet_go_first(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("gateway.limits.KNOWN_ROOMS", 2)
+    world = World()
+    settings = RoomsSettings.model_validate({"messages_per_second": 1.0, "burst_seconds": 1.0})
+    rates = RoomRates(settings, lambda: world.time)
+    rates.message("a")
+    rates.message("b")
+    with pytest.raises(TooMuch):
+        rates.message("a")
+    rates.message("c")
+    with pytest.raises(TooMuch):
+        rates.message("a")
+    rates.message("b")
 
 
 def test_a_room_counts_once_for_whoever_names_it() -> None:
@@ -225,6 +268,31 @@ async def test_a_client_that_sends_too_much_is_refused_and_others_are_not(
     running.use()
     async with subscribed(gateway, room) as reader:
         assert [event.data for event in await reader.messages(3)] == [*bodies[:2], "other"]
+
+
+@pytest.mark.fault(15)
+@pytest.mark.parametrize(
+    ("settings", "reason", "bodies"),
+    [
+        ({"messages_per_second": ONE_IN_A_WEEK}, "room_message_rate", ["m", "m", "m"]),
+        ({"bytes_per_second": 1000 * ONE_IN_A_WEEK}, "room_byte_rate", ["x" * 1000, "x" * 1000, "x"]),
+    ],
+    ids=["messages", "bytes"],
+)
+def test_a_room_that_gets_too_much_is_refused_whoever_posts_and_others_are_not(
+    running: Reloadable, address: str, settings: dict[str, float], reason: str, bodies: list[str]
+) -> None:
+    gateway, room = running.gateway, new_room()
+    running.use(rooms=of(2, **settings))
+    posters = (address, f"{address}0", f"{address}1")
+    *allowed, refused = [
+        post_from(gateway, poster, room, body) for poster, body in zip(posters, bodies, strict=True)
+    ]
+    assert [response.status_code for response in allowed] == [200, 200]
+    check_refused(gateway, refused, reason)
+    assert post_from(gateway, posters[2], new_room()).status_code == 200
+    running.use()
+    assert post_from(gateway, posters[2], room).status_code == 200
 
 
 @pytest.mark.fault(15)
