@@ -96,14 +96,15 @@ def _signature_lines(result: SignatureResult) -> list[str]:
             for one in result.inputs
         ]
     else:
+        signature = ("signature",) if "signature" in content else ("r", "s", "v")
         rows += [
-            (name.replace("_", " "), str(content[name])) for name in ("digest", "r", "s", "v", "public_key")
+            (name.replace("_", " "), str(content[name])) for name in ("digest", *signature, "public_key")
         ]
     rows.append(("address", result.address))
     for name in ("psbt", "raw_transaction"):
         if name in content:
             rows.append((name.replace("_", " "), content[name]))
-    return _rows(rows)
+    return [*_rows(rows), *(result.ssh_signature or "").splitlines()]
 
 
 def _account_lines(accounts: Sequence[Account]) -> list[str]:

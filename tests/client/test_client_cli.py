@@ -14,14 +14,17 @@ from pathlib import Path
 
 import grpc
 import pytest
+from bip_utils import SolAddrEncoder
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from embit.psbt import PSBT
 from eth_account import Account
-from keyed_wallet import KeyedWallet, payment, refusal, serving
+from eth_account.messages import encode_typed_data
+from keyed_wallet import EdwardsKey, KeyedWallet, payment, refusal, serving
 from processes import clean_environment, command
 
 from client.commands import is_psbt
 from client.errors import RequestFailed
-from participant.payloads import all_addresses
+from participant.payloads import all_addresses, ssh
 
 DIGEST = "0x5f16f4c7f149ac4f9510d9cf8cf384038ad348b3bcdc01915f95de12df9d1b02"
 EIP1559 = {
@@ -220,6 +223,13 @@ async def test_stock(client: Client):
         (("sign", "main", "0x12"), 3, "BAD_DIGEST"),
         (("sign", "main", DIGEST, "--signers", "0;1"), 3, "INVALID_REQUEST"),
         (("sign", "main", DIGEST, "--request-id", "7"), 3, "INVALID_REQUEST"),
+        (("sign", "main", DIGEST, "--digest", DIGEST), 3, "INVALID_REQUEST"),
+        (("sign", "main"), 3, "INVALID_REQUEST"),
+        (("sign", "main", DIGEST, "--message", "m"), 3, "INVALID_REQUEST"),
+        (("sign", "main", "--message", "m", "--message-file", "-"), 3, "INVALID_REQUEST"),
+        (("sign", "main", "--solana", "-"), 3, "INVALID_REQUEST"),
+        (("sign", "main", DIGEST, "--ssh-namespace", "git"), 3, "INVALID_REQUEST"),
+        (("sign", "main", "--message", "m", "--ssh-namespace", "n" * 21), 3, "INVALID_REQUEST"),
     ],
 )
 async def test_what_cannot_be_meant_is_said_though_no_service_is_there(
@@ -227,6 +237,80 @@ async def test_what_cannot_be_meant_is_said_though_no_service_is_there(
 ):
     found, error = await client.failure(*args, service="http://127.0.0.1:1")
     assert (found, error["reason"], error["exit_code"]) == (code, reason, code)
+
+
+async def test_typed_data_from_a_file(client: Client, tmp_path: Path):
+    """What eth-account makes of it has the same hash, and the signer is who it recovers."""
+    document = {
+        "types": {"EIP712Domain": [{"name": "name", "type": "string"}], "Mail": [{"name": "text", "type": "string"}]},
+        "primaryType": "Mail", "domain": {"name": "test"}, "message": {"text": "hello"},
+    }  # fmt: skip
+    (tmp_path / "mail.json").write_text(json.dumps(document))
+    found = await client.json("sign", "main", "--typed-data", "mail.json")
+    r, s = (int(found[name], 16) for name in ("r", "s"))
+    message = encode_typed_data(full_message=document)
+    assert Account.recover_message(message, vrs=(27 + found["v"], r, s)) == found["address"]
+
+
+async def test_the_version(client: Client):
+    done = await client.run("--version")
+    assert (done.returncode, done.stdout.decode().split()[0]) == (0, "mpc-client,")
+
+
+# -- accounts of Ed25519 -----------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+async def edwards(tmp_path: Path):
+    service = KeyedWallet(EdwardsKey(b"\5" * 32))
+    async with serving(service) as service.url:
+        yield Client(tmp_path, service.url), service.key.public_key(())
+
+
+def need_signed(found: dict, key: bytes, message: bytes) -> None:
+    Ed25519PublicKey.from_public_bytes(key).verify(bytes.fromhex(found["signature"][2:]), message)
+    assert found["public_key"] == "0x" + key.hex()
+    assert found["address"] == SolAddrEncoder.EncodeKey(key)
+
+
+async def test_a_message_is_signed_by_ed25519_as_it_is(edwards: tuple[Client, bytes]):
+    client, key = edwards
+    need_signed(await client.json("sign", "main", "--message", "hello", "--hash", "none"), key, b"hello")
+
+
+async def test_a_solana_message_from_a_file(edwards: tuple[Client, bytes], tmp_path: Path):
+    client, key = edwards
+    message = b"\x01\x00\x01\x02" + key + bytes(32) + b"\x0b" * 32 + b"\x01\x01\x01\x00\x00"
+    (tmp_path / "message").write_bytes(message)
+    for where in ("message", "-"):
+        found = await client.json("sign", "main", "--solana", where, stdin=message)
+        need_signed(found, key, message)
+        assert found["raw_transaction"] == "0x01" + found["signature"][2:] + message.hex()
+
+
+async def test_a_file_is_signed_as_openssh_does(edwards: tuple[Client, bytes], tmp_path: Path):
+    client, key = edwards
+    (tmp_path / "release").write_bytes(b"a release")
+    options = ("--message-file", "release", "--ssh-namespace", "file")
+    found = await client.json("sign", "main", *options)
+    need_signed(found, key, ssh.signed_data("file", b"a release"))
+    assert found["ssh_signature"] == ssh.armored("file", key, bytes.fromhex(found["signature"][2:]))
+    done = await client.run("sign", "main", *options)
+    assert done.returncode == 0
+    shown = done.stdout.decode()
+    assert shown.endswith(found["ssh_signature"])
+    assert f"signature   {found['signature']}\n" in shown
+
+
+async def test_what_is_public_of_an_ed25519_account(edwards: tuple[Client, bytes]):
+    client, key = edwards
+    address = {"solana": SolAddrEncoder.EncodeKey(key)}
+    found = await client.json("pubkey", "main")
+    assert (found["curve"], found["public_key"], found["addresses"]) == ("ed25519", "0x" + key.hex(), address)
+    first = (await client.json("accounts"))["accounts"][0]
+    assert (first["curve"], first["addresses"]) == ("ed25519", address)
+    done = await client.run("accounts")
+    assert address["solana"] in done.stdout.decode().splitlines()[0]
 
 
 async def test_nobody_there(client: Client):

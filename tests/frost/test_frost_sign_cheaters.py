@@ -285,6 +285,14 @@ def test_a_commitment_replaced_behind_ones_own_back() -> None:
     assert not [body for body in outcomes[2].bodies() if body.round == 1 and body.kind is Kind.MSG]
 
 
+def test_pairs_that_are_not_the_ones_that_were_sent_are_not_prepared() -> None:
+    """Else a signature would be proposed with a pair that this party never committed to."""
+    strange, owner = SIGNERS.pairs("strange"), holder(SIGNERS.S[0])
+    program: Program = lambda ctx: sign.prepare(ctx, SIGNERS.shares[2], strange[2], owner)  # noqa: E731 - one expression
+    outcomes = SIGNERS.prepare("own", programs={CHEATER: program})
+    assert type(outcomes[2].error).__name__ == "NonceUsed"
+
+
 # -- evidence ----------------------------------------------------------------------------------------------------
 
 

@@ -8,8 +8,10 @@ from __future__ import annotations
 import contextlib
 import random
 from collections.abc import AsyncIterator, Callable
+from typing import Any
 
 import grpc
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from embit import ec, script
 from embit.psbt import PSBT, DerivationPath
 from embit.transaction import Transaction, TransactionInput, TransactionOutput
@@ -20,11 +22,27 @@ from grpc_status import rpc_status
 from payload_testing import TestAccount
 
 from kit.pb.wallet.v1 import common_pb2, wallet_pb2, wallet_pb2_grpc
-from participant.payloads import Digest, EthereumTx, Message, PsbtTx, TypedData, all_addresses, decode, finish
+from participant.payloads import (
+    ED25519_KEY_BYTES,
+    AccountKeys,
+    Digest,
+    EthereumTx,
+    Message,
+    PsbtTx,
+    Signature,
+    SolanaTx,
+    SshSignature,
+    TypedData,
+    all_addresses,
+    decode,
+    finish,
+    solana,
+)
+from tss.groups import ED25519
 from tss.hd import format_path, parse_path
 
 SECRET = bytes(range(1, 33))
-HASHES = {1: "eip191", 2: "sha256", 3: "sha256d", 4: "keccak256"}
+HASHES = {1: "eip191", 2: "sha256", 3: "sha256d", 4: "keccak256", 5: "none"}
 
 
 def payload_of(request):
@@ -37,7 +55,35 @@ def payload_of(request):
         return EthereumTx.parse(request.ethereum_tx.raw or request.ethereum_tx.json)
     if which == "typed_data":
         return TypedData.parse(request.typed_data)
+    if which == "solana_message":
+        return SolanaTx(request.solana_message)
+    if which == "ssh":
+        return SshSignature(request.ssh.namespace, request.ssh.data)
     return PsbtTx.parse(request.psbt)
+
+
+class EdwardsKey:
+    """The private side of an Ed25519 account, by OpenSSL."""
+
+    def __init__(self, secret: bytes) -> None:
+        self.secret = Ed25519PrivateKey.from_private_bytes(secret)
+        self._keys = AccountKeys(ED25519.decode_point(self.secret.public_key().public_bytes_raw()), b"")
+        self.public_key = self._keys.public_key
+
+    def sign_all(self, decoded: Any) -> tuple[Signature, ...]:
+        encoded = self.secret.sign(decoded.digests[0].message)
+        return (Signature(int.from_bytes(encoded[:32], "big"), int.from_bytes(encoded[32:], "big"), 0),)
+
+
+def addresses_of(public_key: bytes) -> dict[str, str]:
+    if len(public_key) == ED25519_KEY_BYTES:
+        return {"solana": solana.address(public_key)}
+    return dict(all_addresses(public_key))
+
+
+def curve_of(public_key: bytes) -> common_pb2.Curve:
+    edwards = len(public_key) == ED25519_KEY_BYTES
+    return common_pb2.CURVE_ED25519 if edwards else common_pb2.CURVE_SECP256K1
 
 
 def refusal(code, reason, text, **metadata):
@@ -48,8 +94,8 @@ def refusal(code, reason, text, **metadata):
 
 
 class KeyedWallet(wallet_pb2_grpc.WalletServicer):
-    def __init__(self) -> None:
-        self.key = TestAccount(SECRET)
+    def __init__(self, key: Any = None) -> None:
+        self.key = key or TestAccount(SECRET)
         self.requests: list[wallet_pb2.SignRequest] = []
         self.metadata: list[dict[str, str]] = []
         self.falsify: Callable[[wallet_pb2.SignResponse], None] = lambda _: None
@@ -61,13 +107,13 @@ class KeyedWallet(wallet_pb2_grpc.WalletServicer):
         public_key = self.key.public_key(())
         return common_pb2.Account(
             account_id=account_id,
-            curve=common_pb2.CURVE_SECP256K1,
+            curve=curve_of(public_key),
             threshold=self.threshold,
             parties=3,
             committee_id=bytes(32),
             key_id=bytes([1]) * 32,
             public_key=public_key,
-            addresses=[common_pb2.Address(kind=k, text=t) for k, t in all_addresses(public_key).items()],
+            addresses=[common_pb2.Address(kind=k, text=t) for k, t in addresses_of(public_key).items()],
             state=common_pb2.ACCOUNT_STATE_ACTIVE,
             created_at=1_700_000_000,
         )
@@ -94,9 +140,9 @@ class KeyedWallet(wallet_pb2_grpc.WalletServicer):
         return wallet_pb2.GetPublicKeyResponse(
             account_id=request.account_id,
             path=format_path(path),
-            curve=common_pb2.CURVE_SECP256K1,
+            curve=curve_of(public_key),
             public_key=public_key,
-            addresses=[common_pb2.Address(kind=k, text=t) for k, t in all_addresses(public_key).items()],
+            addresses=[common_pb2.Address(kind=k, text=t) for k, t in addresses_of(public_key).items()],
         )
 
     async def Sign(self, request, context):

@@ -164,6 +164,15 @@ TARGETS: Final = (
     ),
     Target("participant/sharefile.py", EVERYTHING, _tests("participant", "sharefile sharefile_damage")),
     Target("participant/committee.py", EVERYTHING, _tests("participant", "committee")),
+    *(
+        Target(f"participant/backup/{name}.py", functions, _tests("backup", tests))
+        for name, functions, tests in (
+            ("backup", EVERYTHING, "backup"),
+            ("pve", EVERYTHING, "pve"),
+            ("kem", EVERYTHING, "kem"),
+            ("ml_kem", r"encapsulate|_key|_unpack", "kem"),
+        )
+    ),
     Target("participant/node/hello.py", EVERYTHING, _tests("node", "hello")),
     Target(
         "gateway/key_set.py", r"parse_key_set|_key|_coordinate|_no_duplicates", _tests("gateway", "key_set")
