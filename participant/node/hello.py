@@ -111,7 +111,7 @@ _SID: Final = Bytes(32)
 _POINT: Final = Integer(32)
 _SCHEMA: Final = Tuple(
     Integer(8), Text(64), _BOOT, Integer(63), Integer(63),
-    ListOf(Tuple(_POINT, _BOOT), 0, 2 * MAX_PARTIES + 2),
+    ListOf(Tuple(_POINT, _BOOT), 0, 4 * MAX_PARTIES + 2),
     Optional(_SID), Optional(ListOf(Bytes(TAG_BYTES), 0, MAX_ACCOUNTS)),
     ListOf(_SID, 0, MAX_SIDS), ListOf(_SID, 0, MAX_SIDS), ListOf(_SID, 0, MAX_SIDS),
     ListOf(Tuple(Bytes(TAG_BYTES), ListOf(_POINT, 1, MAX_PARTIES), _POINT, Integer(32)), 0, MAX_STOCK),

@@ -10,7 +10,7 @@ from participant.node.gathering import Gathering
 from participant.node.membership import Membership
 from participant.node.plan import Decline, Declined, Program
 from participant.node.records import Account, Records
-from participant.node.refresh_plan import still_in_force, touched
+from participant.node.refresh_plan import MOVING, still_in_force, touched
 from participant.node.reshare_plan import HOW_TO_APPROVE, Seat
 from participant.payloads import AccountKeys
 from participant.recover_request import LostAccount, RecoverRequest
@@ -118,7 +118,8 @@ class RecoverPlanner:
         if terms != own:
             raise Declined(Decline.RECORDS_DIFFER, f"the request's record of {name} is not this node's")
         for pending in self._store.sessions.pendings():
-            if lost.account_id in touched(pending) and not pending.voided:
+            # A refresh that was interrupted is given up by the next one, which is the end of every recovery.
+            if pending.kind not in MOVING and lost.account_id in touched(pending) and not pending.voided:
                 raise Declined(
                     Decline.PENDING,
                     f"a run ({pending.kind}) for {name} waits for its certificate on this node",

@@ -17,7 +17,7 @@ from participant.committee import Committee
 from participant.node.api import Progress, RecoveryView
 from participant.node.ceremonies import Ceremonies
 from participant.node.config import NodeConfig
-from participant.node.errors import InvalidRequest, PartiesMissing
+from participant.node.errors import InvalidRequest, NodeFailure, PartiesMissing
 from participant.node.following import Course
 from participant.node.gathering import Gathering, me_among
 from participant.node.membership import Membership
@@ -227,9 +227,14 @@ class Recovering:
                 await self._ceremonies.decide(action, membership, caller, None)
             async with self._ceremonies.lock(gathering), self._ceremonies.lock(membership):
                 running = self._run(request, gathering, membership, caller, course)
-                async with aclosing(running) as steps:
-                    async for progress in steps:
-                        yield progress
+                try:
+                    async with aclosing(running) as steps:
+                        async for progress in steps:
+                            yield progress
+                except NodeFailure:
+                    # A certificate that was under way from before may have come first.
+                    if not await self._workers.step(self._is_complete, request_id):
+                        raise
         view = await self._workers.step(self._view, request)
         yield course.report(last[-1], text="done", result=view)
 

@@ -1,11 +1,14 @@
-"""`mpc-keygen recover`, `recoveries`, `approve` of such requests, and an identity for a lost place."""
+"""recover, recoveries, approve of such requests, an identity for a lost place; and the guide to it by real daemons."""
 
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import json
+import shutil
 from dataclasses import replace
 
+from committee_processes import create_account, running_committee, sign_digest
 from keygen_testing import fails, succeeds
 from node_testing import committee_of
 from scripted_node import ScriptedNode, operated
@@ -88,3 +91,44 @@ def test_an_identity_for_the_place_of_a_lost_one(tmp_path):
     assert (made.n, made.threshold) == (former.n, former.threshold)
     assert succeeds(*wanted).json == card, "given again it shows the same"
     fails(3, "identity", tmp_path / "other", "--in-place-of", tmp_path / "committee.yaml", "7")
+
+
+def test_disaster_recovery_one_node_is_lost_and_another_takes_its_place(tmp_path):
+    (tmp_path / "committee").mkdir()
+    with running_committee(tmp_path / "committee", 3, 2) as committee:
+
+        async def make() -> bytes:
+            async with committee.nodes[0].client() as client:
+                return bytes((await create_account(client, "main")).public_key)
+
+        async def sign(index: int, signers: tuple[int, ...]) -> bytes:
+            digest = hashlib.sha256(repr(signers).encode()).digest()
+            async with committee.nodes[index].client() as client:
+                return bytes((await sign_digest(client, "main", digest, signers=signers)).public_key)
+
+        public_key = asyncio.run(make())
+        former, lost = committee.directory / "committee.yaml", committee.nodes[2]
+        lost.kill()
+        shutil.rmtree(lost.directory)
+        succeeds("identity", lost.directory, "--in-place-of", former, "2")
+        lost.write_settings({"mpc": {"committee": "committee.yaml"}})
+        lost.start()
+        file, operators = tmp_path / "lost-2.yaml", [node.operator_target for node in committee.nodes]
+        about = ("--lost", "2", "--to", lost.directory / "committee.yaml", "--request", file)
+        succeeds("recover", *about, "--request-only", "--operator", operators[0])
+        for operator in operators:
+            known = ("--public-key", f"main={public_key.hex()}")
+            succeeds("approve", file, *known, "--operator", operator)
+        ran = succeeds("recover", "--request", file, "--operator", operators[0], "--json")
+        assert json.loads(ran.out.splitlines()[-1])["complete"]
+        shown = succeeds("recoveries", "--operator", operators[2])
+        assert "complete: all members have new shares" in shown.out
+        for node in committee.nodes[:2]:
+            node.stop()
+            shutil.copy(lost.directory / "committee.yaml", node.directory)
+            node.write_settings({"mpc": {"committee": "committee.yaml"}})
+            node.start()
+        for node in committee.nodes:
+            node.wait_ready(peers=[other.index for other in committee.nodes if other is not node])
+        assert asyncio.run(sign(2, (1, 2))) == public_key
+        assert asyncio.run(sign(0, (0, 1))) == public_key

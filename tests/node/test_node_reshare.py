@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
 
 import nacl.signing
 import pytest
-from node_network import PATIENT, last, network, poll, request_id_of, sign_call
+from node_network import PATIENT, last, network, nothing, poll, request_id_of, sign_call
 from reshare_network import (
     approve,
     ask,
@@ -33,6 +34,7 @@ from participant.node.errors import (
 from participant.node.following import Course
 from participant.payloads import Message
 from participant.reshare_request import BadRequest
+from tss.envelope import Kind, routing
 
 # The HTTP library forgets dead connections that it was about to close when it is cancelled; the collector closes them.
 pytestmark = pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")
@@ -226,3 +228,33 @@ async def test_a_dealer_that_lies_is_blamed_and_the_account_stays(tmp_path, gate
         assert [view.certified for view in await net[1].node.resharings()] == [False]
         assert has_share(net[1], "alice", before.key_id)
         await signs("alice", net.committee, net[1], net[2], name="in the old committee")
+
+
+def dones(envelope: bytes) -> bool:
+    """What completes a run."""
+    return routing(envelope)[1] is Kind.DONE
+
+
+@pytest.mark.attack("C8")
+async def test_a_certificate_that_a_new_member_and_a_dealer_lack_reaches_them_later(tmp_path, gateway):
+    """One new member holds its share as pending, one dealer does not know that it is over: both learn it from the others."""
+    async with network(tmp_path, gateway.url) as net, newcomers(net, tmp_path, 2) as (carol, dave):
+        before = await last(net[0].node.create_account("ed", curve="ed25519"))
+        await net.ready("ed")
+        new = committee(2, net[0], carol, dave)
+        parties = (net[0], net[1], carol, dave)
+        request = await approve(await ask(net[0], "ed", new, dealers=(0, 1)), *parties)
+        for member in (net[1], carol):
+            member.channel.deaf = dones
+        running = asyncio.ensure_future(reshare(dave, request))
+        await until(dave, request, lambda view: view.certified)
+        assert carol.store.sessions.pending_sids()
+        assert has_share(net[1], "ed", before.key_id)
+        for member in (net[1], carol):
+            member.channel.deaf = nothing
+            await member.restart()
+        assert (await running).complete
+        await holds("ed", new, net[0], carol, dave)
+        await until_complete(net[1], request)
+        assert not carol.store.sessions.pending_sids()
+        assert not any(has_share(member, "ed", before.key_id) for member in net)
