@@ -259,6 +259,7 @@ async def test_accounts_keys_and_stock(wallet: KeyedWallet, signer: MpcSigner):
         "promised": 1,
         "target": 4,
         "oldest_seconds": 7,
+        "bip340": False,
     }
 
 
