@@ -45,6 +45,8 @@ from participant.committee import BadCommittee, Committee
 from participant.files import SecretFileError
 from participant.grpc_client import Target as Address
 from participant.identity import BadCard, Card, NodeKeys
+from participant.recover_request import RecoverRequest
+from participant.reshare_request import BadRequest, ReshareRequest
 from participant.sealing import (
     CHEAPEST_ONLY_FOR_TESTS,
     EnvelopeSealer,
@@ -156,6 +158,44 @@ def _committee(data: bytes) -> str:
         return "BadCommittee"
     need(Committee.from_yaml(found.to_yaml()) == found, "written and read again, it is another committee")
     return OK
+
+
+RequestClass = type[ReshareRequest] | type[RecoverRequest]
+
+
+def _request(kind: RequestClass) -> Callable[[bytes], str]:
+    """A request that operators approve: read, written and read again it is the same, with the same id."""
+
+    def run(data: bytes) -> str:
+        try:
+            found = kind.from_yaml(text_of(data), SUITES)
+        except BadRequest as error:
+            str(error).encode("utf-8", "surrogateescape")
+            return "BadRequest"
+        again = kind.from_yaml(found.to_yaml(), SUITES)
+        need(
+            (again, again.request_id) == (found, found.request_id),
+            "written and read again, it is another request",
+        )
+        return OK
+
+    return run
+
+
+def _reshare_request() -> bytes:
+    made = ReshareRequest.of(
+        "main", deal()[0], committee_of(), committee_of(4, 3, "new"), dealers=[1, 3], threshold=3
+    )
+    return made.to_yaml().encode()
+
+
+def _recover_request() -> bytes:
+    old = committee_of()
+    return (
+        RecoverRequest.of(old, old, 1, (0, 2), {"main": (deal()[0], b"a" * 32), "b": (deal(TINY, seed="b")[0], None)})
+        .to_yaml()
+        .encode()
+    )
 
 
 def _card() -> bytes:
@@ -314,6 +354,8 @@ TARGETS = [
     Target("settings-gateway", _settings(GatewaySettings, ENV_PREFIX), lambda: GATEWAY, YAML_WORDS, yaml_mutated, share=0.1),
     Target("settings-service", _settings(ServiceSettings, "SIGN_SERVICE"), lambda: SERVICE, YAML_WORDS, yaml_mutated, share=0.1),
     Target("committee", _committee, lambda: [committee_of(2).to_yaml().encode()], YAML_WORDS, yaml_mutated, share=0.05),
+    Target("reshare-request", _request(ReshareRequest), lambda: [_reshare_request()], YAML_WORDS, yaml_mutated, share=0.05),
+    Target("recover-request", _request(RecoverRequest), lambda: [_recover_request()], YAML_WORDS, yaml_mutated, share=0.05),
     Target("tokens", judged(lambda d: Tokens.load(written(d, "tokens")), SecretFileError), lambda: [TOKENS], YAML_WORDS, yaml_mutated, share=0.1),
     Target(
         "card", judged(Card.from_json, BadCard, reads_back(lambda c: c.to_json().encode(), Card.from_json)), lambda: [_card()],
