@@ -45,7 +45,7 @@ full-size: $(VENV)/.installed
 
 # Every fault of docs/reliability.md at ROUNDS times the size of `make test`, and whatever happens in any order: about 2 minutes a round.
 ROUNDS ?= 20
-CHAOS := hostile_gateway cut_off node_faults floods gateway_lost servers_lost kill_in_ceremonies kill_in_refresh kill_in_recovery kill_in_signing
+CHAOS := hostile_gateway cut_off node_faults floods gateway_lost servers_lost kill_in_ceremonies kill_in_refresh kill_in_reshare kill_in_recovery kill_in_signing
 chaos: $(VENV)/.installed
 	WALLET_MPC_CHAOS=$(ROUNDS) $(BIN)/pytest --installed -q -rP --durations=0 tests/integration/chaos.py $(CHAOS:%=tests/integration/test_%.py)
 
