@@ -1,6 +1,7 @@
 """What a key's operations cost at full size, from key generation to recovery: of the party that spends the most.
 
-    python bench/life.py
+    python -m bench.life
+    python -m bench.life ed25519
 
 Sessions of the real engine in one process (bench/parties.py): processor time and bytes of envelopes, before the rooms' base64. The
 search of primes is not in it: see safe_prime, four of them a party and aux run.
@@ -8,6 +9,7 @@ search of primes is not in it: see safe_prime, four of them a party and aux run.
 
 from __future__ import annotations
 
+import argparse
 import os
 import sys
 from collections.abc import Sequence
@@ -127,8 +129,12 @@ def recover_last(table: Table, shares: Sequence[KeyShare]) -> KeyShare:
 
 def main() -> int:
     """The exit code."""
+    suites = {suite.group.name: suite for suite in (SUITE, FROST_ED25519)}
+    parser = argparse.ArgumentParser(prog="python -m bench.life", description="A key's operations.")
+    parser.add_argument("curves", nargs="*", choices=[*suites, []], help=f"of {', '.join(suites)}")
+    curves = parser.parse_args().curves or list(suites)
     table = Table()
-    for suite in (SUITE, FROST_ED25519):
+    for suite in (suites[curve] for curve in curves):
         for size, to in zip(SIZES, SIZES[::-1], strict=True):
             live(table, suite, *size, to)
     print(f"T = {table.reference.ms:.2f} ms")

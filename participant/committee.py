@@ -16,6 +16,7 @@ from typing import Any, Final, Self
 import yaml
 
 from participant import strict_yaml
+from participant.domain import DOMAIN
 from participant.errors import NodeError
 from participant.identity import BadCard, Card, hex_field
 from tss.params import MAX_PARTIES
@@ -76,7 +77,7 @@ class Committee:
     @property
     def committee_id(self) -> bytes:
         """32 bytes: Hc("committee", [identities sorted], n, t)."""
-        return hash_commit("wallet-mpc/v1", "committee", self.identities, self.n, self.threshold)
+        return hash_commit(DOMAIN, "committee", self.identities, self.n, self.threshold)
 
     def index_of(self, identity: bytes) -> int:
         """The index, from 0, of the member with this identity. Raises NotAMember."""

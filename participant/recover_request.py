@@ -16,6 +16,7 @@ import yaml
 
 from participant import strict_yaml
 from participant.committee import MAX_COMMITTEE_FILE, BadCommittee, Committee
+from participant.domain import DOMAIN
 from participant.identity import BadCard, hex_field
 from participant.reshare_request import BadRequest, count_field, point_field
 from tss.cggmp24 import recover
@@ -137,7 +138,7 @@ class RecoverRequest:
             for account in self.accounts
         ]
         return hash_commit(
-            "wallet-mpc/v1", "recover request", self.old.committee_id, self.new.committee_id, self.r, lines
+            DOMAIN, "recover request", self.old.committee_id, self.new.committee_id, self.r, lines
         )
 
     def account(self, account_id: str) -> LostAccount | None:

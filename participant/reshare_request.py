@@ -16,6 +16,7 @@ import yaml
 
 from participant import strict_yaml
 from participant.committee import MAX_COMMITTEE_FILE, BadCommittee, Committee
+from participant.domain import DOMAIN
 from participant.errors import NodeError
 from participant.identity import BadCard, hex_field
 from tss.cggmp24 import reshare
@@ -84,7 +85,7 @@ class ReshareRequest:
     def request_id(self) -> bytes:
         """32 bytes: Hc("reshare request", account, curve, n, old committee id, what protocol.md 0.7 lists)."""
         about = [self.account_id, self.suite.group.name, self.old.n, self.old.committee_id]
-        return hash_commit("wallet-mpc/v1", "reshare request", *about, *self.terms.tail())
+        return hash_commit(DOMAIN, "reshare request", *about, *self.terms.tail())
 
     @cached_property
     def seats(self) -> Mapping[PartyId, bytes]:

@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Final
 
+from participant.domain import DOMAIN
 from tss.encoding import Bytes, Integer, ListOf, Optional, Text, Tuple, decode, encode
 from tss.envelope import Body, Kind, PartyId
 from tss.errors import SchemaViolation
@@ -24,12 +25,11 @@ MAX_ACCOUNTS: Final = 1 << 16
 MAX_SIDS: Final = 64
 """Sids of pending state and of certificates that a hello lists: the newest."""
 MAX_STOCK: Final = 1024
-_DOMAIN: Final = "wallet-mpc/v1"
 
 
 def account_tag(committee_id: bytes, account_id: str, share_epoch: bytes, aux_id: bytes | None) -> bytes:
     """16 bytes that two nodes have in common exactly when they hold the same pair for the account."""
-    return hash_commit(_DOMAIN, "hello-account", committee_id, account_id, share_epoch, aux_id)[:TAG_BYTES]
+    return hash_commit(DOMAIN, "hello-account", committee_id, account_id, share_epoch, aux_id)[:TAG_BYTES]
 
 
 @dataclass(frozen=True)

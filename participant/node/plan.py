@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any, Final
 
+from participant.domain import DOMAIN
 from participant.node.membership import Membership
 from participant.node.stock import Stocked
 from participant.node.workers import Urgency
@@ -109,7 +110,7 @@ class Plan:
 
     def row(self, scope: bytes) -> bytes:
         """The id under which the store keeps what this seat does in `scope` (the proposal's hash, or the session's id)."""
-        return hash_commit("wallet-mpc/v1", "second seat", scope) if self.is_second else scope
+        return hash_commit(DOMAIN, "second seat", scope) if self.is_second else scope
 
     def backed_by(self, proposal: Signed) -> Plan:
         """The plan with what evidence from signing from stock needs: the signed proposal, and how the presignature was made."""

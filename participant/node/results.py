@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final
 
+from participant.domain import DOMAIN
 from participant.node.api import SignedDigest, SignResult
 from participant.node.errors import InternalFailure
 from participant.node.views import addresses
@@ -27,7 +28,6 @@ from tss.hd import format_path, parse_path
 from tss.params import MAX_PARTIES
 from tss.transcript import hash_commit
 
-_DOMAIN: Final = "wallet-mpc/v1"
 _FORMAT: Final = 1
 _NUMBER: Final = Integer(256)
 _SIGNED: Final = Tuple(
@@ -75,7 +75,7 @@ def signed_digest(
 
 def content_hash(key_id: bytes, path: Sequence[int], payload: Payload) -> bytes:
     """What decides the signature: account, path, payload. 32 bytes."""
-    return hash_commit(_DOMAIN, "request", key_id, list(path), to_value(payload))
+    return hash_commit(DOMAIN, "request", key_id, list(path), to_value(payload))
 
 
 def encode_signed(signed: Sequence[SignedDigest]) -> bytes:

@@ -92,6 +92,13 @@ class Recoveries:
         except SealBroken as error:
             raise StoreDamaged(f"the recovered share of account {account_id!r} is damaged: {error}") from None
 
+    def check(self) -> None:
+        """Open every share that came back. Raises StoreDamaged."""
+        for row in self._db.rows(
+            "SELECT request_id, account_id FROM recovery WHERE sealed_share IS NOT NULL"
+        ):
+            self.share(*row)
+
     def is_back(self, account_id: str, key_id: bytes) -> bool:
         """Whether this node lost its share of the account and has it again."""
         sql = """SELECT 1 FROM recovery WHERE account_id = ? AND key_id = ? AND sealed_share IS NOT NULL

@@ -208,6 +208,7 @@ class Store:
         yield from _try("blocked sets", self.blocked.entries)
         for sid in self.sessions.pending_sids():
             yield from _try("pending", partial(self.sessions.pending, sid))
+        yield from _try("recovery", self.recoveries.check)
         for aux_id in self.accounts.aux_ids():
             yield from _try("aux", partial(self.accounts.aux_set, aux_id))
         for (account_id,) in database.rows("SELECT account_id FROM account"):

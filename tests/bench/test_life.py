@@ -1,26 +1,20 @@
-"""The key's operations that bench/life.py measures end in the key that they began with, which it checks itself."""
+"""`python -m bench.life`: every operation ends in the key that it began with, which the command checks itself."""
 
 from __future__ import annotations
 
-import pytest
+import subprocess
+import sys
+from pathlib import Path
 
-from bench import life
-from tss.params import FROST_ED25519
-
-
-@pytest.mark.parametrize(("size", "to"), [((2, 3), (3, 5)), ((3, 5), (2, 3))])
-def test_every_operation_has_a_line(capsys, size, to):
-    life.live(life.Table(), FROST_ED25519, *size, to)
-    lines = capsys.readouterr().out.splitlines()
-    t, n = size
-    for what in (
-        f"key generation, {t} of {n}", f"refresh, {t} of {n}", f"recovery, {t} of {n}", f"{t} of {n} to {to[0]} of {to[1]}",
-    ):  # fmt: skip
-        assert sum(what in line and line.endswith(" kB") for line in lines) == 1
+ROOT = Path(__file__).parents[2]
 
 
-def test_shares_of_another_key_are_noticed():
-    shares = life.make_key(life.Table(), FROST_ED25519, 2, 3)
-    others = life.make_key(life.Table(), FROST_ED25519, 2, 3)
-    with pytest.raises(RuntimeError, match="not the key's"):
-        life.check_key([*shares[:2], others[2]])
+def test_every_operation_has_a_line():
+    command = [sys.executable, "-W", "error", "-m", "bench.life", "ed25519"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()
+    for size, to in (("2 of 3", "3 of 5"), ("3 of 5", "2 of 3")):
+        for what in (f"key generation, {size}", f"refresh, {size}", f"recovery, {size}", f"{size} to {to}"):
+            (line,) = [line for line in lines if line[14:].startswith(what)]
+            assert line.endswith(" kB")

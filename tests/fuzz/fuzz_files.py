@@ -192,7 +192,9 @@ def _reshare_request() -> bytes:
 def _recover_request() -> bytes:
     old = committee_of()
     return (
-        RecoverRequest.of(old, old, 1, (0, 2), {"main": (deal()[0], b"a" * 32), "b": (deal(TINY, seed="b")[0], None)})
+        RecoverRequest.of(
+            old, old, 1, (0, 2), {"main": (deal()[0], b"a" * 32), "b": (deal(TINY, seed="b")[0], None)}
+        )
         .to_yaml()
         .encode()
     )

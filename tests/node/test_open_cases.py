@@ -16,6 +16,7 @@ from presign_cheating import cheating
 from session_testing import Anything, Identity, identity_of
 from tss_testing import TINY
 
+from participant.committee import Committee
 from participant.node.blame import Blame, clear_marks, lift_block
 from participant.node.cases import decode_run, encode_run, sender_of_opening
 from participant.node.config import StockSettings
@@ -80,6 +81,10 @@ class Hall:
     def __init__(self) -> None:
         self.committee_id, self.me, self.identities = CID, holder(1), IDENTITIES
         self.room, self.sent = self, []
+
+    def committee_of(self, identity: bytes) -> Committee:
+        assert identity in IDENTITIES.values()
+        return committee_of()
 
     def send(self, envelope: bytes) -> None:
         self.sent.append(envelope)

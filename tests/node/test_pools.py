@@ -216,7 +216,9 @@ async def test_a_failed_check_empties_the_pools(world) -> None:
     one.signed()
     one.want()
     await one.fill()
-    membership: Any = SimpleNamespace(committee_id=CID, identities={holder(2): bytes(32)})
+    membership: Any = SimpleNamespace(
+        committee_id=CID, identities={holder(2): bytes(32)}, committee_of=lambda _: committee_of()
+    )
     blame = Blame(one.store, Stock(StockSettings()), one.pools)
     blame.mark(membership, [ProofInvalid("aff-g", "for the test").blame(2, "presign.r2.item0.x")], None)
     assert len(one.pools) == 0

@@ -17,6 +17,7 @@ from tss_testing import TINY
 
 from participant.errors import NodeError
 from participant.store import AuditRecord, NewAux, NewShare, Origin, PendingNotFound, Store, StoreDamaged
+from participant.store.recoveries import RecoveredShare, Recovery
 from tss.errors import LocalFault, ShareCorrupt
 from tss.records import AuxSet, KeyShare
 
@@ -24,7 +25,7 @@ CID = committee_of().committee_id
 
 
 def filled(tmp_path):
-    """A closed store with accounts a and b (a in its second epoch), two aux sets, pending state, primes, audit."""
+    """A closed store with accounts a and b (a in its second epoch), two aux sets, pending state, primes, a share that came back, audit."""
     store = new_store(tmp_path)
     shares = {name: deal(seed=name)[0] for name in ("a", "b")}
     for name, share in shares.items():
@@ -38,6 +39,10 @@ def filled(tmp_path):
         store.sessions.put_pending(sid_of(number), "keygen", CID, state, b"public", b"done", party=1)
         store.primes.add(1019 + 168 * number)
         store.audit.append(AuditRecord("sign", "alice", "allow"))
+    request_id, lost = bytes(32), shares["b"]
+    store.approvals.put(request_id, "recover", "b", b"request")
+    store.recoveries.put([Recovery(request_id, "b", lost.key_id, lost.share_epoch, lost.me)])
+    store.recoveries.put_share(RecoveredShare(request_id, "b", lost.to_bytes()))
     assert store.check() == []
     store.close()
     return store.path
@@ -50,6 +55,7 @@ SEALED = {
     ("aux_set", "sealed_set"): "aux",
     ("pending", "sealed_state"): "pending",
     ("prime", "sealed_prime"): "primes",
+    ("recovery", "sealed_share"): "recovery",
     ("audit_head", "sealed_head"): "audit",
 }
 

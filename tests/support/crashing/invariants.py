@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from crashing.steps import ACCOUNT, RECORD, Answer, AuditAppend, Completion, Erasure, Refresh, Resealing
@@ -187,7 +188,9 @@ def bring_forward(step: Completion, store: Store, sid: bytes) -> None:
     """The others' done arrive, as they do when members hear what this one lacks."""
     me = holder(step.party)
     membership = Membership(committee_of(), me, identity_of(me).sign, frozenset({TINY.proto}))
-    membership.identities = {holder(i): identity_of(holder(i)).public for i in (1, 2, 3)}
+    identities = [identity_of(holder(i)).public for i in (1, 2, 3)]
+    membership.committee = SimpleNamespace(identities=identities)  # type: ignore[assignment]
+    membership.identities = {holder(i): identity for i, identity in enumerate(identities, 1)}
     activated: list[Certificate] = []
 
     async def hear() -> None:

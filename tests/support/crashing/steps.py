@@ -207,7 +207,7 @@ class Completion:
     @cached_property
     def recorded(self) -> tuple[Outcomes, list[bytes]]:
         mail = Mail(self.party)
-        run = (lambda **options: run_keygen(3, 2, SEED, aux_id=bytes(32), **options)) if self.account_id else (
+        run = (lambda **options: run_keygen(3, 2, SEED, aux_id=aux_sets()[0].aux_id, **options)) if self.account_id else (
             lambda **options: run_aux(3, SEED, **options)
         )  # fmt: skip
         outcomes = run(drop=mail.record, duplicate=0.0)
@@ -218,11 +218,13 @@ class Completion:
         with new_store(directory) as store:
             committee_id = committee_of().committee_id
             store.accounts.add(NewShare.of(ACCOUNT, deal()[0]), committee_id, Origin.KEYGEN)
+            if self.account_id is not None:
+                store.accounts.put_aux(committee_id, NewAux.of(aux_sets()[0]))
 
     def plan(self) -> Plan:
         setup = self.recorded[0][self.party].session.setup
         if self.account_id is not None:
-            program: Program = lambda ctx: keygen.keygen(ctx, 2, bytes(32))  # noqa: E731 - one expression
+            program: Program = lambda ctx: keygen.keygen(ctx, 2, aux_sets()[0].aux_id)  # noqa: E731 - one expression
             return plan_of(setup, program, account_id=self.account_id)
         program = aux_program(primes_of(TINY, 3)[self.party])
         return plan_of(setup, program, account_id=None, accounts=(ACCOUNT,))
