@@ -141,6 +141,11 @@ class RecoverRequest:
             DOMAIN, "recover request", self.old.committee_id, self.new.committee_id, self.r, lines
         )
 
+    @property
+    def suites(self) -> dict[str, Suite]:
+        """The suites of its accounts, by curve, each once."""
+        return {account.suite.group.name: account.suite for account in self.accounts}
+
     def account(self, account_id: str) -> LostAccount | None:
         """The one of this name."""
         return next((account for account in self.accounts if account.account_id == account_id), None)

@@ -21,7 +21,8 @@ from participant.node.errors import (
     PeerQuarantined,
     PolicyRefused,
 )
-from participant.node.following import Course
+from participant.node.following import Course, until_all_are_here
+from participant.node.gathering import Gathering
 from participant.node.membership import Membership
 from participant.node.outcomes import failure_of_session, refusal_of
 from participant.node.plan import Decline, Declined
@@ -33,6 +34,7 @@ from participant.node.workers import Workers
 from participant.policy import SELF, Action, Policy, PolicyRequest, Refuse
 from participant.store import WITHOUT_AUX, Store, StoreConflict, check_account_id
 from tss.cggmp24 import aux_info, keygen
+from tss.envelope import PartyId
 from tss.errors import AbortedByPeer, Refused
 from tss.frost import dkg
 from tss.params import Suite
@@ -198,31 +200,43 @@ class Ceremonies:
 
     # Who is there, and with what
 
-    async def gather(self, membership: Membership, course: Course) -> AsyncGenerator[Progress, None]:
+    def gather(self, membership: Membership, course: Course) -> AsyncGenerator[Progress, None]:
         """Wait until every member is there. Raises PartiesMissing, GatewayUnreachable, GatewayRefused."""
-        loop = asyncio.get_running_loop()
-        deadline = loop.time() + self._config.gather
-        presence = membership.presence
 
-        def missing() -> list[int]:
-            return [party.index - 1 for party in membership.others if not presence.is_present(party)]
+        def report(absent: Sequence[PartyId]) -> Progress:
+            indices = tuple(party.index - 1 for party in absent)
+            text = f"waiting for index {', '.join(map(str, indices))}"
+            return course.report("waiting", text=text, waiting_for=indices)
 
-        while absent := missing():
-            if loop.time() >= deadline:
-                if membership.room.refused is not None:
-                    raise GatewayRefused.because(membership.room.refused)
-                if self._reachable() is False:
-                    raise GatewayUnreachable.at(self._config.gateway_url)
-                names = ", ".join(f"index {index}" for index in absent)
-                raise PartiesMissing(
-                    f"this needs every member of the committee, and {names} cannot be heard: start them, and see that all "
-                    "have one committee file and one gateway",
-                    absent,
-                )
-            text = f"waiting for index {', '.join(map(str, absent))}"
-            yield course.report("waiting", text=text, waiting_for=tuple(absent))
-            seconds = min(1.0, max(0.0, deadline - loop.time()))
-            await presence.changes.wait_for(lambda known=absent: missing() != known, seconds)  # type: ignore[misc]
+        def failure(absent: Sequence[PartyId]) -> NodeFailure:
+            if membership.room.refused is not None:
+                return GatewayRefused.because(membership.room.refused)
+            if self._reachable() is False:
+                return GatewayUnreachable.at(self._config.gateway_url)
+            indices = [party.index - 1 for party in absent]
+            names = ", ".join(f"index {index}" for index in indices)
+            return PartiesMissing(
+                f"this needs every member of the committee, and {names} cannot be heard: start them, and see that all "
+                "have one committee file and one gateway",
+                indices,
+            )
+
+        return until_all_are_here(membership, self._config.gather, report, failure)
+
+    def gather_approved(
+        self, gathering: Gathering, course: Course, missing: Callable[[str], str]
+    ) -> AsyncGenerator[Progress, None]:
+        """The same for those who take part in a request; `missing` tells people, given names, what to do. Raises PartiesMissing."""
+
+        def report(absent: Sequence[PartyId]) -> Progress:
+            return course.report(
+                "waiting", text=f"waiting for {gathering.names(absent)} to approve the request"
+            )
+
+        def failure(absent: Sequence[PartyId]) -> NodeFailure:
+            return PartiesMissing(missing(gathering.names(absent)), [party.index - 1 for party in absent])
+
+        return until_all_are_here(gathering, self._config.gather, report, failure)
 
     def _lacks_aux(self, membership: Membership) -> bool:
         return self._store.accounts.current_aux_id(membership.committee_id) is None

@@ -3,16 +3,38 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
 from participant.node.api import Progress, Result
 from participant.node.driver import SessionDriver
+from participant.node.errors import NodeFailure
+from participant.node.membership import Membership
 from tss.cggmp24.completion import STEPS
+from tss.envelope import PartyId
 
 TICK_SECONDS: Final = 1.0
 """Between two reports while nothing changes."""
+
+
+async def until_all_are_here(
+    membership: Membership,
+    seconds: float,
+    report: Callable[[Sequence[PartyId]], Progress],
+    failure: Callable[[Sequence[PartyId]], NodeFailure],
+) -> AsyncGenerator[Progress, None]:
+    """What `report` says of those who are absent, until nobody is; raises what `failure` says of them after `seconds`."""
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + seconds
+    while absent := membership.absent:
+        if loop.time() >= deadline:
+            raise failure(absent)
+        yield report(absent)
+        await membership.presence.changes.wait_for(
+            lambda known=absent: membership.absent != known,  # type: ignore[misc]
+            min(TICK_SECONDS, max(0.0, deadline - loop.time())),
+        )
 
 
 @dataclass

@@ -75,6 +75,11 @@ class Membership:
         """All members but this node."""
         return tuple(party for party in self.parties if party != self.me)
 
+    @property
+    def absent(self) -> list[PartyId]:
+        """The others that are not present now."""
+        return [party for party in self.others if not self.presence.is_present(party)]
+
     def members(self, points: tuple[int, ...] | None = None) -> tuple[Member, ...]:
         """The members at `points`, or all, as a session wants them."""
         return tuple(

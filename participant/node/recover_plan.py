@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from functools import partial
 
@@ -11,11 +11,11 @@ from participant.node.membership import Membership
 from participant.node.plan import Decline, Declined, Program
 from participant.node.records import Account, Records
 from participant.node.refresh_plan import MOVING, still_in_force, touched
+from participant.node.requests import recover_requests
 from participant.node.reshare_plan import HOW_TO_APPROVE, Seat
 from participant.payloads import AccountKeys
 from participant.recover_request import LostAccount, RecoverRequest
-from participant.reshare_request import BadRequest
-from participant.store import AccountRecord, AccountState, Origin, Store, StoreDamaged
+from participant.store import AccountRecord, AccountState, Origin, Store
 from participant.store.recoveries import RecoveredShare
 from tss.cggmp24 import recover
 from tss.cggmp24.recover import HELPER, Terms
@@ -25,33 +25,6 @@ from tss.errors import SessionMismatch
 from tss.params import Suite
 from tss.proposal import Proposal
 from tss.records import KeyShare
-
-
-class RecoverRequests:
-    """The requests that this node's operator approved, by id. Blocking, and quick after the first time."""
-
-    def __init__(self, store: Store, suites: Mapping[str, Suite]) -> None:
-        self._store = store
-        self._suites = suites
-        self._known: dict[bytes, RecoverRequest] = {}
-
-    def get(self, request_id: bytes) -> RecoverRequest | None:
-        """One that was approved, be it ended or withdrawn. Raises StoreDamaged."""
-        if request_id not in self._known:
-            approval = self._store.approvals.get(request_id)
-            if approval is None or approval.kind != recover.KIND:
-                return None
-            try:
-                self._known[request_id] = RecoverRequest.from_yaml(approval.request.decode(), self._suites)
-            except (BadRequest, UnicodeDecodeError) as error:
-                raise StoreDamaged(f"the approved request {request_id.hex()} is damaged: {error}") from None
-        return self._known[request_id]
-
-    def open(self) -> list[RecoverRequest]:
-        """Those that this node still works on, oldest first."""
-        entries = self._store.approvals.entries(recover.KIND, ended=False)
-        found = [self.get(entry.request_id) for entry in entries]
-        return [request for request in found if request is not None]
 
 
 @dataclass(frozen=True)
@@ -69,7 +42,7 @@ class RecoverPlanner:
     def __init__(self, store: Store, records: Records) -> None:
         self._store = store
         self._records = records
-        self._requests = RecoverRequests(store, records.suites)
+        self._requests = recover_requests(store, records.suites)
 
     # One lost share
 

@@ -7,7 +7,6 @@ The share that came back never signs.
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import aclosing
@@ -17,14 +16,15 @@ from participant.committee import Committee
 from participant.node.api import Progress, RecoveryView
 from participant.node.ceremonies import Ceremonies
 from participant.node.config import NodeConfig
-from participant.node.errors import InvalidRequest, NodeFailure, PartiesMissing
+from participant.node.errors import InvalidRequest, NodeFailure
 from participant.node.following import Course
 from participant.node.gathering import Gathering, me_among
 from participant.node.membership import Membership
 from participant.node.plan import Declined
 from participant.node.records import Records
-from participant.node.recover_plan import RecoverPlanner, RecoverRequests
+from participant.node.recover_plan import RecoverPlanner
 from participant.node.refresh_plan import touched
+from participant.node.requests import recover_requests
 from participant.node.workers import Workers
 from participant.policy import Action
 from participant.recover_request import LostAccount, RecoverRequest
@@ -33,9 +33,16 @@ from participant.store import AuditRecord, Store
 from participant.store.approvals import WITHDRAWN
 from participant.store.recoveries import COMPLETE, Recovery
 from tss.cggmp24 import recover, refresh
-from tss.envelope import PartyId
 
 log = logging.getLogger(__name__)
+
+
+def _missing(names: str) -> str:
+    return (
+        f"a recovery needs its helpers and the node that lost its shares, and {names} cannot be heard: start "
+        "them, and have their operators approve the request (mpc-keygen approve FILE). A member that "
+        "stays away need not be a helper: make a request without it (--helpers)"
+    )
 
 
 class Recovering:
@@ -68,7 +75,7 @@ class Recovering:
         self._leave = leave
         self._add_committee = add_committee
         self._membership_of = membership_of
-        self._requests = RecoverRequests(store, records.suites)
+        self._requests = recover_requests(store, records.suites)
         self._gatherings: dict[bytes, Gathering] = {}
 
     # Life
@@ -213,8 +220,7 @@ class Recovering:
         request = await self._workers.step(self._requests.get, request_id)
         if request is None:
             raise InvalidRequest(f"no request {request_id.hex()} was approved on this node")
-        suites = {account.suite.group.name: account.suite for account in request.accounts}
-        last = [f"refresh {curve}" for curve in suites]
+        last = [f"refresh {curve}" for curve in request.suites]
         course = Course(("waiting", *(f"recover {a.account_id}" for a in request.accounts), *last))
         if not await self._workers.step(self._is_complete, request_id):
             gathering = self._gatherings.get(request_id)
@@ -246,7 +252,7 @@ class Recovering:
         caller: Caller | None,
         course: Course,
     ) -> AsyncGenerator[Progress, None]:
-        gathered = self._gather(gathering, course)
+        gathered = self._ceremonies.gather_approved(gathering, course, _missing)
         async with aclosing(gathered) as steps:
             async for progress in steps:
                 yield progress
@@ -261,37 +267,16 @@ class Recovering:
         async with aclosing(ceremonies.gather(membership, course)) as steps:
             async for progress in steps:
                 yield progress
-        for suite in {account.suite.group.name: account.suite for account in request.accounts}.values():
+        for curve, suite in request.suites.items():
             lines = [account.line for account in request.accounts if account.suite is suite]
             tail = [sorted(lines, key=lambda line: line[0])]
             running = ceremonies.run(
                 *(membership, suite, refresh.KIND, None, tail, caller, course),
-                stage=f"refresh {suite.group.name}",
+                stage=f"refresh {curve}",
             )
             async with aclosing(running) as steps:
                 async for progress in steps:
                     yield progress
-
-    async def _gather(self, gathering: Gathering, course: Course) -> AsyncGenerator[Progress, None]:
-        loop = asyncio.get_running_loop()
-        deadline = loop.time() + self._config.gather
-        presence = gathering.presence
-
-        def missing() -> list[PartyId]:
-            return [party for party in gathering.others if not presence.is_present(party)]
-
-        while absent := missing():
-            names = gathering.names(absent)
-            if loop.time() >= deadline:
-                raise PartiesMissing(
-                    f"a recovery needs its helpers and the node that lost its shares, and {names} cannot be heard: start "
-                    "them, and have their operators approve the request (mpc-keygen approve FILE). A member that "
-                    "stays away need not be a helper: make a request without it (--helpers)",
-                    [party.index - 1 for party in absent],
-                )
-            yield course.report("waiting", text=f"waiting for {names} to approve the request")
-            seconds = min(1.0, max(0.0, deadline - loop.time()))
-            await presence.changes.wait_for(lambda known=absent: missing() != known, seconds)  # type: ignore[misc]
 
     # Looking at it
 
@@ -301,17 +286,12 @@ class Recovering:
 
     def views(self) -> list[RecoveryView]:
         """See NodeApi.recoveries. Blocking."""
-        entries = self._store.approvals.entries(recover.KIND)
-        found = [self._requests.get(entry.request_id) for entry in entries]
-        return [self._view(request) for request in found if request is not None]
+        return [self._view(request) for request in self._requests.all()]
 
     def _view(self, request: RecoverRequest) -> RecoveryView:
         approval = self._store.approvals.get(request.request_id)
         entries = self._store.recoveries.entries(request.request_id)
         gathering = self._gatherings.get(request.request_id)
-        absent = (
-            [] if gathering is None else [p for p in gathering.others if not gathering.presence.is_present(p)]
-        )
         return RecoveryView(
             request_id=request.request_id,
             old_committee_id=request.old.committee_id,
@@ -324,5 +304,5 @@ class Recovering:
             settled=tuple(entry.account_id for entry in entries if entry.is_settled),
             withdrawn=approval is not None and approval.outcome == WITHDRAWN,
             complete=approval is not None and approval.outcome == COMPLETE,
-            absent="" if gathering is None else gathering.names(absent),
+            absent="" if gathering is None else gathering.names(gathering.absent),
         )

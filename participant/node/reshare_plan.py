@@ -11,7 +11,7 @@ from participant.node.gathering import Gathering
 from participant.node.plan import Decline, Declined, Program
 from participant.node.records import Account, Records
 from participant.node.refresh_plan import still_in_force, touched
-from participant.node.requests import ReshareRequests
+from participant.node.requests import reshare_requests
 from participant.reshare_request import ReshareRequest
 from participant.store import AccountState, Store
 from tss.cggmp24 import reshare
@@ -41,7 +41,7 @@ class ResharePlanner:
     def __init__(self, store: Store, records: Records, take_primes: TakePrimes) -> None:
         self._store = store
         self._records = records
-        self._requests = ReshareRequests(store, records.suites)
+        self._requests = reshare_requests(store, records.suites)
         self._take_primes = take_primes
 
     def seats(self, gathering: Gathering, suite: Suite, proposal: Proposal) -> list[Seat]:

@@ -14,7 +14,7 @@ from participant.node.api import Progress, ReshareView
 from participant.node.ceremonies import Ceremonies
 from participant.node.config import NodeConfig
 from participant.node.destroyed import apart, together
-from participant.node.errors import CeremonyFailed, InvalidRequest, PartiesMissing
+from participant.node.errors import CeremonyFailed, InvalidRequest
 from participant.node.following import Course
 from participant.node.gathering import Gathering, me_among
 from participant.node.hello import MAX_SIDS, Hello
@@ -22,7 +22,7 @@ from participant.node.membership import Membership
 from participant.node.plan import Declined
 from participant.node.presence import Facts
 from participant.node.records import Records
-from participant.node.requests import ReshareRequests
+from participant.node.requests import reshare_requests
 from participant.node.reshare_plan import ResharePlanner, check_terms
 from participant.node.revocation import Revocation
 from participant.node.tasks import Changes
@@ -44,6 +44,14 @@ REPEAT_SECONDS: Final = 5.0
 
 COMPLETE: Final = "complete"
 """Outcome of an approval whose resharing is complete, as everybody in it knows."""
+
+
+def _missing(names: str) -> str:
+    return (
+        f"a resharing needs all dealers and all new holders, and {names} cannot be heard: start them, have their "
+        "operators approve the request (mpc-keygen approve FILE), and see that all use one gateway. An old "
+        "member that stays away need not be a dealer: make a request without it (--dealers)"
+    )
 
 
 class Resharing:
@@ -78,7 +86,7 @@ class Resharing:
         self._leave = leave
         self._add_committee = add_committee
         self._membership_of = membership_of
-        self._requests = ReshareRequests(store, records.suites)
+        self._requests = reshare_requests(store, records.suites)
         self._gatherings: dict[bytes, Gathering] = {}
         self._done: dict[bytes, set[PartyId]] = {}
         """Who in a gathering says that its resharing is complete."""
@@ -189,7 +197,7 @@ class Resharing:
         course = Course(("waiting", reshare.KIND, "revocation"))
         async with self._ceremonies.lock(gathering):
             if not self._certified(request_id):
-                async with aclosing(self._gather(gathering, course)) as steps:
+                async with aclosing(self._ceremonies.gather_approved(gathering, course, _missing)) as steps:
                     async for progress in steps:
                         yield progress
             if not self._certified(request_id):
@@ -210,27 +218,6 @@ class Resharing:
         return self._ceremonies.run(
             gathering, request.suite, reshare.KIND, request.account_id, tail, caller, course
         )
-
-    async def _gather(self, gathering: Gathering, course: Course) -> AsyncGenerator[Progress, None]:
-        loop = asyncio.get_running_loop()
-        deadline = loop.time() + self._config.gather
-        presence = gathering.presence
-
-        def missing() -> list[PartyId]:
-            return [party for party in gathering.others if not presence.is_present(party)]
-
-        while absent := missing():
-            names = gathering.names(absent)
-            if loop.time() >= deadline:
-                raise PartiesMissing(
-                    f"a resharing needs all dealers and all new holders, and {names} cannot be heard: start them, have their "
-                    "operators approve the request (mpc-keygen approve FILE), and see that all use one gateway. An old "
-                    "member that stays away need not be a dealer: make a request without it (--dealers)",
-                    [party.index - 1 for party in absent],
-                )
-            yield course.report("waiting", text=f"waiting for {names} to approve the request")
-            seconds = min(1.0, max(0.0, deadline - loop.time()))
-            await presence.changes.wait_for(lambda known=absent: missing() != known, seconds)  # type: ignore[misc]
 
     async def _wait_for_words(
         self, request: ReshareRequest, gathering: Gathering, course: Course
@@ -269,18 +256,13 @@ class Resharing:
 
     def views(self) -> list[ReshareView]:
         """See NodeApi.resharings. Blocking."""
-        entries = self._store.approvals.entries(reshare.KIND)
-        found = [self._requests.get(entry.request_id) for entry in entries]
-        return [self._view(request) for request in found if request is not None]
+        return [self._view(request) for request in self._requests.all()]
 
     def _view(self, request: ReshareRequest) -> ReshareView:
         store, request_id = self._store, request.request_id
         approval = store.approvals.get(request_id)
         words = set(store.resharings.words(request.terms.key_id))
         gathering = self._gatherings.get(request_id)
-        absent = (
-            [] if gathering is None else [p for p in gathering.others if not gathering.presence.is_present(p)]
-        )
         certified = self._certified(request_id)
         return ReshareView(
             request_id=request_id,
@@ -295,7 +277,7 @@ class Resharing:
             deletions_due=request.deletions_due,
             deleted=tuple(point - 1 for point in sorted(words)),
             not_deleted=tuple(index for index in range(request.old.n) if index + 1 not in words),
-            absent="" if gathering is None or certified else gathering.names(absent),
+            absent="" if gathering is None or certified else gathering.names(gathering.absent),
         )
 
     # What comes from rooms

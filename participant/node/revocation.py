@@ -15,7 +15,7 @@ from typing import Final
 from participant.committee import Committee
 from participant.identity import NodeKeys
 from participant.node.destroyed import Word, read, write
-from participant.node.requests import ReshareRequests
+from participant.node.requests import reshare_requests
 from participant.reshare_request import ReshareRequest
 from participant.store import AuditRecord, Store
 from participant.store.resharings import MovedAccount
@@ -45,7 +45,7 @@ class Revocation:
     ) -> None:
         """`destroyed` is called, in the worker thread, with an account whose share this node has destroyed."""
         self._store = store
-        self._requests = ReshareRequests(store, suites)
+        self._requests = reshare_requests(store, suites)
         self._keys = keys
         self._destroyed = destroyed
         self._wall = wall
