@@ -12,8 +12,7 @@ from keygen.console import json_option, output
 from keygen.errors import EXIT_CODES_HELP, Misuse
 from keygen.node_files import COMMITTEE
 from keygen.reach import FILE, Daemon, follow, operator_option
-from keygen.reshare_commands import indices_in, read_request
-from participant.committee import BadCommittee, read_committee
+from keygen.reshare_commands import approve_request, committee_in, indices_in, read_request
 
 if TYPE_CHECKING:
     from kit.pb.wallet.v1.common_pb2 import Progress, Recovery
@@ -90,11 +89,7 @@ def recover(
 
 
 def _ask_for(daemon: Daemon, lost: int, target: Path, helpers: str | None, accounts: tuple[str, ...]) -> str:
-    indices = indices_in(helpers, "--helpers")
-    try:
-        committee = read_committee(target).to_yaml()
-    except BadCommittee as error:
-        raise Misuse(str(error)) from None
+    indices, committee = indices_in(helpers, "--helpers"), committee_in(target)
 
     async def ask(client: ServiceClient, pb: Any) -> Any:
         request = pb.MakeRecoveryRequestRequest(
@@ -106,10 +101,7 @@ def _ask_for(daemon: Daemon, lost: int, target: Path, helpers: str | None, accou
 
 
 def _approve(daemon: Daemon, text: str) -> Recovery:
-    async def ask(client: ServiceClient, pb: Any) -> Any:
-        return await client.call(client.operator.ApproveRequest, pb.ApproveRequestRequest(request=text))
-
-    found = daemon.ask(ask)
+    found = approve_request(daemon, text)
     if found.WhichOneof("request") != "recovery":
         raise Misuse("the file is a request of another kind: see mpc-keygen reshare")
     approved: Recovery = found.recovery

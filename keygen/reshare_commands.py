@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -60,10 +61,7 @@ def reshare(
     again it goes on where it was.
     """
     out, daemon = output(), operator_of(node, operator)
-    try:
-        committee = read_committee(target).to_yaml()
-    except BadCommittee as error:
-        raise Misuse(str(error)) from None
+    committee = committee_in(target)
     if file.exists():
         text = read_request(file)
     else:
@@ -73,7 +71,7 @@ def reshare(
     if request_only:
         out.result({"account_id": account, "request": str(file)}, [f"{file}: the request"])
         return
-    approved = _approve(daemon, text)
+    approved: Resharing = approve_request(daemon, text).resharing
     if approved.account_id != account:
         raise Misuse(f"{file} is a request for account {approved.account_id!r}, not {account!r}")
 
@@ -131,12 +129,22 @@ def read_request(file: Path) -> str:
         raise KeygenError(f"cannot read {file}: {what}", reason="BAD_REQUEST_FILE") from None
 
 
-def _approve(daemon: Daemon, text: str) -> Resharing:
-    async def ask(client: ServiceClient, pb: Any) -> Any:
-        return await client.call(client.operator.ApproveRequest, pb.ApproveRequestRequest(request=text))
+def approve_request(daemon: Daemon, text: str, public_keys: Mapping[str, bytes] | None = None) -> Any:
+    """What the node answers to the approval of a request: ApproveRequestResponse."""
 
-    found: Resharing = daemon.ask(ask).resharing
-    return found
+    async def ask(client: ServiceClient, pb: Any) -> Any:
+        asked = pb.ApproveRequestRequest(request=text, public_keys=public_keys)
+        return await client.call(client.operator.ApproveRequest, asked)
+
+    return daemon.ask(ask)
+
+
+def committee_in(file: Path) -> str:
+    """The text of a committee's file, which was checked. Raises Misuse."""
+    try:
+        return read_committee(file).to_yaml()
+    except BadCommittee as error:
+        raise Misuse(str(error)) from None
 
 
 @click.command(epilog=EXIT_CODES_HELP, short_help="Let a node take part in what a request asks for.")
@@ -176,13 +184,7 @@ def approve(
         daemon.ask(ask)
         out.result({"request_id": request_id.hex(), "withdrawn": True}, ["this node takes no part any more"])
         return
-    known = public_keys_in(public_keys)
-
-    async def approving(client: ServiceClient, pb: Any) -> Any:
-        asked = pb.ApproveRequestRequest(request=text, public_keys=known)
-        return await client.call(client.operator.ApproveRequest, asked)
-
-    answer = daemon.ask(approving)
+    answer = approve_request(daemon, text, public_keys_in(public_keys))
     if answer.WhichOneof("request") == "recovery":
         from keygen.recover_commands import recovery_fields, recovery_lines
 
