@@ -81,11 +81,13 @@ class Cluster:
 
 @contextlib.asynccontextmanager
 async def cluster(
-    accounts: Sequence[str] = (ACCOUNT,), commands: Mapping[int, Sequence[str]] | None = None
+    accounts: Sequence[str] = (ACCOUNT,),
+    commands: Mapping[int, Sequence[str]] | None = None,
+    settings: Mapping[str, str] | None = None,
 ) -> AsyncIterator[Cluster]:
-    """Start it with these accounts. `commands` are those of nodes that are not to be SERVICE."""
+    """Start it with these accounts. `commands` are those of nodes that are not to be SERVICE; `settings` are variables of all."""
     directory = Path(tempfile.mkdtemp(prefix="wallet-mpc-bench-"))
-    variables = {**os.environ, **QUIET, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"}
+    variables = {**os.environ, **QUIET, **(settings or {}), "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"}
     base = _free_block()
     setting = directory / "setting"
     init = [sys.executable, "-m", "keygen.main", "init", str(setting), "--base-port", str(base)]

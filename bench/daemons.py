@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import signal
 import sys
 from collections.abc import Coroutine
@@ -25,6 +26,8 @@ ACCOUNTS: Final = 1000
 IDLE_SECONDS: Final = 4
 """Until a node that nobody asks begins with what is for later."""
 SETTLING_SECONDS: Final = 600
+SHARED: Final = {"SIGN_SERVICE__NODE__WORKERS": str(max(1, (os.cpu_count() or 1) // 2))}
+"""The two signers have one machine: each gets half of its cores."""
 PROBED: Final = (sys.executable, "-m", "bench.probed_service")
 
 
@@ -41,7 +44,7 @@ def _grpc(reference: Reference) -> Figures:
 
 async def _times_of_calls(reference: Reference) -> Figures:
     """One caller, one call after the other, with two signers: without stock, from full pools, and then with it."""
-    async with cluster() as running, running.client() as node:
+    async with cluster(settings=SHARED) as running, running.client() as node:
         await _warm(running, node)
         reference.sample()
         empty = [await running.sign(node, (0, 2)) for _ in range(EMPTY_CALLS)]

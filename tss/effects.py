@@ -154,6 +154,8 @@ class Compute:
     """
 
     jobs: Sequence[Job]
+    brief: bool = False
+    """Whether none takes more than a few milliseconds: handing one to another thread may cost as much."""
 
 
 @dataclass(frozen=True)

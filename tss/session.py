@@ -104,6 +104,8 @@ class Session(Speaker):
         self._echo_to_check: Place | None = None
         self._accepted: dict[PartyId, Value] = {}
         self.jobs: Sequence[Job] = ()
+        self.brief = False
+        """Whether none of the jobs takes more than a few milliseconds."""
         self.result: Any = None
         self.error: ProtocolError | None = None
         self.finished = False
@@ -273,7 +275,7 @@ class Session(Speaker):
         if job is None:
             self._end_unproven()
         else:
-            self.jobs = [job]
+            self.jobs, self.brief = [job], False
 
     def _end_unproven(self) -> None:
         """A complaint that proves nothing: its sender ended the run, and nobody is blamed."""
@@ -456,7 +458,7 @@ class Session(Speaker):
                 self._advance()
                 return
             if isinstance(effect, Compute) and effect.jobs:
-                self.jobs = effect.jobs
+                self.jobs, self.brief = effect.jobs, effect.brief
                 return
             if isinstance(effect, Dispute):
                 for place in self._disputes.begin(self.sid_or_fail(), effect):

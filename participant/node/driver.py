@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import contextvars
 import logging
 from collections import Counter
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from kit import tracing
@@ -29,6 +31,7 @@ from participant.node.tasks import Changes, Tasks
 from participant.node.workers import Workers
 from participant.store import Kept, Store
 from tss.cggmp24 import presign
+from tss.effects import run_serially
 from tss.envelope import Kind, PartyId, routing
 from tss.errors import InternalError, NoBlame, ProtocolError, SchemaViolation
 from tss.frost import sign as frost
@@ -50,6 +53,17 @@ _PRESIGNING: Final = frozenset({presign.KIND, presign.FULL_KIND})
 
 _ONE_WRITE: Final = WITHOUT_ROUND_0 | {presign.FULL_KIND, frost.FULL_KIND}
 """Kinds whose turns are each one write: a caller waits, and no turn computes for long."""
+
+
+@dataclass(frozen=True)
+class _Input:
+    """What one call of the engine is about."""
+
+    started: bool = False
+    results: Sequence[Any | BaseException] | None = field(default=None, repr=False)
+    """Of its jobs."""
+    envelopes: Sequence[bytes] = field(default=(), repr=False)
+    expired: bool = False
 
 
 class Identifying(NoBlame):
@@ -94,6 +108,7 @@ class SessionDriver:
         self._is_noted = False
         self._is_mute = False
         self._is_end_stored = False
+        self._context = contextvars.copy_context()
         self.openings: dict[PartyId, bytes] = {}
         """What came of the others' abort messages, in presigning and full signing; who signed them is not checked here."""
         me = plan.setup.me
@@ -217,6 +232,7 @@ class SessionDriver:
 
     async def _live(self) -> None:
         bind(proposal=self.plan.ph.hex()[:16], kind=self.plan.kind)
+        self._context = contextvars.copy_context()
         repetition = self._outbox.repeat(lambda: self.phase, lambda: bool(self.waiting_for), self.changes)
         repeating = self._tasks.spawn(repetition, "repetition")
         try:
@@ -286,8 +302,15 @@ class SessionDriver:
         expired: bool = False,
     ) -> None:
         """One call of the engine, in a worker thread, with everything that is there."""
-        envelopes = self._inbox.take()
-        out = await self._workers.step(self._advance, started, results, envelopes, expired)
+        said = _Input(started, results, self._inbox.take(), expired)
+        out = await self._workers.step(self._advance, said)
+        if self._session.sid is not None:
+            # What was said in between was said in a copy of this context.
+            bind(session=self._session.sid.hex()[:16])
+        self._say(out)
+
+    def _say(self, out: Sequence[Outgoing]) -> None:
+        """What a call of the engine made, in the rooms where it belongs."""
         if self._session.sid is not None and not self._entered:
             self._enter(self._session.sid)
         if self.identifying and not self._identifying.done():
@@ -297,20 +320,26 @@ class SessionDriver:
             self._outbox.post(room, outgoing.envelope, None if outgoing.to is None else outgoing.to.index - 1)
         self.changes.notify()
 
-    def _advance(
-        self,
-        started: bool,  # noqa: FBT001 - positional for the pool
-        results: Sequence[Any | BaseException] | None,
-        envelopes: Sequence[bytes],
-        expired: bool,  # noqa: FBT001 - positional for the pool
-    ) -> list[Outgoing]:
+    def _advance(self, said: _Input) -> list[Outgoing]:
+        out = self._advance_once(said)
+        while self._computes_here():
+            self._loop.call_soon_threadsafe(self._say, out, context=self._context)
+            out = self._advance_once(_Input(results=run_serially(self._session.jobs)))
+        return out
+
+    def _computes_here(self) -> bool:
+        """Whether to run the jobs at hand in this thread: no other core could take a part of them, and somebody waits."""
+        session = self._session
+        return session.brief and len(session.jobs) == 1 and self.plan.kind in _ONE_WRITE
+
+    def _advance_once(self, said: _Input) -> list[Outgoing]:
         if self.plan.kind not in _ONE_WRITE:
-            out = self._run_engine(started, results, envelopes, expired)
+            out = self._run_engine(said)
             self._keep(out)
         else:
             # What one call of the engine stores is one write, and on the disk before anything of it leaves.
             with self._store.transaction(durable=False):
-                out = self._run_engine(started, results, envelopes, expired)
+                out = self._run_engine(said)
                 self._keep(out)
                 self._store_end()
                 self._is_mute = True
@@ -322,25 +351,19 @@ class SessionDriver:
             self._failed(self, self._session.error)
         return out
 
-    def _run_engine(
-        self,
-        started: bool,  # noqa: FBT001 - positional, as `_advance`
-        results: Sequence[Any | BaseException] | None,
-        envelopes: Sequence[bytes],
-        expired: bool,  # noqa: FBT001 - positional, as `_advance`
-    ) -> list[Outgoing]:
+    def _run_engine(self, said: _Input) -> list[Outgoing]:
         session = self._session
-        out = session.start() if started else []
+        out = session.start() if said.started else []
         if self._abort is not None:
             out += session.abort(self._abort)
-        if results is not None and not session.finished:
-            out += session.completed(results)
-        for envelope in envelopes:
+        if said.results is not None and not session.finished:
+            out += session.completed(said.results)
+        for envelope in said.envelopes:
             if self.plan.kind in _PRESIGNING and (sender := sender_of_opening(envelope)) is not None:
                 self.openings.setdefault(sender, envelope)
             if not session.finished:
                 out += session.receive(envelope)
-        if expired:
+        if said.expired:
             out += session.expire()
         self.phase = session.phase
         self.waiting_for = tuple(party.index for party in session.waiting_for)

@@ -147,7 +147,9 @@ def test_a_bad_broadcast_of_one_leaves_the_others_batch_alone(round_: int) -> No
 def test_nothing_is_computed_for_nothing(monkeypatch: pytest.MonkeyPatch, *, bad: bool) -> None:
     """Neither single checks of what passed together, nor tests of what nobody sent well."""
     sizes: list[int] = []
-    monkeypatch.setattr(presign_verify, "Compute", lambda jobs: sizes.append(len(jobs)) or Compute(jobs))
+    monkeypatch.setattr(
+        presign_verify, "Compute", lambda jobs, **how: sizes.append(len(jobs)) or Compute(jobs, **how)
+    )
     rule = says(1, lambda items: changed(items, 0, lambda item: changed(item, 0, broken)))
     outcomes, alone = run(1, t=2, tamper={2: [rule] if bad else []}, cheaters=(2,), drop=reports)
     assert bool(alone) is (outcomes[1].error is not None) is bad

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from functools import partial
 
 import pytest
 from driver_testing import WAIT, adding, outcome, seats
@@ -14,10 +15,12 @@ from tss_testing import TINY
 from participant.channel import Topic, session_topic
 from participant.node import outbox
 from participant.node.config import Deadlines
+from participant.node.driver import SessionDriver
 from participant.node.inbox import MAX_EACH, MAX_WAITING
 from participant.store import StoreUnavailable
 from tss.cggmp24 import presign
-from tss.encoding import encode
+from tss.effects import Compute, Echo, Protocol, Receive, Send, SessionContext
+from tss.encoding import Integer, encode
 from tss.envelope import Body, Kind, holder, pack, routing, sign
 from tss.errors import AbortedByPeer, InternalError, NoBlame, NotStored, PeerFault, Timeout
 from tss.errors import Refused as RefusedByPeer
@@ -284,6 +287,63 @@ async def test_signing_says_nothing_that_is_not_on_the_disk(tmp_path, monkeypatc
         await all_[0].room.flushed()
         # What does not reach the store declines the proposal; what may be there or not is never spoken of again.
         assert {routing(envelope)[1] for _, envelope, sender, _ in hub.posted if sender == 0} == said
+
+
+FULL = {"kind": presign.FULL_KIND, "round0": Round0.WITH_ROUND_1}
+
+
+async def reached(driver: SessionDriver, phase: str) -> None:
+    async with asyncio.timeout(WAIT):
+        while not driver.phase.endswith(phase):
+            await driver.changes.wait_for(lambda: driver.phase.endswith(phase), WAIT)
+
+
+@pytest.mark.parametrize(
+    ("kind", "brief", "count", "threads"),
+    [
+        (presign.FULL_KIND, True, 1, ["step", "step"]),
+        (presign.FULL_KIND, False, 1, ["job", "job"]),
+        (presign.FULL_KIND, True, 2, ["job"] * 4),
+        (presign.KIND, True, 1, ["job", "job"]),
+    ],
+)
+async def test_a_brief_job_that_a_caller_waits_for_is_not_handed_on(tmp_path, kind, brief, count, threads):
+    """Unless another core could take a part of the work; what was said before it is posted meanwhile."""
+    others_may = threading.Event()
+
+    def ready() -> str:
+        return threading.current_thread().name[:4].rstrip("-_")
+
+    def wait() -> None:
+        assert others_may.wait(WAIT)
+
+    def program(ctx: SessionContext) -> Protocol[list[str]]:
+        first = ctx.me == holder(1)
+        # While the echo of round 0 waits to be posted; and behind a round.
+        before = yield Compute([ready if first else wait] * count, brief=brief)
+        yield Send(1, broadcast=1)
+        yield Receive(1, broadcast=Integer(64), echo=Echo.NONE)
+        after = yield Compute([ready] * count, brief=brief)
+        return [*before, *after] if first else []
+
+    async with seats(tmp_path) as all_:
+        drivers = [seat.open(1, program, kind=kind, round0=Round0.WITH_ROUND_1) for seat in all_]
+        await reached(drivers[0], "r1")
+        others_may.set()
+        assert [await outcome(driver) for driver in drivers] == [threads, [], []]
+
+
+async def test_a_brief_job_that_fails_ends_the_session_as_any_other(tmp_path):
+    def program(ctx: SessionContext) -> Protocol[None]:
+        yield Send(1, broadcast=1)
+        yield Receive(1, broadcast=Integer(64), echo=Echo.NONE)
+        yield Compute([partial(int, "x")], brief=True)
+
+    async with seats(tmp_path) as all_:
+        drivers = [seat.open(1, program, **FULL) for seat in all_]
+        for driver in drivers:
+            with pytest.raises((InternalError, AbortedByPeer)):
+                await outcome(driver)
 
 
 async def test_a_bug_in_a_job_is_told_to_the_others_and_logged(tmp_path):

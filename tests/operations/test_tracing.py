@@ -7,8 +7,10 @@ import sys
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 from processes import command, run_process
 
+from gateway.main import main as gateway_main
 from kit import tracing
 from kit.settings import SettingsError
 
@@ -36,10 +38,17 @@ def test_off_it_makes_no_object() -> None:
     stages.close()
 
 
-def test_without_the_extra_the_setting_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_the_extra_the_setting_says_what_to_install(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     monkeypatch.setitem(sys.modules, "opentelemetry.sdk.trace", None)
     with pytest.raises(SettingsError, match=r"pip install 'wallet-mpc\[tracing\]'"):
         tracing.configure(tracing.TracingSettings(endpoint="http://127.0.0.1:1/v1/traces"), "a", "b")
+    file = tmp_path / "gateway.yaml"
+    file.write_text("tracing: {endpoint: 'http://127.0.0.1:1/v1/traces'}\n")
+    checked = CliRunner().invoke(gateway_main, ["--check", str(file)])
+    assert (checked.exit_code, checked.stdout) == (2, "")
+    assert "pip install 'wallet-mpc[tracing]'" in checked.stderr
 
 
 def test_a_collector_that_is_away_harms_nobody(tmp_path: Path) -> None:

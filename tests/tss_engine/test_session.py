@@ -296,6 +296,18 @@ def test_jobs_are_handed_out_and_their_results_come_back_in_order():
     assert solo.session.jobs == ()
 
 
+def test_jobs_say_whether_they_are_brief():
+    def program(_ctx):
+        yield Compute([lambda: 1], brief=True)
+        yield Compute([lambda: 2])
+
+    solo = Solo(program, round0=Round0.NONE)
+    solo.start()
+    assert solo.session.brief
+    solo.session.completed([1])
+    assert not solo.session.brief
+
+
 def test_no_jobs_are_done_at_once():
     solo = computing()
     solo.start()

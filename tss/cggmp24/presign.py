@@ -12,6 +12,7 @@ from typing import Final
 
 from gmpy2 import mpz
 
+from tss.alongside import alongside
 from tss.cggmp24 import identify, presign_checks
 from tss.cggmp24.identify_checks import Case
 from tss.cggmp24.presign_checks import (
@@ -30,7 +31,14 @@ from tss.cggmp24.presign_prove import (
     make_round1,
     make_round2,
 )
-from tss.cggmp24.presign_verify import Opened, OwnK, verify_round1, verify_round2
+from tss.cggmp24.presign_verify import (
+    Opened,
+    OwnK,
+    Verified,
+    gather_round1,
+    verify_round1,
+    verify_round2,
+)
 from tss.cggmp24.presignature import ENTROPY_BYTES, Batch, Presignature, public_record
 from tss.cggmp24.sign import Signature, SignRequest, exchange_sigmas, terms
 from tss.effects import Compute, Progress, Protocol, Recall, Received, Send, SessionContext, Transcript
@@ -194,19 +202,14 @@ def _rounds(
 
     # Round 1
     yield Progress("presign: round 1")
-    items: list[Item] = yield Compute([partial(run.draw, k) for k in range(batch)])
+    items: list[Item] = yield Compute([partial(run.draw, k) for k in range(batch)], brief=batch == 1)
     psi1 = yield from make_round1(run, items)
     yield Send(1, broadcast=[item.round1_value() for item in items], p2p=psi1)
     r1 = yield round1
-    said = yield from verify_round1(
-        run.public, ctx.me, ctx.rng, r1, lambda k, j: run.check_round1(k, j, r1[j].broadcast[k], r1[j].p2p[k])
-    )
-    for (k, j), value in said.items():
-        items[k].round1[j] = value
 
     # Round 2
     yield Progress("presign: round 2")
-    gammas = yield from make_round2(run, items)
+    said, gammas = yield from _verify_and_make(run, items, r1)
     yield Send(
         2,
         broadcast=[
@@ -229,11 +232,13 @@ def _rounds(
     # Round 3
     yield Progress("presign: round 3")
     opened = yield Compute(
-        [partial(run.open_masks, item, {j: masks2[k, j] for j in others}) for k, item in enumerate(items)]
+        [partial(run.open_masks, item, {j: masks2[k, j] for j in others}) for k, item in enumerate(items)],
+        brief=True,
     )
     yield Send(3, broadcast=[opened, e])
     r3 = yield round3
-    yield Compute([partial(run.check_round3, items[k], k, j, r3[j].broadcast[0][k]) for k, j in pairs])
+    checks = [partial(run.check_round3, items[k], k, j, r3[j].broadcast[0][k]) for k, j in pairs]
+    yield Compute(checks, brief=True)
 
     # Output
     transcript = yield Recall((2, 3))
@@ -250,6 +255,28 @@ def _rounds(
             yield from identify.identify(run, item, _case(run, item, k, failed, opened[k], r2, r3), r2)
         presignatures.append(run.finish(item, k, sums, transcript))
     return presignatures, {} if e is None else {j.index: r3[j].broadcast[1] for j in others}
+
+
+def _verify_and_make(
+    run: Presigning, items: list[Item], r1: dict[PartyId, Received]
+) -> Protocol[tuple[Verified[Round1], list[list[Value]]]]:
+    """Verify round 1, and meanwhile make round 2, of which nothing leaves before that has passed."""
+
+    def single(k: int, j: PartyId) -> Round1:
+        return run.check_round1(k, j, r1[j].broadcast[k], r1[j].p2p[k])
+
+    def keep(said: Verified[Round1]) -> None:
+        for (k, j), value in said.items():
+            items[k].round1[j] = value
+
+    gathered = yield from gather_round1(run.public, run.ctx.me, run.ctx.rng, r1)
+    verifying = verify_round1(gathered, r1, single)
+    if not all(gathered.values()):
+        said = yield from verifying
+        keep(said)
+        return said, (yield from make_round2(run, items))
+    keep({(k, j): value for j, found in gathered.items() if found for k, value in enumerate(found[0])})
+    return (yield from alongside(verifying, make_round2(run, items)))
 
 
 def _case(

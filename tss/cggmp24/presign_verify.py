@@ -60,14 +60,28 @@ class Opened:
     alpha_hat: mpz = field(repr=False)
 
 
+Gathered1 = dict[PartyId, tuple[list[Round1], Batch] | None]
+"""What each peer said in round 1, once its form and ranges are checked, and its proofs; None where a check failed."""
+
+
+def gather_round1(
+    case: Presigned, i: PartyId, rng: Rng, received: Mapping[PartyId, Received]
+) -> Protocol[Gathered1]:
+    """Check 1 of round 1 of everybody but `i`, and what checks 2 and 3 need."""
+    gathered = yield Compute(
+        [partial(_gather1, case, i, j, rng, r) for j, r in received.items()],
+        brief=all(len(r.p2p) == 1 for r in received.values()),
+    )
+    return dict(zip(received, gathered, strict=True))
+
+
 def verify_round1(
-    case: Presigned, i: PartyId, rng: Rng, received: Mapping[PartyId, Received], single: Single[Round1]
+    gathered: Gathered1, received: Mapping[PartyId, Received], single: Single[Round1]
 ) -> Protocol[Verified[Round1]]:
-    """Checks 1 to 3 of round 1 of everybody but `i`. Raises PeerFault, the first by item and peer."""
-    gathered = yield Compute([partial(_gather1, case, i, j, rng, r) for j, r in received.items()])
-    batches = dict(zip(received, gathered, strict=True))
-    passed = yield from _settle(batches, {})
-    return (yield from _complete(received, {j: batches[j][0] for j in passed}, single))
+    """Checks 2 and 3, and all checks one by one where one failed. Raises PeerFault, the first by item and peer."""
+    passed = yield from _settle(gathered, {})
+    together = {j: found[0] for j, found in gathered.items() if found is not None and j in passed}
+    return (yield from _complete(received, together, single))
 
 
 def verify_round2(
@@ -87,7 +101,8 @@ def verify_round2(
     decrypt = partial(_decrypt, _ceiling(case.ctx.suite.level, rng))
     known = {item.K: mpz(item.k) for item in items}
     gathered = yield Compute(
-        [partial(_gather2, case, i, j, rng, items, said, r) for j, r in received.items()]
+        [partial(_gather2, case, i, j, rng, items, said, r) for j, r in received.items()],
+        brief=len(items) == 1,
     )
     batches = dict(zip(received, gathered, strict=True))
     passed = yield from _settle(

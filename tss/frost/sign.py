@@ -164,7 +164,8 @@ def _exchange(
         [
             partial(_faults, at, j, share.public_shares[j.index], said[j].broadcast[0], kind, preimage)
             for j in agreed
-        ]
+        ],
+        brief=True,
     )
     found = [fault for of_one in faults for fault in of_one]
     if found:
