@@ -55,6 +55,7 @@ def main(config: Path | None, *, check: bool) -> None:
 
             server_context(settings.tls)
             open_key_set(settings.access.key_set)
+            tracing.check(settings.tracing)
     except SettingsError as error:
         complain(NAME, error)
         sys.exit(EXIT_SETTINGS)

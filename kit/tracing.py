@@ -74,19 +74,29 @@ class _Tracing:
 _tracing: Final = _Tracing()
 
 
+def check(settings: TracingSettings) -> None:
+    """Raises SettingsError when the settings name a collector and the extra is not installed."""
+    if settings.endpoint is None:
+        return
+    try:
+        import opentelemetry.exporter.otlp.proto.http.trace_exporter
+        import opentelemetry.sdk.trace.export  # noqa: F401 - whether it is there
+    except ImportError:
+        what = "is set, and OpenTelemetry is not installed: pip install 'wallet-mpc[tracing]'"
+        raise SettingsError([Problem("settings", "tracing.endpoint", what)]) from None
+
+
 def configure(settings: TracingSettings, service: str, version: str) -> None:
     """Sends traces from now on, if the settings name a collector. Raises SettingsError without the extra."""
     if settings.endpoint is None:
         return
-    try:
-        from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
-        from opentelemetry.sdk.resources import Resource
-        from opentelemetry.sdk.trace import TracerProvider
-        from opentelemetry.sdk.trace.export import BatchSpanProcessor
-        from opentelemetry.sdk.trace.sampling import ParentBasedTraceIdRatio
-    except ImportError:
-        what = "is set, and OpenTelemetry is not installed: pip install 'wallet-mpc[tracing]'"
-        raise SettingsError([Problem("settings", "tracing.endpoint", what)]) from None
+    check(settings)
+    from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+    from opentelemetry.sdk.resources import Resource
+    from opentelemetry.sdk.trace import TracerProvider
+    from opentelemetry.sdk.trace.export import BatchSpanProcessor
+    from opentelemetry.sdk.trace.sampling import ParentBasedTraceIdRatio
+
     exporter = OTLPSpanExporter(settings.endpoint, _file(settings.ca), timeout=EXPORT_SECONDS)
     provider = TracerProvider(
         sampler=ParentBasedTraceIdRatio(settings.sample),

@@ -98,6 +98,7 @@ def _check(settings: ServiceSettings) -> None:
     server_context(settings.tls)
     auth_of(settings)
     choose_powers(settings)
+    tracing.check(settings.tracing)
     if settings.gateway.url.startswith("https://"):
         client_context(settings.gateway.ca, settings.gateway.certificate, settings.gateway.key)
 
