@@ -78,7 +78,9 @@ def recovery_key(target: Path, kind: str) -> None:
 @click.option(
     "--quorum", type=click.IntRange(1, 16), default=1, show_default=True, help="How many of them restore."
 )
-@click.option("--committee", metavar="ID", help="Its id (hexadecimal), where the node is in several.")
+@click.option(
+    "--committee", metavar="ID", help="Its id (hexadecimal), where the node has accounts in several."
+)
 @operator_option
 @json_option
 def backup(

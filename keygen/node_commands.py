@@ -136,6 +136,7 @@ def _status_of_daemon(daemon: Daemon) -> dict[str, Any]:
                 "committee_id": committee.committee_id.hex(),
                 "threshold": committee.threshold,
                 "index": committee.index,
+                "is_left": committee.is_left,
                 "members": [
                     {
                         "index": member.index,
@@ -168,8 +169,9 @@ def _status_lines(found: dict[str, Any]) -> list[str]:
             *(f"  account {name!r}" for name in accounts),
         ]
     for committee in found["committees"]:
+        left = ", which all its accounts have left" if committee.get("is_left") else ""
         lines.append(
-            f"committee {committee['committee_id']}, {committee['threshold']} of {len(committee['members'])}"
+            f"committee {committee['committee_id']}, {committee['threshold']} of {len(committee['members'])}{left}"
         )
         for member in committee["members"]:
             notes = []

@@ -61,6 +61,8 @@ class _NodeCollector(Collector):
             "sign_service_committee_threshold", "Members that a signature takes.", labels=["committee"]
         )
         for committee in status.committees:
+            if committee.is_left:
+                continue
             name = committee.committee.committee_id.hex()[:16]
             thresholds.add_metric([name], committee.committee.threshold)
             for peer in committee.members:

@@ -24,7 +24,7 @@ def backup_of(
     committee_id: bytes | None = None,
     rng: Rng = os.urandom,
 ) -> bytes:
-    """The backup file of all accounts of a committee (None: the only one), noted in the audit log.
+    """The backup file of all accounts of a committee (None: the only one with accounts), noted in the audit log.
 
     Presignatures, nonces, primes and auxiliary data are never in it. Raises BackupError, StoreError, ShareCorrupt.
     """
@@ -63,8 +63,11 @@ def _committee(store: Store, committee_id: bytes | None) -> Committee:
     if committee_id is not None:
         return store.accounts.committee(committee_id)
     known = store.accounts.committees()
-    if len(known) != 1:
+    # Committees that every account has left are still known, until nobody needs to hear of it any more.
+    holding = [one for one in known if store.accounts.accounts(one.committee_id)]
+    chosen = holding or known
+    if len(chosen) != 1:
         raise BackupError(
-            f"the node is a member of {len(known)} committees: name one of them, a backup is of one"
+            f"the node has accounts in {len(holding)} of its {len(known)} committees: name one of them, a backup is of one"
         )
-    return known[0]
+    return chosen[0]

@@ -389,6 +389,8 @@ class CommitteeView:
     """This node's own."""
     aux_id: bytes | None
     members: tuple[PeerView, ...]
+    is_left: bool = False
+    """Whether its accounts are all elsewhere, and the settings do not name it."""
 
 
 @dataclass(frozen=True)

@@ -209,10 +209,6 @@ class Ceremonies:
             return course.report("waiting", text=text, waiting_for=indices)
 
         def failure(absent: Sequence[PartyId]) -> NodeFailure:
-            if membership.room.refused is not None:
-                return GatewayRefused.because(membership.room.refused)
-            if self._reachable() is False:
-                return GatewayUnreachable.at(self._config.gateway_url)
             indices = [party.index - 1 for party in absent]
             names = ", ".join(f"index {index}" for index in indices)
             return PartiesMissing(
@@ -221,12 +217,12 @@ class Ceremonies:
                 indices,
             )
 
-        return until_all_are_here(membership, self._config.gather, report, failure)
+        return self._until_all_are_here(membership, report, failure)
 
     def gather_approved(
         self, gathering: Gathering, course: Course, missing: Callable[[str], str]
     ) -> AsyncGenerator[Progress, None]:
-        """The same for those who take part in a request; `missing` tells people, given names, what to do. Raises PartiesMissing."""
+        """The same for those who take part in a request; `missing` tells people, given names, what to do."""
 
         def report(absent: Sequence[PartyId]) -> Progress:
             return course.report(
@@ -236,7 +232,22 @@ class Ceremonies:
         def failure(absent: Sequence[PartyId]) -> NodeFailure:
             return PartiesMissing(missing(gathering.names(absent)), [party.index - 1 for party in absent])
 
-        return until_all_are_here(gathering, self._config.gather, report, failure)
+        return self._until_all_are_here(gathering, report, failure)
+
+    def _until_all_are_here(
+        self,
+        membership: Membership,
+        report: Callable[[Sequence[PartyId]], Progress],
+        failure: Callable[[Sequence[PartyId]], NodeFailure],
+    ) -> AsyncGenerator[Progress, None]:
+        def cause(absent: Sequence[PartyId]) -> NodeFailure:
+            if membership.room.refused is not None:
+                return GatewayRefused.because(membership.room.refused)
+            if self._reachable() is False:
+                return GatewayUnreachable.at(self._config.gateway_url)
+            return failure(absent)
+
+        return until_all_are_here(membership, self._config.gather, report, cause)
 
     def _lacks_aux(self, membership: Membership) -> bool:
         return self._store.accounts.current_aux_id(membership.committee_id) is None

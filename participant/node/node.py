@@ -173,7 +173,6 @@ class Node(Operations):
             rng=rng,
         )
         self._recovering = Recovering(
-            config=config,
             store=store,
             records=self._records,
             planner=planner.recovering,
@@ -327,11 +326,12 @@ class Node(Operations):
     def _membership(self, committee_id: bytes | None) -> Membership:
         """Raises CommitteeNotFound."""
         if committee_id is None:
-            if len(self._memberships) != 1:
+            present = [known for known in self._memberships.values() if not self._is_left(known)]
+            if len(present) != 1:
                 raise CommitteeNotFound(
-                    f"this node is a member of {len(self._memberships)} committees: name one of them"
+                    f"this node is a member of {len(present)} committees: name one of them"
                 )
-            return next(iter(self._memberships.values()))
+            return present[0]
         if committee_id not in self._memberships:
             raise CommitteeNotFound(f"this node is no member of committee {committee_id.hex()}")
         return self._memberships[committee_id]

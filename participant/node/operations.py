@@ -337,9 +337,23 @@ class Operations(Keeping):
                 index=membership.index,
                 aux_id=self._store.accounts.current_aux_id(membership.committee_id),
                 members=tuple(self.peers(membership.committee_id)),
+                is_left=self._is_left(membership),
             )
             for membership in self._memberships.values()
         ]
+
+    def _is_left(self, membership: Membership) -> bool:
+        """Whether accounts were here, all are elsewhere, and the settings do not name it.
+
+        Its room stays open: a member that was away learns there that its shares are to be destroyed.
+        """
+        committee_id = membership.committee_id
+        if any(committee.committee_id == committee_id for committee in self._config.committees):
+            return False
+        if self._store.accounts.accounts(committee_id):
+            return False
+        had = self._store.sessions.had_accounts(committee_id)
+        return had or bool(self._store.resharings.moved_from(committee_id))
 
     async def add_committee(self, committee: Committee) -> CommitteeView:
         """See NodeApi."""
@@ -464,7 +478,7 @@ class Operations(Keeping):
             if membership.room.refused is not None:
                 yield f"the gateway refuses this node: {membership.room.refused}"
         for view in committees:
-            for member in view.members:
+            for member in () if view.is_left else view.members:
                 if member.quarantined:
                     yield f"index {member.index} is in quarantine: look at the evidence, then clear it"
                 elif member.problem:

@@ -15,7 +15,6 @@ from participant.callers import Caller
 from participant.committee import Committee
 from participant.node.api import Progress, RecoveryView
 from participant.node.ceremonies import Ceremonies
-from participant.node.config import NodeConfig
 from participant.node.errors import InvalidRequest, NodeFailure
 from participant.node.following import Course
 from participant.node.gathering import Gathering, me_among
@@ -51,7 +50,6 @@ class Recovering:
     def __init__(
         self,
         *,
-        config: NodeConfig,
         store: Store,
         records: Records,
         planner: RecoverPlanner,
@@ -64,7 +62,6 @@ class Recovering:
         membership_of: Callable[[bytes], Membership | None],
     ) -> None:
         """`join` opens a gathering's room, `leave` closes it; `membership_of` gives this node's committees by id."""
-        self._config = config
         self._store = store
         self._records = records
         self._planner = planner

@@ -228,6 +228,7 @@ def committee(view: api.CommitteeView) -> operator.Committee:
         threshold=view.committee.threshold,
         index=view.index,
         aux_id=view.aux_id or b"",
+        is_left=view.is_left,
     )
 
 

@@ -408,6 +408,11 @@ class Sessions:
         sql = "SELECT sid FROM certificate WHERE committee_id = ? ORDER BY activated_at DESC, rowid DESC LIMIT ?"
         return [row[0] for row in self._db.rows(sql, (committee_id, limit))]
 
+    def had_accounts(self, committee_id: bytes) -> bool:
+        """Whether a run of this committee has made, changed or brought an account here."""
+        sql = "SELECT 1 FROM certificate JOIN certificate_account USING (sid) WHERE committee_id = ? LIMIT 1"
+        return self._db.first(sql, (committee_id,)) is not None
+
     def certificates(self, account_id: str | None = None) -> list[Certificate]:
         """All, or those that made or changed one account, oldest first."""
         if account_id is None:

@@ -16,7 +16,7 @@ from tss_testing import SMALL_SECP
 
 from keygen.development import make_node
 from keygen.node_files import NodeFiles
-from participant.committee import write_committee
+from participant.committee import Committee, write_committee
 from participant.grpc_client import CallFailed
 from participant.store import AccountState, NewShare, Origin
 
@@ -109,6 +109,24 @@ def test_a_changed_file_and_wrong_keys_are_refused_and_nothing_is_written(direct
     exposed = secret_file(tmp_path / "exposed", key.read_text())
     exposed.chmod(0o644)
     fails(3, "restore", file, new, "-k", exposed)
+
+
+def test_a_backup_is_of_the_one_committee_that_the_accounts_are_in(directory, tmp_path):
+    (key,) = recovery_keys(tmp_path, "x25519")
+    former = Committee.of([node_keys()[0].card(), committee_of(3, 2, "others").members[1]], 2)
+    with NodeFiles.of(directory).open() as store:
+        store.accounts.put_committee(former)
+    made = ("backup", directory, "-r", f"{key}.pub", "-o")
+    succeeds(*made, tmp_path / "one")
+    found = succeeds("verify-backup", tmp_path / "one", "--json").json
+    assert found["committee_id"] == COMMITTEE.committee_id.hex()
+    with NodeFiles.of(directory).open() as store:
+        other = deal(SMALL_SECP, 2, 2, "other")[former.index_of(node_keys()[0].identity)]
+        store.accounts.add(NewShare.of("other", other), former.committee_id, Origin.KEYGEN)
+    assert "accounts in 2 of its 2 committees: name one" in fails(3, *made, tmp_path / "two").err
+    succeeds(*made, tmp_path / "two", "--committee", former.committee_id.hex())
+    found = succeeds("verify-backup", tmp_path / "two", "--json").json
+    assert [account["account_id"] for account in found["accounts"]] == ["other"]
 
 
 def _sign(committee, name: str) -> bytes:

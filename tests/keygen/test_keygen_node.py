@@ -152,7 +152,10 @@ async def test_status_of_a_running_daemon(held):
     view = api.StatusView(
         ready=True, version="1.2", identity=COMMITTEE.identities[0], uptime=12.0, gateway_url="http://gateway:1",
         gateway_connected=False, accounts=2, sessions=1, primes=api.PrimePool(3, 4, searching=False),
-        committees=(api.CommitteeView(COMMITTEE, 0, None, members),), warnings=("look here",),
+        committees=(
+            api.CommitteeView(COMMITTEE, 0, None, members), api.CommitteeView(COMMITTEE, 0, None, members, is_left=True),
+        ),
+        warnings=("look here",),
     )  # fmt: skip
     async with operated(ScriptedNode(status=view), held / "operator.sock"):
         ran = await beside("status", held)
@@ -160,7 +163,9 @@ async def test_status_of_a_running_daemon(held):
     assert "NOT CONNECTED to http://gateway:1" in ran.out
     assert "look at this: look here" in ran.out
     assert "IN QUARANTINE" in ran.out
+    assert ran.out.count("2 of 3, which all its accounts have left\n") == 1
     found = json.loads(object_.out)
+    assert [committee["is_left"] for committee in found["committees"]] == [False, True]
     assert (found["running"], found["primes"], found["accounts"]) == (True, 3, 2)
     assert [member["online"] for member in found["committees"][0]["members"]] == [True, True, False]
 

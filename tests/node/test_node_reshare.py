@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import nacl.signing
 import pytest
+from gateway_testing import running_gateway
 from node_network import PATIENT, last, network, nothing, poll, request_id_of, sign_call
 from reshare_network import (
     approve,
@@ -27,6 +28,8 @@ from participant.node.api import SignCall
 from participant.node.errors import (
     AccountUnknown,
     CeremonyFailed,
+    CommitteeNotFound,
+    GatewayUnreachable,
     InvalidRequest,
     PartiesMissing,
     PeerAtFault,
@@ -58,6 +61,36 @@ async def test_a_node_is_replaced(tmp_path, gateway):
         # The node that left was no dealer: it learns from the others that its share is worth nothing, and destroys it.
         await poll(lambda: not has_share(net[2], "alice", before.key_id))
         assert not any(has_share(member, "alice", before.key_id) for member in net)
+
+
+async def test_a_committee_that_all_accounts_have_left(tmp_path, gateway):
+    """Nobody is asked which committee is meant, or paged for its members: unless the settings still name it."""
+    async with network(tmp_path, gateway.url) as net, newcomers(net, tmp_path, 1) as (carol,):
+        net.deal("alice")
+        await net.ready("alice")
+        new = committee(2, net[0], net[1], carol)
+        for member in (net[0], net[1], carol):
+            member.add_primes()
+        request = await approve(await ask(net[0], "alice", new), *net, carol)
+        assert (await reshare(net[0], request)).complete
+        await holds("alice", new, net[0], net[1], carol)
+        old = net.committee.committee_id
+        left = {view.committee.committee_id: view.is_left for view in net[0].node.committees()}
+        assert left == {old: False, new.committee_id: False}
+        with pytest.raises(CommitteeNotFound, match="a member of 2 committees: name one"):
+            net[0].node.peers()
+        net[0].config = replace(net[0].config, committees=(new,))
+        await net[0].stop()
+        await net[0].start()
+        left = {view.committee.committee_id: view.is_left for view in net[0].node.committees()}
+        assert left == {old: True, new.committee_id: False}
+        assert [peer.identity for peer in net[0].node.peers()] == list(new.identities)
+        await poll(lambda: _hears(net[0], old, 1))
+
+
+def _hears(member, committee_id, index):
+    """A committee that was left is listened to: who was away learns there what became of its accounts."""
+    return member.node.peers(committee_id)[index].online
 
 
 async def test_from_two_of_three_to_three_of_five(tmp_path, gateway):
@@ -148,6 +181,18 @@ async def test_an_ed25519_account_goes_without_primes(tmp_path, gateway):
         nacl.signing.VerifyKey(before.public_key).verify(b"after it moved", result.signature)
 
 
+async def test_without_a_gateway_the_error_says_so(tmp_path):
+    with running_gateway(tmp_path) as gateway:
+        async with network(tmp_path, gateway.url, config=replace(PATIENT, gather=0.3)) as net:
+            net.deal("alice")
+            await net.ready("alice")
+            request = await approve(await ask(net[0], "alice", committee(2, net[0], net[1])), net[0])
+            gateway.process.kill()
+            await poll(lambda: not net[0].node.status().gateway_connected)
+            with pytest.raises(GatewayUnreachable, match="Connection refused"):
+                await reshare(net[0], request)
+
+
 async def test_no_machine_takes_part_because_a_peer_says_so(tmp_path, gateway):
     """Without its operator's approval a node does not even come into the room; a proposal elsewhere is declined with words."""
     async with network(tmp_path, gateway.url) as net, newcomers(net, tmp_path, 1) as (carol,):
@@ -158,7 +203,7 @@ async def test_no_machine_takes_part_because_a_peer_says_so(tmp_path, gateway):
         with pytest.raises(InvalidRequest, match="neither one of its dealers nor a member"):
             await net[2].node.approve(text)
         request = await approve(text, net[0], net[1])
-        net[0].node._resharing._config = replace(PATIENT, gather=0.3)
+        net[0].node._ceremonies._config = replace(PATIENT, gather=0.3)
         with pytest.raises(PartiesMissing, match=r"new \d cannot be heard.*mpc-keygen approve"):
             await reshare(net[0], request)
         # The same request in the old committee's own room, where everybody is.

@@ -53,6 +53,7 @@ VIEW = api.CommitteeView(
     0,
     b"a" * 32,
     (peer(0), peer(1), peer(2, online=False, last_seen=None, version="", quarantined=True)),
+    is_left=True,
 )
 POOL = api.PrimePool(3, 4, searching=True)
 
@@ -131,7 +132,7 @@ async def test_status(path) -> None:
         warnings=["look here"],
     )
     assert (committee.committee_id, committee.threshold, committee.index) == (COMMITTEE.committee_id, 2, 0)
-    assert committee.aux_id == b"a" * 32
+    assert (committee.aux_id, committee.is_left) == (b"a" * 32, True)
     away = operator.Member(index=2, identity_key=COMMITTEE.identities[2], never_seen=True, quarantined=True)
     here = operator.Member(
         index=1, identity_key=COMMITTEE.identities[1], online=True, last_seen_seconds=1, version="1"

@@ -22,7 +22,7 @@ from tss_testing import SMALL_SECP
 
 from keygen.console import NAME, Output
 from keygen.main import main
-from tss.params import CGGMP24_SECP256K1, Suite
+from tss.params import Suite
 
 SUITES: dict[str, Suite] = {"secp256k1": SMALL_SECP}
 
@@ -58,7 +58,7 @@ class Ran:
 
 def invoke(*arguments: str | os.PathLike[str], stdin: bytes = b"", full_size: bool = False) -> Ran:
     """Run one command in this process. An exception that the command does not expect is raised here."""
-    obj = Output(suites={"secp256k1": CGGMP24_SECP256K1}) if full_size else small_output()
+    obj = Output() if full_size else small_output()
     result = CliRunner().invoke(
         main, [os.fspath(argument) for argument in arguments], input=stdin, obj=obj, prog_name=NAME
     )
@@ -67,9 +67,9 @@ def invoke(*arguments: str | os.PathLike[str], stdin: bytes = b"", full_size: bo
     return Ran(result.exit_code, result.stdout, result.stderr)
 
 
-def succeeds(*arguments: str | os.PathLike[str], stdin: bytes = b"") -> Ran:
+def succeeds(*arguments: str | os.PathLike[str], stdin: bytes = b"", full_size: bool = False) -> Ran:
     """`invoke`, which has to end well."""
-    ran = invoke(*arguments, stdin=stdin)
+    ran = invoke(*arguments, stdin=stdin, full_size=full_size)
     assert ran.code == 0, ran
     return ran
 

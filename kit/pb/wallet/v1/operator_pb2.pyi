@@ -168,6 +168,7 @@ class Committee(_message.Message):
     THRESHOLD_FIELD_NUMBER: _builtins.int
     INDEX_FIELD_NUMBER: _builtins.int
     AUX_ID_FIELD_NUMBER: _builtins.int
+    IS_LEFT_FIELD_NUMBER: _builtins.int
     committee_id: _builtins.bytes
     """32 bytes: hash of the sorted identity keys, their number and the default threshold."""
     threshold: _builtins.int
@@ -176,6 +177,8 @@ class Committee(_message.Message):
     """This node's own index."""
     aux_id: _builtins.bytes
     """32 bytes: the newest auxiliary information; empty = none yet."""
+    is_left: _builtins.bool
+    """Its accounts are all elsewhere, and the settings do not name it."""
     @_builtins.property
     def members(self) -> _containers.RepeatedCompositeFieldContainer[Global___Member]:
         """Sorted by identity key: a member's place is its index."""
@@ -188,10 +191,11 @@ class Committee(_message.Message):
         threshold: _builtins.int = ...,
         index: _builtins.int = ...,
         aux_id: _builtins.bytes = ...,
+        is_left: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["aux_id", b"aux_id", "committee_id", b"committee_id", "index", b"index", "members", b"members", "threshold", b"threshold"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["aux_id", b"aux_id", "committee_id", b"committee_id", "index", b"index", "is_left", b"is_left", "members", b"members", "threshold", b"threshold"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
