@@ -123,7 +123,7 @@ def _rows(statement: Statement, proof: bytes) -> list[tuple[int, bytes, bytes, b
         raise BackupInvalid(f"the backup's proof is damaged: {error}") from None
     for bit, _, b, sealed in found:
         due = (size, kem + SEED_BYTES) if bit else (0, kem + size)
-        if bit not in (0, 1) or (len(b), len(sealed)) != due:
+        if (len(b), len(sealed)) != due:
             raise BackupInvalid("the backup's proof is wrong: a row has another length")
     return [(int(bit), seed, b, sealed) for bit, seed, b, sealed in found]
 
@@ -153,7 +153,7 @@ def open_(statement: Statement, proof: bytes, key: RecoveryPrivate) -> list[int]
     """x, from the first row whose sealed half opens and fits. Raises BackupInvalid, BackupLocked."""
     for bit, seed, b, sealed in _rows(statement, proof):
         try:
-            plaintext = _decrypt(key, 1 - bit, sealed) if not bit else _decrypt(key, 0, sealed)
+            plaintext = _decrypt(key, 1 - bit, sealed)
             a = _scalars(plaintext if bit else seed, statement)
             other = _unpack(b if bit else plaintext, statement)
         except (InvalidTag, ValueError, BackupInvalid):

@@ -3,17 +3,19 @@
 import base64
 import json
 import os
+from dataclasses import replace
 
 import pytest
 from backup_testing import SUITES, make, recovery_key, shares
-from node_testing import committee_of, node_keys
-from tss_testing import SeededRng
+from node_testing import committee_of, deal, node_keys
+from tss_testing import TINY, SeededRng
 
 from participant.backup import backup
 from participant.backup.errors import BackupInvalid, BackupLocked
 from participant.identity import NodeKeys
 from tss.encoding import decode, encode
 from tss.rand import scalar
+from tss.vss import Polynomial
 
 KEYS = [recovery_key("x25519", number) for number in range(3)]
 PUBLIC = [key.public for key in KEYS]
@@ -115,7 +117,6 @@ WRONG_PUBLIC = {
     "another curve": in_account(1, lambda _: "ed25519"),
     "threshold 1": in_account(4, lambda _: 1),
     "threshold 4": in_account(4, lambda _: 4),
-    "another threshold": in_account(4, lambda _: 3),
     "another party": in_account(5, lambda _: 2),
     "no party": in_account(5, lambda _: 9),
     "another public key": in_account(6, lambda _: OTHER.X.to_bytes()),
@@ -130,22 +131,108 @@ WRONG_PUBLIC = {
     "another quorum of one account": in_account(9, lambda points: points[:1]),
     "a key twice": at(6, lambda keys: [keys[0], keys[0], keys[2]]),
     "a key without a proof": at(7, lambda proofs: proofs[:2]),
-    "a quorum of more than there are": at(6, lambda keys: keys[:1]),
+    "keys without proofs": at(6, lambda keys: keys[:1]),
+    "a quorum of more than there are": lambda body: at(6, body[6][:1])(at(7, body[7][:1])(body)),
     "an unknown kind of key": at(6, lambda keys: [["other", keys[0][1]], *keys[1:]]),
 }
 
 
 @pytest.mark.parametrize("what", WRONG_PUBLIC)
 def test_a_node_that_signs_what_cannot_be_is_refused(file, what):
+    """Before any proof is looked at, which would show it, too."""
     with pytest.raises(Exception, match=r".") as caught:
-        backup.read(resigned(file, WRONG_PUBLIC[what]), SUITES).verify()
+        backup.read(resigned(file, WRONG_PUBLIC[what]), SUITES)
     assert type(caught.value).__name__ in {"BackupInvalid", "BadRecoveryKey"}, caught.value
+
+
+def test_a_backup_of_another_members_share_is_refused():
+    rng, committee = SeededRng("other"), committee_of()
+    made = [
+        backup.make(node_keys()[0], committee, shares(party=party), PUBLIC, 1, created_at=1, rng=rng)
+        for party in (1, 2)
+    ]
+    backup.read(made[0], SUITES)
+    with pytest.raises(BackupInvalid, match="'main': the share is not this member's"):
+        backup.read(made[1], SUITES)
+
+
+def test_a_file_of_another_kind_version_or_size(file, monkeypatch):
+    for name, other in ((b"wallet-mpc backup", b"wallet-mpc_backup"), (b'"version": 1', b'"version": 2')):
+        changed = file.replace(name, other).replace(name.replace(b" ", b""), other.replace(b" ", b""))
+        assert changed != file
+        with pytest.raises(BackupInvalid, match="no backup of version 1"):
+            backup.read(changed, SUITES)
+    with pytest.raises(BackupInvalid, match="no backup of version 1"):
+        backup.read(b"[]", SUITES)
+    monkeypatch.setattr(backup, "MAX_FILE_BYTES", len(file))
+    backup.read(file, SUITES)
+    monkeypatch.setattr(backup, "MAX_FILE_BYTES", len(file) - 1)
+    with pytest.raises(BackupInvalid):
+        backup.read(file, SUITES)
+
+
+SHARE = shares()["main"][1]
+GOOD = backup.BackedUp.of("main", SHARE, Polynomial.random(TINY.group, 2, SeededRng("good"), SHARE.x))
+G, Q = TINY.group.G, TINY.group.q
+
+
+def of(t, n):
+    share = deal(TINY, t, n)[0]
+    return backup.BackedUp.of("main", share, Polynomial.random(TINY.group, 2, SeededRng((t, n)), share.x))
+
+
+@pytest.mark.parametrize("account", [GOOD, of(3, 3), of(2, 16)], ids=["2 of 3", "3 of 3", "2 of 16"])
+def test_what_can_be_is_one_key(account):
+    account.check()
+
+
+@pytest.mark.parametrize(
+    ("account", "problem"),
+    [
+        (replace(GOOD, t=1), "impossible threshold"),
+        (replace(GOOD, t=4), "impossible threshold"),
+        (of(2, 17), "impossible threshold"),
+        (replace(GOOD, public_shares={0: GOOD.X, **GOOD.public_shares}), "impossible index"),
+        (replace(GOOD, public_shares={**GOOD.public_shares, Q: GOOD.X}), "impossible index"),
+        (replace(GOOD, me=9), "has no share"),
+        (replace(GOOD, commitments=(GOOD.commitments[0], TINY.group.identity)), "is the identity"),
+        (replace(GOOD, X=GOOD.X + G), "not of one key"),
+        (replace(GOOD, public_shares={**GOOD.public_shares, 3: GOOD.public_shares[3] + G}), "not of one key"),
+        (
+            replace(GOOD, commitments=(GOOD.commitments[0] + G, GOOD.commitments[1])),
+            "another share is backed",
+        ),
+    ],
+)
+def test_each_check_of_what_is_public_by_itself(account, problem):
+    """In a file the proofs cover all of it, too."""
+    with pytest.raises(BackupInvalid, match=problem):
+        account.check()
+
+
+def test_a_share_that_is_not_the_public_one_is_refused():
+    assert GOOD.share(SHARE.x, SHARE.chain_code) == SHARE
+    with pytest.raises(BackupInvalid, match="the share of account 'main' is wrong"):
+        GOOD.share((SHARE.x + 1) % Q, SHARE.chain_code)
+
+
+def test_recovery_keys_and_accounts_are_bounded(monkeypatch):
+    many = [recovery_key("x25519", number).public for number in range(17)]
+    assert backup.read(make(many[:16], 1), SUITES).quorum == 1
+    with pytest.raises(BackupInvalid, match="1 to 16 recovery keys"):
+        make(many, 1)
+    monkeypatch.setattr(backup, "MAX_ACCOUNTS", len(shares()))
+    make(many[:1])
+    monkeypatch.setattr(backup, "MAX_ACCOUNTS", len(shares()) - 1)
+    with pytest.raises(BackupInvalid, match="1 accounts at most"):
+        make(many[:1])
 
 
 WRONG_PROOF = {
     "proofs exchanged": at(7, lambda proofs: [proofs[1], proofs[0], proofs[2]]),
     "a proof changed": at(7, lambda proofs: [proofs[0][:-1] + bytes([proofs[0][-1] ^ 1]), *proofs[1:]]),
     "another time": at(1, 5),
+    "another threshold": in_account(4, lambda _: 3),
     "another epoch": in_account(3, lambda _: bytes(32)),
     "another chain code": in_account(8, lambda _: bytes(32)),
     "another name": in_account(0, lambda _: "another"),

@@ -174,3 +174,27 @@ def test_what_an_opened_row_shows_tells_nothing_of_x():
     opened = [(p[1], q[1]) for p, q in zip(first, second, strict=True) if p[0] == q[0] == 0]
     assert opened
     assert len({row[1] for row in first}) == pve.ROWS
+
+
+def test_a_row_of_either_kind_alone_opens_and_a_wrong_one_is_passed_over():
+    """As in a proof that was made to spare one row; opening looks at no challenge."""
+    statement, x, proof = proved()
+    rows, key = rows_of(statement, proof), recovery_key("x25519")
+    for bit in (0, 1):
+        alone = [row if row[0] == bit else [*row[:3], bytes(len(row[3]))] for row in rows]
+        assert pve.open_(statement, encode(alone), key) == x
+        wrong = next(number for number, row in enumerate(rows) if row[0] == bit)
+        place = 2 if bit else 1
+        last = rows[wrong][place]
+        told = [*rows[wrong][:place], last[:-1] + bytes([last[-1] ^ 1]), *rows[wrong][place + 1 :]]
+        assert pve.open_(statement, encode([told, *alone[1:]]), key) == x
+
+
+def test_a_scalar_that_is_the_order_is_out_of_range():
+    statement, _, _ = proved()
+    orders = [group.q for group in GROUPS]
+    least = b"".join((q - 1).to_bytes(pve.SCALAR_BYTES, "big") for q in orders)
+    assert pve._unpack(least, statement) == [q - 1 for q in orders]
+    for q in orders:
+        with pytest.raises(BackupInvalid, match="out of range"):
+            pve._unpack(least.replace((q - 1).to_bytes(32, "big"), q.to_bytes(32, "big")), statement)

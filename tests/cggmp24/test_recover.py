@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -150,6 +151,25 @@ def test_terms_that_cannot_be(terms: Terms, problem: str, index: int) -> None:
     assert problem in str(error)
 
 
+@pytest.mark.parametrize(
+    ("terms", "problem"),
+    [
+        pytest.param(replace(TERMS, t=1, helpers=(1,)), "where exactly 1", id="t = 1"),
+        pytest.param(
+            replace(TERMS, public_shares=dict.fromkeys(range(1, 18), G)), "where exactly 3", id="too many holders"
+        ),
+        pytest.param(
+            replace(TERMS, public_shares={j: TERMS.public_shares[j] for j in (1, 2, 3)}), "different holders",
+            id="as many holders as helpers",
+        ),
+    ],
+)  # fmt: skip
+def test_numbers_that_cannot_be(terms: Terms, problem: str) -> None:
+    identities = {helper(i): bytes(32) for i in terms.helpers} | {recipient(2): TERMS.identity}
+    with pytest.raises(CallerError, match=problem):
+        terms.check(identities)
+
+
 def test_whoever_helps_is_not_helped() -> None:
     identities = {helper(i): bytes(32) for i in (1, 2, 3)} | {recipient(2): TERMS.identity}
     with pytest.raises(CallerError, match="different holders"):
@@ -253,6 +273,32 @@ def test_a_contribution_that_is_not_reduced() -> None:
         with pytest.raises(BadShare) as caught:
             recover.check_contribution(loss.terms, helper(3), Z, wrong)
         assert (caught.value.peer, caught.value.role) == (3, "helper")
+
+
+def test_a_contribution_of_0_is_one_and_q_is_none() -> None:
+    loss = Loss()
+    point = lagrange(loss.helpers, 3, 2, Q) * loss.terms.public_shares[3] + 7 * G
+    Z = {(1, 3): point, (1, 5): 6 * G, (3, 5): 7 * G}
+    recover.check_contribution(loss.terms, helper(3), Z, 0)
+    with pytest.raises(BadShare):
+        recover.check_contribution(loss.terms, helper(3), Z, Q)
+
+
+def test_a_pairwise_key_of_0_is_one_and_q_is_none() -> None:
+    ctx, broadcast = SimpleNamespace(suite=TINY), [[TERMS.record, [TINY.group.identity, G]]]
+    recover.check_told(ctx, TERMS, helper(1), helper(3), broadcast, [0, None])  # type: ignore[arg-type]
+    with pytest.raises(BadShare):
+        recover.check_told(ctx, TERMS, helper(1), helper(3), broadcast, [Q, None])  # type: ignore[arg-type]
+
+
+def test_a_key_told_to_a_helper_that_gets_none() -> None:
+    """In evidence it may be for anybody."""
+    with pytest.raises(BadShare) as caught:
+        recover.check_told(
+            SimpleNamespace(suite=TINY),  # type: ignore[arg-type]
+            *(TERMS, helper(3), helper(1), [[TERMS.record, [G]]], [1, None]),
+        )
+    assert (caught.value.peer, caught.value.role) == (3, HELPER)
 
 
 def test_a_recipient_that_says_something() -> None:

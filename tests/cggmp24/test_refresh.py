@@ -246,6 +246,7 @@ def test_a_public_share_that_becomes_the_identity_ends_the_run_without_blame() -
     drawn[3] = (-x_3 * pow(3, -1, Q) - 11) % Q
     outcomes = run_refresh([KEY], dice={j: {FIRST_COEFFICIENT: word(value)} for j, value in drawn.items()})
     outcomes.assert_no_blame(Degenerate)
+    assert any("a new public share" in str(error) for error in outcomes.errors().values())
     assert not any(durable(node) for node in outcomes.honest)
 
 

@@ -22,7 +22,7 @@ from tss.cggmp24.completion import Certificate, NewState, check_certificate
 from tss.cggmp24.reshare import Terms
 from tss.cggmp24.sign import SignRequest
 from tss.encoding import decode
-from tss.envelope import Kind, PartyId
+from tss.envelope import Kind, PartyId, holder
 from tss.errors import AbortedByPeer, CallerError, SchemaViolation, SessionMismatch, Timeout
 from tss.params import FROST_ED25519
 from tss.transcript import Context
@@ -232,6 +232,13 @@ def test_terms_that_cannot_be(terms: Terms, problem: str, index: int) -> None:
     error = outcomes[party].error
     assert isinstance(error, CallerError)
     assert problem in str(error)
+
+
+def test_a_party_that_neither_deals_nor_holds_is_none_of_a_resharing() -> None:
+    parties = [dealer(4), dealer(5), new(1), new(2), new(3)]
+    TERMS.check(parties)
+    with pytest.raises(CallerError, match="parties are not"):
+        TERMS.check([*parties, holder(6)])
 
 
 def test_a_share_of_another_account_is_not_dealt() -> None:

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 from cggmp24_cheating import reports
 from frost_testing import FrostSigners, run_dkg
 from session_testing import Tamper, identity_of, says, tells
 
+from tss.encoding import encode
 from tss.envelope import decode_body, holder
-from tss.errors import PeerFault
+from tss.errors import BadPartial, PeerFault
 from tss.evidence import Claim, read_claim
 from tss.groups import ED25519
 from tss.judge import judge
 from tss.judge.readers import READERS
 from tss.judge.record import NotProven, Preimage
 from tss.params import FROST_ED25519
+from tss.transcript import hash_commit
 
 CHEATER = 2
 IDENTITIES = {holder(j): identity_of(holder(j)).public for j in (1, 2, 3)}
@@ -77,3 +81,36 @@ def test_sessions_whose_numbers_do_not_fit_are_not_judged(n: int, t: int) -> Non
 
 def test_exchanged_pairs_need_no_transcript() -> None:
     assert FrostSigners((1, 3), 3, 2).prepared()[1].transcript is None
+
+
+@pytest.mark.parametrize(
+    ("parties", "S", "committed", "points", "fits"),
+    [
+        ((1, 3), [1, 3], (1, 3), 2, True),
+        ((1, 2), [1, 3], (1, 3), 2, False),
+        ((1, 3), [1, 2], (1, 3), 2, False),
+        ((1, 3), [1, 3], (1, 2), 2, False),
+        ((1, 3), [1, 3], (1, 3), 3, False),
+        ((1, 3), [1, 3], (1, 3), 1, False),
+    ],
+    ids=["all fits", "other parties", "another S", "other commitments", "a point more", "a point less"],
+)
+def test_session_and_package_have_to_name_the_same_signers(
+    parties: tuple[int, ...], S: list[int], committed: tuple[int, ...], points: int, *, fits: bool
+) -> None:
+    """Whoever signed a proposal that contradicts itself is not judged by it."""
+    G, suite, sid, message = ED25519.G, FROST_ED25519, b"s" * 32, b"m"
+    listed = [[j, (j + 1) * G, (j + 2) * G] for j in committed]
+    package = encode([suite.proto, "pkg", sid, message, listed])
+    pkg = hash_commit(suite.proto, "pkg", sid, message, listed)
+    members = {holder(j): identity_of(holder(j)).public for j in parties}
+    tail = [b"k" * 32, 5 * G, b"e" * 32, S, [G] * points, hashlib.sha512(message).digest()]
+    record = SimpleNamespace(
+        session=Preimage("frost-sign", suite, sid, b"p" * 32, members, tail),
+        ctx=SimpleNamespace(parties=tuple(members)),
+        accused=holder(1),
+        claim=SimpleNamespace(preimages=(package,)),
+        said=lambda _round: (1, pkg),
+    )
+    with pytest.raises(BadPartial if fits else NotProven, match="equation" if fits else "who signs"):
+        READERS["frost-sign"].steps["partial"].check(record)  # type: ignore[arg-type]

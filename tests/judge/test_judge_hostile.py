@@ -124,9 +124,10 @@ def test_a_gamma_that_is_none_is_a_fault_of_round_2() -> None:
     assert (verdict.guilty, verdict.check) == (True, "presign.r2.item0.Gamma"), verdict
 
 
-def test_ring_parameters_of_a_recipient_that_nobody_proves_anything_with() -> None:
+@pytest.mark.parametrize("check", ["aux.r3.fac", "refresh.r3.fac"])
+def test_ring_parameters_of_a_recipient_that_nobody_proves_anything_with(check: str) -> None:
     """Each of them passed in round 2, or nobody would have gone on; whoever made this did not."""
-    case = CASES["aux.r3.fac"]
+    case = CASES[check]
     written = colluding(case, 2, {1: lambda value: changed(value, 3, value[2])})
     verdict = judge(written, case.identities, SUITES)
     assert (verdict.guilty, verdict.cleared) == (False, False)

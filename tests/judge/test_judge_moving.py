@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from cggmp24_cheating import reports
+from cggmp24_cheating import changed, reports
 from cggmp24_testing import dealt_key, refresh_program, run_refresh
 from false_accusers import accuses, ends, sends
-from judging_testing import SUITES, write
+from judging_colluders import colluding
+from judging_testing import SUITES, Case, write
 from reshare_testing import Loss, Move, dealer, helper, new, recipient
-from session_testing import Outcomes, Program, identity_of
+from session_testing import Outcomes, Program, identity_of, tells
 from tss_testing import TINY, TINY_WITHOUT_AUX
 
 from tss.cggmp24 import recover, refresh
@@ -166,6 +168,40 @@ def test_others_who_open_something_else_prove_nothing_against_one(place: Any, va
     claim = record("reshare", MOVE.terms.tail(), MOVE.parties, new(1), [None], {**opened, place: value})
     with pytest.raises(NotProven, match="something else than its role has"):
         READERS["reshare"].steps["r3"].check(claim)
+
+
+@pytest.mark.parametrize(
+    ("run", "check", "liar", "lie", "by"),
+    [
+        (MOVE.run, "reshare.r2.share", 4, tells(2, lambda s: (s + 1) % TINY.group.q, to=1), new(1)),
+        (MOVE.run, "reshare.r3.chain code", 4, tells(3, lambda _: [b"c" * 32, None], to=1), new(1)),
+        (MOVE.run, "reshare.r3.fac", 2, tells(3, lambda v: [None, changed(v[1], 0, 0)], to=1), new(1)),
+        (PLAIN.run, "reshare.r3.chain code", 4, tells(3, lambda _: b"c" * 32, to=1), new(1)),
+        (LOSS.run, "recover.r1.chain code", 5, tells(1, lambda _: [None, b"c" * 32], to=2), recipient(2)),
+        (LOSS.run, "recover.r2.share", 1, tells(2, lambda m: m ^ 1, to=2), recipient(2)),
+        (LAST.run, "recover.r1.z", 1, tells(1, lambda v: [v[0] ^ 1, None], to=2), helper(2)),
+    ],
+    ids=[
+        "a share", "a chain code", "a proof for one", "a chain code without aux", "a helper's chain code", "a contribution", "a pairwise key",
+    ],
+)  # fmt: skip
+def test_what_a_claim_is_about_has_to_be_shown(run: Any, check: str, liar: int, lie: Any, by: Any) -> None:
+    case = Case(check, "", partial(run, tamper={liar: [lie]}), by=by)
+    assert judge(case.evidence, case.identities, KNOWN).guilty
+    (told,) = (place for place, body in enumerate(case.bodies) if body.to is not None)
+    verdict = case.verdict(case.without(told), suites=KNOWN)
+    assert (verdict.guilty, verdict.cleared) == (False, False)
+    assert f"own message of round {case.bodies[told].round} to its accuser" in verdict.reason
+
+
+def test_ring_parameters_of_a_new_holder_that_nobody_proves_anything_with() -> None:
+    lie = tells(3, lambda told: [None, changed(told[1], 0, 0)], to=1)
+    case = Case("reshare.r3.fac", "2.3", partial(MOVE.run, tamper={2: [lie]}), by=new(1))
+    assert judge(case.evidence, case.identities, SUITES).guilty
+    written = colluding(case, 2, {1: lambda said: [None, changed(said[1], 4, said[1][3])]})
+    verdict = judge(written, case.identities, SUITES)
+    assert (verdict.guilty, verdict.cleared) == (False, False)
+    assert "s equals t" in verdict.reason
 
 
 @pytest.mark.parametrize("value", [[None], [[None, []]]], ids=["nothing", "too few keys"])

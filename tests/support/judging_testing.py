@@ -67,7 +67,7 @@ class Case:
     """The whole id begins with this."""
     section: str
     run: Callable[..., Outcomes]
-    by: int = 1
+    by: int | PartyId = 1
     spare: frozenset[str] = frozenset()
     """Messages that only another check of the same round would need: "sender kind round" with "to recipient"."""
 

@@ -136,10 +136,15 @@ TARGETS: Final = (
             "proposals",
             "reader",
             "record",
-            "recover",
-            "refresh",
-            "reshare",
             "signing",
+        )
+    ),
+    *(
+        Target(f"tss/judge/{name}.py", EVERYTHING, ("tests/judge", *_tests("cggmp24", tests)))
+        for name, tests in (
+            ("recover", "recover"),
+            ("refresh", "refresh_cheaters"),
+            ("reshare", "reshare_cheaters"),
         )
     ),
     *(

@@ -198,7 +198,7 @@ def recover(ctx: SessionContext, terms: Terms) -> Protocol[KeyShare]:
 def check_round1(ctx: PublicContext, terms: Terms, j: PartyId, me: PartyId, said: Received) -> None:
     """What j said to all, and told this party."""
     check_said(terms, j, said.broadcast)
-    if j.role == HELPER and said.p2p is not None:
+    if said.p2p is not None:
         check_told(ctx, terms, j, me, said.broadcast, said.p2p)
 
 
