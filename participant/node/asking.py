@@ -244,7 +244,8 @@ class Asking:
     # Proposing
 
     async def _attempt(self, request: Request, room: Room, points: Points) -> SignedDigest:
-        account = request.account
+        # It may have been refreshed since the request came.
+        account = await self._workers.step(self._signing.present, request)
         return await self._signing.attempt(
             request.membership,
             account,

@@ -42,16 +42,27 @@ class Candidates:
     ) -> None:
         """`wanted`: the indices that the caller named; `bip340`: for which scheme stock counts. Raises InvalidRequest when they cannot sign."""
         self.membership = membership
-        self.record = record
         self._store = store
         self._stock = stock
-        self._wanted = None if wanted is None else self._check_wanted(wanted)
-        self._tag = account_tag(record.committee_id, record.account_id, record.share_epoch, record.aux_id)
         self._bip340 = bip340
+        self.renew(record)
+        self._looked: frozenset[bytes] | None = None
+        self._wanted = None if wanted is None else self._check_wanted(wanted)
         self.excluded: dict[PartyId, tuple[str, str]] = {}
         """Who is out for this request: (code, why)."""
         self.excluded_sets: set[Points] = set()
         """Signer sets that are out for this request, though each of their members may sign in others."""
+
+    def renew(self, record: AccountRecord) -> None:
+        """Go on with what was found when the account was looked up again."""
+        self.record = record
+        self._tag = account_tag(record.committee_id, record.account_id, record.share_epoch, record.aux_id)
+        self._looked = self.membership.presence.own_tags
+
+    def outdated(self) -> bool:
+        """Whether to look the account up again: this node's hello names other pairs, and did not when that was last done."""
+        own = self.membership.presence.own_tags
+        return own is not None and own != self._looked and self._tag not in own
 
     def _check_wanted(self, wanted: tuple[int, ...]) -> Points:
         n, t = self.membership.committee.n, self.record.threshold

@@ -161,6 +161,8 @@ class Presence:
             stock=facts.stock,
         )
         self._said = facts
+        if not unchanged:
+            self.changes.notify()
         self._post(pack(sign(hello_body(self._proto, self._committee_id, self._me, hello), self._sign)))
 
     # Hearing
@@ -283,6 +285,11 @@ class Presence:
         peer = self.peers.get(party)
         if peer is not None:
             peer.silent_at = self._clock()
+
+    @property
+    def own_tags(self) -> frozenset[bytes] | None:
+        """What this node last said it can sign with (see `holds`); None before its first hello."""
+        return None if self._said is None else self._said.tags
 
     def holds(self, party: PartyId, tag: bytes) -> bool:
         """Whether a member can sign with the account and pair that `tag` stands for."""

@@ -100,6 +100,25 @@ class Request:
         return None if self.call.caller is None else self.call.caller.name
 
 
+@dataclass
+class Digest:
+    """One digest on its way to a signature."""
+
+    request: Request
+    due: DigestToSign
+    account: Account = field(repr=False)
+    """As it was last looked up: a refresh may end while somebody waits for a signature."""
+    candidates: Candidates
+    failures: Counter[str] = field(default_factory=Counter)
+    """By reason and member, as `_after` counts them."""
+
+    def renew(self, account: Account) -> None:
+        """Go on with the account as it is now. Raises NodeFailure when it does not sign any more."""
+        account.check_active()
+        self.account = account
+        self.candidates.renew(account.record)
+
+
 class Signing:
     """For the event loop."""
 
@@ -264,7 +283,13 @@ class Signing:
         self, membership: Membership, account: Account, wanted: tuple[int, ...] | None
     ) -> Points:
         """The evaluation points that can sign now, `wanted` (indices) or any. Raises NodeFailure."""
-        return await self._signers(Candidates(membership, account.record, self._store, self._stock, wanted))
+        candidates = Candidates(membership, account.record, self._store, self._stock, wanted)
+        points = await self._signers(candidates)
+        if points is None:
+            raise Busy(
+                f"account {account.record.account_id!r} is just being given other shares; try again later"
+            )
+        return points
 
     # One digest
 
@@ -278,40 +303,55 @@ class Signing:
                 request.call.signers,
                 bip340=due.tweaks is not None,
             )
-            failures: Counter[str] = Counter()
+            digest = Digest(request, due, request.account, candidates)
             while True:
                 points = await self._signers(candidates)
                 try:
-                    return await self._attempt_once(request, due, points)
+                    if points is not None:
+                        return await self._attempt_once(digest, points)
                 except Declined as declined:
-                    if declined.code != Decline.BUSY:
-                        raise failure_of_own(declined) from None
-                    await self._pause(failures, "self", declined)
+                    await self._after_own(digest, declined)
                 except Busy as busy:
-                    await self._pause(failures, "self", busy)
+                    await self._pause(digest, "self", busy)
                 except (PeerFault, NoBlame, LocalFault) as error:
-                    await self._after(request, candidates, failures, points, error)
+                    await self._after(digest, points or (), error)
+                digest.renew(await self._workers.step(self.present, request))
 
-    async def _signers(self, candidates: Candidates) -> Points:
-        """The next set to try. Raises ThresholdNotMet, GatewayUnreachable, GatewayRefused, PolicyRefused."""
+    def present(self, request: Request) -> Account:
+        """The account as it is now. Blocking. Raises NodeFailure and what lies below."""
+        account = self._records.account(request.call.account_id)
+        if account.record.committee_id != request.membership.committee_id:
+            raise CeremonyFailed(
+                f"account {request.call.account_id!r} went to committee {account.record.committee_id.hex()} "
+                "meanwhile. Try again"
+            )
+        return account
+
+    async def _signers(self, candidates: Candidates) -> Points | None:
+        """The next set to try; None when the account is to be looked up again.
+
+        Raises ThresholdNotMet, GatewayUnreachable, GatewayRefused, PolicyRefused.
+        """
+
+        def known() -> bool:
+            return candidates.choose() is not None or candidates.outdated()
+
         points = candidates.choose()
         if points is None and not candidates.hopeless():
-            presence = candidates.membership.presence
-            await presence.changes.wait_for(lambda: candidates.choose() is not None, self._config.gather)
+            await candidates.membership.presence.changes.wait_for(known, self._config.gather)
             points = candidates.choose()
-        if points is None:
+        if points is None and not candidates.outdated():
             if (refused := candidates.membership.room.refused) is not None:
                 raise GatewayRefused.because(refused)
             raise candidates.failure(self._reachable(), self._config.gateway_url)
         return points
 
-    async def _attempt_once(self, request: Request, due: DigestToSign, points: Points) -> SignedDigest:
-        presignature = self._stock.take(request.account.record, points, bip340=due.tweaks is not None)
-        message = encode(to_value(request.payload))
-        call = request.call
+    async def _attempt_once(self, digest: Digest, points: Points) -> SignedDigest:
+        request, account, due = digest.request, digest.account, digest.due
+        presignature = self._stock.take(account.record, points, bip340=due.tweaks is not None)
         return await self.attempt(
-            request.membership, request.account, request.membership.room, points, due, message,
-            request_id=call.request_id, caller=request.caller, presignature=presignature,
+            request.membership, account, request.membership.room, points, due, encode(to_value(request.payload)),
+            request_id=request.call.request_id, caller=request.caller, presignature=presignature,
             stored=partial(self._store_signed, request) if len(request.decoded.digests) == 1 else None,
         )  # fmt: skip
 
@@ -406,38 +446,39 @@ class Signing:
 
     # After an attempt that failed
 
-    async def _after(
-        self,
-        request: Request,
-        candidates: Candidates,
-        failures: Counter[str],
-        points: Points,
-        error: ProtocolError,
-    ) -> None:
+    async def _after_own(self, digest: Digest, declined: Declined) -> None:
+        """This node does not take part in its own proposal: try again, or raise what the caller is to know."""
+        match declined.code:
+            case Decline.BUSY:
+                await self._pause(digest, "self", declined)
+            case Decline.RECORDS_DIFFER | Decline.PRESIGNATURE_UNKNOWN:
+                # A refresh ended since the account was looked up.
+                self._count(digest, declined)
+            case _:
+                raise failure_of_own(declined) from None
+
+    async def _after(self, digest: Digest, points: Points, error: ProtocolError) -> None:
         """Leave out whom it is due to, or raise what the caller is to know."""
-        membership = request.membership
-        log.info("an attempt to sign for request %s failed: %s", request.call.request_id.hex(), error)
+        candidates, failures = digest.candidates, digest.failures
+        presence = digest.request.membership.presence
+        log.info("an attempt to sign for request %s failed: %s", digest.request.call.request_id.hex(), error)
         match error:
             case PresignatureSpent():
                 pass
             case LocalFault() | OperatorAbort():
                 raise failure_of_session(error) from error
-            case Refused() if refusal_of(error)[0] == Decline.PRESIGNATURE_UNKNOWN:
-                pass
-            case Refused() if refusal_of(error)[0] == Decline.BUSY:
-                await self._pause(failures, f"busy {error.by}", error)
             case Refused():
-                self._after_refusal(candidates, failures, points, error)
+                await self._after_refusal(digest, points, error)
             case Identifying():
                 candidates.exclude_set(points)
                 if candidates.hopeless():
                     await self._identified(error)
             case Timeout():
                 for point in error.silent:
-                    membership.presence.mark_silent(holder(point))
+                    presence.mark_silent(holder(point))
                     candidates.exclude(holder(point), "TIMEOUT", "did not answer in time")
                 if not error.silent:
-                    self._count(failures, error)
+                    self._count(digest, error)
             case PeerFault() if error.peer is not None:
                 candidates.exclude(
                     holder(error.peer), "PEER_FAULT", f"sent what fails a check [{error.check}]"
@@ -449,18 +490,28 @@ class Signing:
                 if failures[f"aborted {error.by}"] >= MAX_FAILURES:
                     candidates.exclude(holder(error.by), "ABORTED", f"ended the session: {error.reason}")
             case _:
-                self._count(failures, error)
+                self._count(digest, error)
 
-    def _after_refusal(
-        self, candidates: Candidates, failures: Counter[str], points: Points, error: Refused
-    ) -> None:
-        """It signs with others, or not at all."""
+    async def _after_refusal(self, digest: Digest, points: Points, error: Refused) -> None:
+        """It signs later, or with others, or not at all."""
+        candidates, failures = digest.candidates, digest.failures
         code, text = refusal_of(error)
-        failures[f"set {error.by}"] += 1
-        if code in (Decline.QUARANTINED, Decline.SET_BLOCKED) and failures[f"set {error.by}"] <= MAX_SETS:
-            candidates.exclude_set(points)
-            if not candidates.hopeless():
+        match code:
+            case Decline.PRESIGNATURE_UNKNOWN:
                 return
+            case Decline.BUSY:
+                await self._pause(digest, f"busy {error.by}", error)
+                return
+            case Decline.RECORDS_DIFFER if failures[f"differs {error.by}"] < MAX_FAILURES:
+                # A refresh has ended there and not yet here, or here and not yet there.
+                await self._pause(digest, f"differs {error.by}", error)
+                return
+            case Decline.QUARANTINED | Decline.SET_BLOCKED:
+                failures[f"set {error.by}"] += 1
+                if failures[f"set {error.by}"] <= MAX_SETS:
+                    candidates.exclude_set(points)
+                    if not candidates.hopeless():
+                        return
         candidates.exclude(holder(error.by), code, f"refuses: {text}")
 
     async def _identified(self, error: Identifying) -> None:
@@ -470,12 +521,13 @@ class Signing:
         except ProtocolError as found:
             raise failure_of_session(found) from found
 
-    def _count(self, failures: Counter[str], error: ProtocolError) -> None:
-        failures[""] += 1
-        if failures[""] >= MAX_FAILURES:
+    def _count(self, digest: Digest, error: Exception) -> None:
+        digest.failures[""] += 1
+        if digest.failures[""] >= MAX_FAILURES:
             raise CeremonyFailed(f"{MAX_FAILURES} attempts failed, the last one: {error}. Try again")
 
-    async def _pause(self, failures: Counter[str], who: str, error: Exception) -> None:
+    async def _pause(self, digest: Digest, who: str, error: Exception) -> None:
+        failures = digest.failures
         failures[who] += 1
         if failures[who] > MAX_BUSY:
             raise Busy(f"{error}; try again later") from None

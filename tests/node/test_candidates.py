@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -38,6 +39,7 @@ class Hall:
         self.quiet: set[int] = set()
         self.holding = {2, 3}
         self.tags: set[bytes] = set()
+        self.own_tags: frozenset[bytes] | None = None
 
     def is_present(self, party: PartyId) -> bool:
         return party.index in self.present
@@ -72,8 +74,6 @@ class World:
         for number in range(count):
             by_party = {share.me: share for share in self.shares}
             made = dealt_presignature(by_party, signers, 1, seed=(signers, number))[1]
-            from dataclasses import replace
-
             public = replace(made.public, aux_id=AUX.aux_id)
             self.stock.add("alice", CID, [Presignature(TINY, 1, public, 1, 1)])
 
@@ -96,6 +96,24 @@ def test_presence_is_asked_about_the_accounts_present_pair(world):
     world.candidates().choose()
     record = world.record
     assert world.hall.tags == {account_tag(CID, "alice", record.share_epoch, record.aux_id)}
+
+
+def test_an_account_is_looked_up_again_once_for_every_hello_that_does_not_name_it(world):
+    candidates = world.candidates()
+    assert not candidates.outdated()
+    world.hall.own_tags = frozenset([bytes(32)])
+    assert candidates.outdated()
+    candidates.renew(world.record)
+    assert not candidates.outdated()
+    record = world.record
+    world.hall.own_tags = frozenset([account_tag(CID, "alice", record.share_epoch, record.aux_id)])
+    assert not candidates.outdated()
+    newer = replace(record, share_epoch=bytes(32))
+    candidates.renew(newer)
+    candidates.choose()
+    assert account_tag(CID, "alice", newer.share_epoch, newer.aux_id) in world.hall.tags
+    world.hall.own_tags = frozenset()
+    assert candidates.outdated()
 
 
 def test_where_there_is_stock_its_signers_are_taken(world):

@@ -141,6 +141,49 @@ async def test_all_accounts_and_signing_meanwhile(tmp_path, gateway):
             await poll(lambda member=member: len(member.store.accounts.aux_ids()) == 1)  # type: ignore[misc]
 
 
+async def test_a_request_from_before_a_refresh_is_signed_after_it(tmp_path, gateway):
+    async with network(tmp_path, gateway.url, config=replace(PATIENT, max_signing=1)) as net:
+        net.deal("alice")
+        await net.ready("alice")
+        for member in net:
+            member.add_primes()
+        before = net[0].node.account("alice")
+        slots = net[0].node._signing._slots
+        async with slots:
+            running = asyncio.ensure_future(signs(net, "alice", 0, 1))
+            # The request holds the old account when it waits for its turn.
+            await poll(lambda: bool(slots._waiters))
+            await refresh(net[1], "alice")
+            await agreed(net, "alice", before)
+        await running
+
+
+async def test_a_signer_that_is_behind_signs_when_it_has_caught_up(tmp_path, gateway):
+    """Asked itself, and asked by a member that believes it to have the new share."""
+    async with network(tmp_path, gateway.url) as net:
+        net.deal("alice")
+        await net.ready("alice")
+        for member in net:
+            member.add_primes()
+        before = net[0].node.account("alice")
+        net[2].channel.deaf = dones
+        await refresh(net[0], "alice")
+        await poll(lambda: pair(net[1].node.account("alice")) != pair(before))
+        (membership,) = net[0].node._memberships.values()
+        membership.presence.holds = lambda _, __: True  # type: ignore[method-assign]
+        asked = [asyncio.ensure_future(signs(net, "alice", 2, 1))]
+        asked.append(asyncio.ensure_future(signs(net, "alice", 0, 2)))
+        await poll(lambda: any("RECORDS_DIFFER" in reason for reason in declined(net[2])))
+        net[2].channel.deaf = nothing
+        await asyncio.gather(*asked)
+        await agreed(net, "alice", before)
+
+
+def declined(member: Member) -> list[str]:
+    """Why a node has not taken part in proposals."""
+    return [entry.record.reason or "" for entry in member.store.audit.export()]
+
+
 async def test_what_is_refused(tmp_path, gateway):
     async with network(tmp_path, gateway.url, policies={2: NO_REFRESH}) as net:
         net.deal("alice")

@@ -355,3 +355,17 @@ async def test_waiters_are_told():
     await asyncio.sleep(0)
     await meet(a, b)
     assert await waiting
+
+
+async def test_those_who_wait_look_again_when_this_node_holds_something_else():
+    a, told = speaker(1), []
+    assert a.presence.own_tags is None
+    waiting = asyncio.create_task(
+        a.presence.changes.wait_for(lambda: told.append(a.presence.own_tags) or len(told) > 2, WAIT)
+    )
+    for tags in (frozenset([b"one"]), frozenset([b"one"]), frozenset([b"two"])):
+        await asyncio.sleep(0)
+        a.facts = Facts(tags=tags)
+        await a.say()
+    assert await waiting
+    assert told == [None, {b"one"}, {b"two"}]
