@@ -238,23 +238,17 @@ class RsaPublic(RecoveryPublic):
     @classmethod
     def of(cls, key: rsa.RSAPublicKey) -> Self:
         """Raises BadRecoveryKey for a size or exponent that is not taken."""
-        numbers = key.public_numbers()
-        if not MIN_RSA_BITS <= key.key_size <= MAX_RSA_BITS or numbers.e != RSA_EXPONENT or not numbers.n & 1:
-            raise BadRecoveryKey(
-                f"an RSA recovery key has {MIN_RSA_BITS} to {MAX_RSA_BITS} bits and the exponent {RSA_EXPONENT}"
-            )
+        _check_rsa(key.public_numbers())
         return cls(key)
 
     @classmethod
     def decode(cls, data: bytes) -> Self:
         """Raises BadRecoveryKey."""
-        n = int.from_bytes(data, "big")
-        if not MIN_RSA_BITS <= n.bit_length() <= MAX_RSA_BITS or len(data) != (n.bit_length() + 7) // 8:
-            raise BadRecoveryKey("this is no RSA modulus of a recovery key")
-        try:
-            return cls.of(rsa.RSAPublicNumbers(RSA_EXPONENT, n).public_key())
-        except ValueError:
-            raise BadRecoveryKey("this is no RSA modulus of a recovery key") from None
+        numbers = rsa.RSAPublicNumbers(RSA_EXPONENT, int.from_bytes(data, "big"))
+        _check_rsa(numbers)
+        if len(data) != (numbers.n.bit_length() + 7) // 8:
+            raise BadRecoveryKey("an RSA modulus is written without leading zeros")
+        return cls(numbers.public_key())
 
     def encapsulate(self, seed: bytes) -> tuple[bytes, bytes]:
         """See RecoveryPublic. 16 bytes more than the modulus make r, uniform within 2^-128."""
@@ -262,6 +256,14 @@ class RsaPublic(RecoveryPublic):
         r = int.from_bytes(_expand(self.kind, seed, size + 16), "big") % self.n
         ciphertext = int(gmpy2.powmod(r, RSA_EXPONENT, self.n)).to_bytes(size, "big")
         return _bound(self.kind, r.to_bytes(size, "big"), ciphertext, self.encoded), ciphertext
+
+
+def _check_rsa(numbers: rsa.RSAPublicNumbers) -> None:
+    bits = numbers.n.bit_length()
+    if not MIN_RSA_BITS <= bits <= MAX_RSA_BITS or numbers.e != RSA_EXPONENT or not numbers.n & 1:
+        raise BadRecoveryKey(
+            f"an RSA recovery key has {MIN_RSA_BITS} to {MAX_RSA_BITS} bits and the exponent {RSA_EXPONENT}"
+        )
 
 
 @dataclass(frozen=True, repr=False)

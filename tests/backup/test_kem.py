@@ -57,7 +57,9 @@ def test_the_hybrid_kind_is_the_librarys_x_wing():
 
 def test_ml_kem_refuses_keys_that_are_none():
     public = MLKEM768PrivateKey.from_seed_bytes(bytes(64)).public_key().public_bytes_raw()
-    for wrong in (public[:-1], public + b"\0", b"", b"\xff" * 3 + public[3:]):
+    # The last has 3329 for its first coefficient.
+    q_first = bytes([3329 & 0xFF, 3329 >> 8 | public[1] & 0xF0]) + public[2:]
+    for wrong in (public[:-1], public + b"\0", b"", b"\xff" * 3 + public[3:], q_first):
         with pytest.raises(ValueError, match="ML-KEM-768"):
             ml_kem.encapsulate(wrong, bytes(32))
     with pytest.raises(ValueError, match="ML-KEM-768"):
@@ -104,8 +106,39 @@ def test_ciphertexts_of_another_length_are_refused(kind):
     key = recovery_key(kind)
     _, ciphertext = key.public.encapsulate(bytes(32))
     for wrong in (b"", ciphertext[:-1], ciphertext + b"\0"):
-        with pytest.raises((ValueError, BadRecoveryKey)):
+        with pytest.raises((ValueError, BadRecoveryKey), match="hybrid key" if "mlkem" in kind else None):
             key.decapsulate(wrong)
+
+
+def test_an_rsa_ciphertext_is_below_the_modulus():
+    key = recovery_key("rsa")
+    size = key.public.ciphertext_bytes
+    for number in (key.public.n, key.public.n + 1):
+        with pytest.raises(ValueError, match="RSA key"):
+            key.decapsulate(number.to_bytes(size, "big"))
+    assert key.decapsulate((key.public.n - 1).to_bytes(size, "big"))
+
+
+@pytest.mark.parametrize(
+    ("bits", "taken"), [(3071, False), (3072, True), (3073, True), (8192, True), (8193, False)]
+)
+def test_rsa_keys_have_3072_to_8192_bits(bits, taken):
+    key = rsa.RSAPublicNumbers(65537, 2 ** (bits - 1) + 1).public_key()
+    encoded = key.public_numbers().n.to_bytes((bits + 7) // 8, "big")
+    reads = (kem.read_public, key.public_bytes(*SPKI).decode()), (kem.RsaPublic.decode, encoded)
+    for read, given in reads:
+        if taken:
+            assert read(given).encoded == encoded
+        else:
+            with pytest.raises(BadRecoveryKey, match="3072 to 8192 bits"):
+                read(given)
+
+
+UNCOMPRESSED = (
+    recovery_key("p256")
+    .key.public_key()
+    .public_bytes(serialization.Encoding.X962, serialization.PublicFormat.UncompressedPoint)
+)
 
 
 def test_what_is_no_recovery_key_is_refused():
@@ -133,7 +166,7 @@ def test_what_is_no_recovery_key_is_refused():
             kem.read_public(text)
     wrong = {
         "x25519": [bytes(32), bytes(31), b"\1" + bytes(31)],
-        "p256": [bytes(33), b"\2" + b"\xff" * 32, recovery_key("p256").public.encoded + b"\0"],
+        "p256": [bytes(33), b"\2" + b"\xff" * 32, recovery_key("p256").public.encoded + b"\0", UNCOMPRESSED],
         "rsa": [
             b"",
             b"\xff" * 256,
