@@ -85,7 +85,7 @@ async def test_key_generation(committee, trapped, role, at):
     victim = trapped(at)
     asked = initiator(committee, role)
     async with asked.client() as client:
-        await killed_during(committee, victim, create_account(client, account_id))
+        await killed_during(committee, victim, create_account(client, account_id), at=at)
     if at[1] == "done":
         # Its share was durable and everybody had said so or may still: no second run is needed.
         await eventually(lambda: all_have(committee, account_id), "everybody has the account")
@@ -128,7 +128,7 @@ async def test_auxiliary_information(committee, trapped, role, at):
     before = await aux_ids(committee)
     assert len(before) == 1
     victim = trapped(at)
-    await killed_during(committee, victim, run_aux(initiator(committee, role)))
+    await killed_during(committee, victim, run_aux(initiator(committee, role)), at=at)
     if at[1] == "done":
         await eventually(lambda: has_moved(committee, before), "everybody has the new set")
     else:

@@ -83,7 +83,7 @@ async def test_refresh(committee, trapped, role, at):
     before = await accounts(committee)
     (old,) = pairs(before)
     victim = trapped(at)
-    await killed_during(committee, victim, refresh(initiator(committee, role)))
+    await killed_during(committee, victim, refresh(initiator(committee, role)), at=at)
 
     async def moved() -> bool:
         now = pairs(await accounts(committee))

@@ -13,6 +13,7 @@ import os
 import signal
 import time
 from collections.abc import Awaitable, Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -90,15 +91,31 @@ async def abandon(node: NodeProcess) -> None:
                 await client.call(client.operator.AbortSession, request)
 
 
-async def killed_during(committee: CommitteeProcesses, victim: NodeProcess, call) -> None:
-    """Arm the victim, await a call in which it dies; the others give up what it left."""
+async def rests(node: NodeProcess) -> bool:
+    """Whether nothing is left to do in a node's sessions without the victim."""
+    async with node.operator() as client:
+        listed = await client.call(client.operator.ListSessions, operator.ListSessionsRequest())
+    running = [one for one in listed.sessions if one.state == operator.SESSION_STATE_RUNNING]
+    return all(list(one.waiting_for) == [VICTIM] for one in running)
+
+
+async def killed_during(
+    committee: CommitteeProcesses, victim: NodeProcess, call, *, at: Moment | None = None
+) -> None:
+    """Arm the victim, await a call in which it dies; the others give up what it left.
+
+    `at` its last word: not before they have said theirs, so that a run of which all have heard everything completes.
+    """
     os.kill(victim.running.pid, signal.SIGUSR1)
     await asyncio.to_thread(victim.running.wait_for, f"^{ARMED}$")
     running = asyncio.ensure_future(call)
     await asyncio.to_thread(victim.wait_killed)
-    for node in committee.nodes:
-        if node is not victim:
-            await abandon(node)
+    others = [node for node in committee.nodes if node is not victim]
+    for node in others:
+        if at is not None and at[1] == "done":
+            await eventually(partial(rests, node), "the others wait for the victim alone")
+    for node in others:
+        await abandon(node)
     with contextlib.suppress(CallFailed):
         await running
     victim.start()
