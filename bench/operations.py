@@ -151,11 +151,12 @@ def count_everything(counts: Counts) -> None:
     for name in ("gcd", "invert", "jacobi", "legendre"):
         counted = counts.counted(getattr(gmpy2, name), lambda _, n, name=name: Operation(name, _bits(n)))
         setattr(gmpy2, name, counted)
-    made_of = randomizers.nonce_product, randomizers.mask_product
-    randomizers.nonce_product = counts.counted(
-        made_of[0], lambda N, *_: Operation("product of pairs", _bits(N))
+    randomizers.NonceProducts.multiply = counts.counted(  # type: ignore[method-assign]
+        randomizers.NonceProducts.multiply, lambda made, *_: Operation("product of pairs", _bits(made.N))
     )
-    randomizers.mask_product = counts.counted(made_of[1], lambda N, *_: Operation("sum of masks", _bits(N)))
+    randomizers.MaskProducts.multiply = counts.counted(  # type: ignore[method-assign]
+        randomizers.MaskProducts.multiply, lambda made, *_: Operation("sum of masks", _bits(made.N_hat))
+    )
     transcript.Challenger.__init__ = counts.counted(  # type: ignore[method-assign]
         transcript.Challenger.__init__, lambda *_: Operation("challenge")
     )
@@ -200,7 +201,8 @@ def cost_ms(operation: Operation) -> float:
     x = integers.enter(powers[0].base if powers[0] else number(max(64, modulus_bits)) % modulus)
     y = number(max(64, modulus_bits)) % modulus
     first, second = powers[0], powers[1]
-    square, pair, mask = modulus * modulus, NoncePair(y, y * y), MaskPair(y, y)
+    nonces, masks = randomizers.NonceProducts(modulus), randomizers.MaskProducts(modulus)
+    pair, mask = nonces.enter(NoncePair(y % modulus, y)), masks.enter(MaskPair(y, y))
     place = transcript.Context(rng(32), ["holder", 1], ["holder", 2], None, "x")
     many: list[Any] = [number(3072) for _ in range(16)]
     challenge = (SUITE, "aff-g", place, many[:8], many[8:])
@@ -216,8 +218,8 @@ def cost_ms(operation: Operation) -> float:
         "square": (lambda: integers.square(x), 500),
         "product in pairs": (lambda: integers.multiply(x, x), 500),
         "square in pairs": (lambda: integers.square(x), 500),
-        "product of pairs": (lambda: randomizers.nonce_product(modulus, square, pair, pair), 100),
-        "sum of masks": (lambda: randomizers.mask_product(modulus, mask, mask), 100),
+        "product of pairs": (lambda: nonces.multiply(pair, pair), 100),
+        "sum of masks": (lambda: masks.multiply(mask, mask), 100),
         "challenge": (lambda: transcript.Challenger(*challenge), 10),
         "windows": (lambda: windows.digits(scalar, windows.width_for(exponent_bits)), 20),
         "columns": (lambda: table._columns(size), 20),  # noqa: SLF001 - as above

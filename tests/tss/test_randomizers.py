@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from tss_testing import TESTING_TINY, SeededRng, paillier_key, pedersen_key
 
+from tss.errors import OutOfDomain
 from tss.hedge import hedged
 from tss.paillier import PaillierPublic
 from tss.params import LEVEL_128
@@ -19,8 +20,8 @@ from tss.rand import Rng
 from tss.randomizers import PLAIN, MaskPair, Needs, NoncePair, Pool, encrypt, lasting_power_of_s
 from tss.randomizers.pool import PEERS
 from tss.randomizers.shelf import Shelf
-from tss.randomizers.subsets import ELEMENTS, SHARED_DRAWS, WINDOW, SubsetTable
-from tss.randomizers.tables import LONG_BASES, NonceTable, RingTable, nonce_products
+from tss.randomizers.subsets import ELEMENTS, SHARED_DRAWS, SubsetTable
+from tss.randomizers.tables import LONG_BASES, MaskProducts, NonceProducts, NonceTable, RingTable
 from tss.ring_pedersen import RingPedersen
 from tss.zk.common import pow2
 
@@ -80,11 +81,28 @@ class TestPlain:
         assert encrypt(OWN, m, pair) == encrypt(OWN.public, m, pair) == OWN.public.enc(m, pair.value)
 
 
+class Sums:
+    """Pairs that are numbers, and their product the sum."""
+
+    def __init__(self, window: int = 5) -> None:
+        self.window = window
+
+    def enter(self, pair: int) -> list[int]:
+        return [pair]
+
+    def multiply(self, one: list[int], other: list[int]) -> list[int]:
+        return [one[0] + other[0]]
+
+    def leave(self, element: list[int]) -> int:
+        return element[0]
+
+
 class TestSubsets:
-    def test_every_subset_is_made_of_its_elements(self) -> None:
+    @pytest.mark.parametrize("window", [NonceProducts.window, MaskProducts.window, 1])
+    def test_every_subset_is_made_of_its_elements(self, window: int) -> None:
         """Elements are the powers of 2: the product is the number that was drawn."""
-        assert (ELEMENTS % 8, ELEMENTS % WINDOW) == (0, 0)
-        table = SubsetTable([1 << place for place in range(ELEMENTS)], lambda a, b: a + b)
+        assert (ELEMENTS % 8, ELEMENTS % window) == (0, 0)
+        table = SubsetTable([1 << place for place in range(ELEMENTS)], Sums(window))
         rng = SeededRng("subsets")
         for draw in [
             bytes(35),
@@ -94,8 +112,21 @@ class TestSubsets:
         ]:
             assert table.multiply(0, lambda n, draw=draw: draw[:n]) == int.from_bytes(draw, "big")
 
+    def test_products_of_pairs_are_pairs(self) -> None:
+        rng = SeededRng("products")
+        nonces, masks = NonceProducts(PEER.N), MaskProducts(RING.public.N_hat)
+        for _ in range(20):
+            one, other = PLAIN.nonce(PEER, rng), PLAIN.nonce(PEER, rng)
+            made = nonces.leave(nonces.multiply(nonces.enter(one), nonces.enter(other)))
+            assert made == NoncePair(one.value * other.value % PEER.N, one.power * other.power % PEER.N2)
+            assert nonces.leave(nonces.enter(one)) == one
+            this, that = PLAIN.mask(RING, WIDE, rng), PLAIN.mask(RING, WIDE, rng)
+            mask = masks.leave(masks.multiply(masks.enter(this), masks.enter(that)))
+            assert mask.value == this.value + that.value
+            assert_mask(mask)
+
     def test_repr_shows_nothing(self) -> None:
-        assert repr(SubsetTable([12345] * ELEMENTS, max)) == "SubsetTable()"
+        assert repr(SubsetTable([12345] * ELEMENTS, Sums())) == "SubsetTable()"
 
     def test_what_two_copies_share_leaves_room(self) -> None:
         """docs/randomizers.md: draws of two copies are independent but with 2^-(ELEMENTS - SHARED_DRAWS)."""
@@ -105,7 +136,7 @@ class TestSubsets:
 def nonce_table(N: int, seed: object) -> NonceTable:
     key, rng = PaillierPublic(N), SeededRng(("table", seed))
     elements = [PLAIN.nonce(key, rng) for _ in range(ELEMENTS + LONG_BASES)]
-    return NonceTable(key.N, elements[ELEMENTS:], SubsetTable(elements[:ELEMENTS], nonce_products(key.N)))
+    return NonceTable(key.N, elements[ELEMENTS:], SubsetTable(elements[:ELEMENTS], NonceProducts(key.N)))
 
 
 class TestNonceTable:
@@ -145,8 +176,12 @@ class TestRingTable:
     def test_powers_and_masks_are_the_plain_ones(self) -> None:
         table = RingTable(RING.public, TESTING_TINY)
         end, rng = 1 << TESTING_TINY.l_prime + TESTING_TINY.eps, SeededRng("ring")
-        for x in [0, 1, -1, end, -end, *(int.from_bytes(rng(24), "big") for _ in range(50))]:
+        lengths = TESTING_TINY.l, TESTING_TINY.l + TESTING_TINY.eps
+        edges = [sign * (1 << bits) + by for bits in lengths for by in (-1, 0, 1) for sign in (1, -1)]
+        for x in [0, 1, -1, end, -end, *edges, *(int.from_bytes(rng(24), "big") for _ in range(50))]:
             assert table.power_of_s(x) == PLAIN.power_of_s(RING.public, x)
+        with pytest.raises(OutOfDomain):
+            table.power_of_s(2 * end + 2)
         for bound in (1, NARROW, WIDE):
             for seed in range(50):
                 assert table.mask(bound, SeededRng(seed)) == PLAIN.mask(RING.public, bound, SeededRng(seed))
@@ -164,7 +199,7 @@ class TestRingTable:
 def numbers(target: int, made: Iterator[int] | None = None) -> Shelf[int]:
     """A shelf of sums: elements are 0, pairs are counted from 1000."""
     supply = count(1000) if made is None else made
-    shelf: Shelf[int] = Shelf(lambda a, b: a + b, lambda _: 0, lambda *_: lambda _: next(supply))
+    shelf: Shelf[int] = Shelf(Sums(), lambda _: 0, lambda *_: lambda _: next(supply))
     shelf.target = target
     return shelf
 
@@ -202,9 +237,7 @@ class TestShelf:
     def test_a_pair_that_was_kept_is_another_when_it_is_given(self) -> None:
         """A copy of the shelf with other dice gives another; what is made on the spot needs no change."""
         elements = count(1)
-        shelf: Shelf[int] = Shelf(
-            lambda a, b: a + b, lambda _: 1 << next(elements) * 16, lambda *_: lambda _: 7
-        )
+        shelf: Shelf[int] = Shelf(Sums(), lambda _: 1 << next(elements) * 16, lambda *_: lambda _: 7)
         shelf.target = 2
         fill(shelf)
         one, other = (

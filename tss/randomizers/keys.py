@@ -14,7 +14,7 @@ from tss.rand import Rng
 from tss.randomizers.plain import PLAIN, MaskPair, NoncePair
 from tss.randomizers.shelf import Shelf
 from tss.randomizers.subsets import SubsetTable
-from tss.randomizers.tables import LONG_BASES, NonceTable, RingTable, mask_products, nonce_products
+from tss.randomizers.tables import LONG_BASES, MaskProducts, NonceProducts, NonceTable, RingTable
 from tss.ring_pedersen import RingPedersen
 
 
@@ -27,7 +27,7 @@ def own_shelf(key: PaillierSecret) -> Shelf[NoncePair]:
             tables.append(OwnNonces(key.own))
         return NoncePair(*tables[0].draw(rng))
 
-    return Shelf(nonce_products(key.public.N), make, lambda *_: make)
+    return Shelf(NonceProducts(key.public.N), make, lambda *_: make)
 
 
 def peer_shelf(key: PaillierPublic) -> Shelf[NoncePair]:
@@ -37,7 +37,7 @@ def peer_shelf(key: PaillierPublic) -> Shelf[NoncePair]:
         return NonceTable(key.N, extra, subsets).draw
 
     return Shelf(
-        nonce_products(key.N),
+        NonceProducts(key.N),
         lambda rng: PLAIN.nonce(key, rng),
         maker,
         extra=LONG_BASES,
@@ -69,7 +69,7 @@ class RingShelves:
         # So much smaller that a sum of them does not show in a mask, and still 2^128 times what a mask has to hide.
         element = bound >> (self._level.eps - self._level.kappa) // 2
         return Shelf(
-            mask_products(self._ring.N_hat),
+            MaskProducts(self._ring.N_hat),
             lambda rng: self._mask(element, rng),
             lambda *_: lambda rng: self._mask(bound, rng),
         )

@@ -5,12 +5,11 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import Generic, TypeVar
+from typing import Generic
 
 from tss.rand import Rng
-from tss.randomizers.subsets import ELEMENTS, SHARED_DRAWS, Product, SubsetTable
+from tss.randomizers.subsets import ELEMENTS, SHARED_DRAWS, Pair, Products, SubsetTable
 
-Pair = TypeVar("Pair")
 Make = Callable[[Rng], Pair]
 
 
@@ -22,13 +21,13 @@ class Shelf(Generic[Pair]):
 
     def __init__(
         self,
-        product: Product[Pair],
+        products: Products[Pair],
         element: Make[Pair],
         maker: Callable[[Sequence[Pair], SubsetTable[Pair]], Make[Pair]],
         extra: int = 0,
     ) -> None:
         """`element` makes one uniform pair of the table; `maker` gets `extra` more of them, and the table, and makes pairs."""
-        self._product = product
+        self._products = products
         self._element = element
         self._maker = maker
         self._needed = ELEMENTS + extra
@@ -72,7 +71,7 @@ class Shelf(Generic[Pair]):
         if elements is None:
             self._add(self._element(rng))
         else:
-            table = SubsetTable(elements[:ELEMENTS], self._product)
+            table = SubsetTable(elements[:ELEMENTS], self._products)
             make = self._maker(elements[ELEMENTS:], table)
             with self._lock:
                 self._table, self._make, self._elements = table, make, []
