@@ -184,7 +184,7 @@ def cost_ms(operation: Operation) -> float:
 
     modulus = number(modulus_bits) if modulus_bits else mpz(1)
     if kind == "columns":
-        table = tables.FixedBase(3, number(3072), exponent_bits)
+        table = tables.FixedBase(2, number(3072), exponent_bits)
         size = int(number(exponent_bits))
     if kind.endswith("in pairs"):
         modulus = number(modulus_bits // 2) ** 2

@@ -209,11 +209,9 @@ class TestSmallOrder:
                     assert together([*honest("the ring is"), (one, value)], seed=seed)
 
     def test_without_the_primes_minus_one_may_pass(self) -> None:
-        one, other = case(ENC_ELG), case(ENC_ELG, seed=1)
-        first, lie = (other, prove(other)), (one, forge(one, com={"T": lambda C: N_HAT - C}))
-        assert {together([first, lie], seed=seed) for seed in range(16)} == {True, False}
-        # The first of a test stands there as it is.
-        assert not any(together([lie, first], seed=seed) for seed in range(16))
+        one = case(ENC_ELG)
+        value = forge(one, com={"T": lambda C: N_HAT - C})
+        assert {together([(one, value)], seed=seed) for seed in range(16)} == {True, False}
 
     @pytest.mark.parametrize("form", ["the ring is", "ring and N0 are"])
     def test_under_a_paillier_modulus_it_may_pass_and_no_plaintext_depends_on_it(self, form: str) -> None:
@@ -223,9 +221,7 @@ class TestSmallOrder:
             value = forge(one, com={field: lambda C, by=N: by * by - C})
             with pytest.raises(ProofInvalid):
                 verify(one, value)
-            items = honest(form, 1)
-            assert {together([*items, (one, value)], seed=seed) for seed in range(16)} == {True, False}
-            assert not any(together([(one, value), *items], seed=seed) for seed in range(16))
+            assert {together([(one, value)], seed=seed) for seed in range(16)} == {True, False}
             opened = forge(one, com={field: lambda C, by=N: (by * by - C) * (1 + by) % by**2})
             assert not any(together([(one, opened)], seed=seed) for seed in range(16))
 

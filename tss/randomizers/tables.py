@@ -93,13 +93,17 @@ class NonceTable:
         return "NonceTable()"
 
 
+S_ENTRIES: Final = 2048
+"""Values in a table of s: 0.8 MB."""
+
+
 class RingTable:
     """Powers of somebody else's s and t for exponents that are drawn for one use: the time depends on them."""
 
     def __init__(self, ring: RingPedersen, level: SecurityLevel) -> None:
-        # A table makes all its exponents at one price, that of the longest: k and gamma; alpha; y and beta.
-        lengths = level.l, level.l + level.eps + 1, max(level.l, level.l_prime) + level.eps + 1
-        self._s = [FixedBase(ring.s, ring.N_hat, bits) for bits in lengths]
+        # A table makes all its exponents at one price, that of the longest: k and gamma; alpha; y; beta.
+        lengths = level.l, level.l + level.eps + 1, level.l_prime + 1, level.l_prime + level.eps + 1
+        self._s = [FixedBase(ring.s, ring.N_hat, bits, S_ENTRIES) for bits in sorted(lengths)]
         # One bit more than the widest mask, which hedging may exceed.
         self._t = FixedBase(ring.t, ring.N_hat, level.l + level.eps + level.modulus_bits + 1)
 
@@ -109,7 +113,7 @@ class RingTable:
         return MaskPair(a, self._t.power(a))
 
     def power_of_s(self, x: int | mpz) -> mpz:
-        """As `Randomizers.power_of_s`. Raises OutOfDomain for an exponent of more than max(l, l')+eps+1 bits."""
+        """As `Randomizers.power_of_s`. Raises OutOfDomain for an exponent of more bits than the longest."""
         length = int(x).bit_length()
         table = next((table for table in self._s if length <= table.bits), self._s[-1])
         return table.power(x)

@@ -131,11 +131,6 @@ class Batch:
             raise InternalError("a proof comes after the multipliers were drawn")
 
 
-def _weights(rng: Rng, count: int) -> list[mpz]:
-    """Random multipliers for all but the first, which is taken as it is: an error of it alone cannot hide."""
-    return [mpz(1), *multipliers(rng, count - 1)] if count else []
-
-
 def _weighted(values: Iterable[int | mpz], weights: Iterable[mpz]) -> mpz:
     return sum((w * v for v, w in zip(values, weights, strict=True)), mpz(0))
 
@@ -155,7 +150,7 @@ def _product(exponents: Mapping[mpz, mpz], N: mpz) -> mpz:
 
 def _test_key(key: PaillierPublic, equations: Sequence[_Equation], rng: Rng) -> Plaintexts | None:
     """One N-th power for all of them."""
-    weights = _weights(rng, len(equations))
+    weights = multipliers(rng, len(equations))
     m = _weighted((one.left for one in equations), weights)
     r = power_product([one.right for one in equations], weights, key.N)
     return {} if key.enc(m, r) == _product(_exponents(equations, weights), key.N2) else None
@@ -168,7 +163,7 @@ def _test_own_key(own: Own, equations: Sequence[_Equation], rng: Rng) -> Plainte
     to have stands for the rest of its power.
     """
     key, N = own.key, own.key.public.N
-    weights = _weights(rng, len(equations))
+    weights = multipliers(rng, len(equations))
     exponents = _exponents(equations, weights)
     r = power_product([one.right for one in equations], weights, N)
     if key.own.pow_mod_n(r, N) != _product(exponents, N):
@@ -191,7 +186,7 @@ def _test_ring(ring: PedersenKey, equations: Sequence[_Equation], rng: Rng) -> P
     owner sees by its primes; without them -1 can pass.
     """
     N_hat = ring_modulus(ring)
-    weights = _weights(rng, len(equations))
+    weights = multipliers(rng, len(equations))
     if isinstance(ring, RingPedersenSecret):
         parities = [_product({C: mpz(x % 2) for C, x in one.powers}, N_hat) for one in equations]
         if not ring.are_squares(parities, unit(rng, N_hat)):
