@@ -14,7 +14,7 @@ from participant.committee import Committee, read_committee
 from participant.files import read_private
 from participant.identity import NodeKeys
 from participant.node import config as node_config
-from participant.node.api import NodeApi
+from participant.node.facade import NodeApi
 from participant.seal_file import outer_key
 from participant.sealing import KeyWrapper, WrongSealingKey
 from participant.sharefile import ShareEntry, ShareFileMissing, read_share_file

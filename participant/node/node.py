@@ -1,4 +1,4 @@
-"""The node: everything of this package, put together behind the facade of `participant.node.api`."""
+"""The node: everything of this package, put together behind `participant.node.facade`."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any, Final
 from participant.channel import Channel, committee_topic
 from participant.committee import Committee
 from participant.identity import NodeKeys
-from participant.node.api import NodeApi
 from participant.node.asking import Asking
 from participant.node.blame import Blame
 from participant.node.catchup import CatchUp
@@ -21,6 +20,7 @@ from participant.node.ceremonies import Ceremonies
 from participant.node.config import NodeConfig
 from participant.node.driver import SessionDriver
 from participant.node.errors import CommitteeNotFound
+from participant.node.facade import NodeApi
 from participant.node.gathering import Gathering
 from participant.node.hello import MAX_SIDS, Hello, account_tag
 from participant.node.identification import Identifications
@@ -69,7 +69,7 @@ _SESSIONS_OWN: Final = frozenset({Kind.MSG, Kind.ECHO, Kind.ABORT})
 
 
 class Node(Operations):
-    """See `participant.node.api.NodeApi`, which this is."""
+    """See `participant.node.facade.NodeApi`, which this is."""
 
     def __init__(
         self,

@@ -1,4 +1,4 @@
-"""What callers and operators may ask of a node: the methods of `participant.node.api.NodeApi`."""
+"""What callers and operators may ask of a node: the methods of `participant.node.facade.NodeApi`."""
 
 from __future__ import annotations
 

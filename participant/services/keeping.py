@@ -8,13 +8,14 @@ from kit.pb.wallet.v1 import common_pb2 as common
 from kit.pb.wallet.v1 import operator_pb2 as operator
 from participant.callers import Caller
 from participant.node import api
+from participant.node.facade import NodeApi
 from participant.services import requests, values
 
 
 class KeepingService:
     """See proto/wallet/v1/operator.proto."""
 
-    _node: api.NodeApi
+    _node: NodeApi
 
     async def GetExtendedPublicKey(
         self, request: operator.GetExtendedPublicKeyRequest, _: Caller

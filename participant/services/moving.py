@@ -9,8 +9,8 @@ from kit.pb.wallet.v1 import common_pb2 as common
 from kit.pb.wallet.v1 import operator_pb2 as operator
 from participant.callers import Caller
 from participant.committee import BadCommittee, Committee
-from participant.node import api
 from participant.node.errors import InvalidRequest
+from participant.node.facade import NodeApi
 from participant.recover_request import is_recovery
 from participant.services import requests, values
 
@@ -18,7 +18,7 @@ from participant.services import requests, values
 class MovingService:
     """See proto/wallet/v1/operator.proto."""
 
-    _node: api.NodeApi
+    _node: NodeApi
 
     async def MakeReshareRequest(
         self, request: operator.MakeReshareRequestRequest, _: Caller

@@ -15,6 +15,7 @@ from participant.committee import Committee
 from participant.identity import Card
 from participant.node import api
 from participant.node.errors import AccountUnknown, InvalidRequest, NodeFailure
+from participant.node.facade import NodeApi
 from participant.services import requests, values
 from participant.services.keeping import KeepingService
 from participant.services.moving import MovingService
@@ -34,7 +35,7 @@ class EvidenceUnknown(NodeFailure):
 class OperatorService(KeepingService, MovingService):
     """See proto/wallet/v1/operator.proto. To the node an operator is no caller: policies bind callers and peers."""
 
-    def __init__(self, node: api.NodeApi, card: Card, suites: Mapping[str, Suite] = SUITES) -> None:
+    def __init__(self, node: NodeApi, card: Card, suites: Mapping[str, Suite] = SUITES) -> None:
         self._node = node
         self._card = card
         self._suites = suites

@@ -9,6 +9,7 @@ from kit.pb import mpc_pb2 as mpc
 from participant.callers import Caller
 from participant.node import api
 from participant.node.errors import InternalFailure, InvalidRequest
+from participant.node.facade import NodeApi
 from participant.services import requests, values
 from participant.services.gate import Lasting
 
@@ -22,7 +23,7 @@ class BadChain(InternalFailure):
 class ParticipantService:
     """See proto/mpc.proto."""
 
-    def __init__(self, node: api.NodeApi, lasting: Lasting) -> None:
+    def __init__(self, node: NodeApi, lasting: Lasting) -> None:
         self._node = node
         self._lasting = lasting
 

@@ -9,8 +9,8 @@ from contextlib import aclosing
 from kit.pb.wallet.v1 import common_pb2 as common
 from kit.pb.wallet.v1 import wallet_pb2 as wallet
 from participant.callers import Caller
-from participant.node import api
 from participant.node.errors import InvalidRequest, SessionUnknown
+from participant.node.facade import NodeApi
 from participant.services import requests, values
 from participant.services.gate import Lasting
 
@@ -18,7 +18,7 @@ from participant.services.gate import Lasting
 class WalletService:
     """See proto/wallet/v1/wallet.proto. Accounts that a caller may not use are to him as if they were not there."""
 
-    def __init__(self, node: api.NodeApi, lasting: Lasting) -> None:
+    def __init__(self, node: NodeApi, lasting: Lasting) -> None:
         self._node = node
         self._lasting = lasting
 
@@ -81,7 +81,7 @@ class WalletService:
 
 
 async def abort_session(
-    node: api.NodeApi, request: wallet.AbortSessionRequest, caller: Caller | None
+    node: NodeApi, request: wallet.AbortSessionRequest, caller: Caller | None
 ) -> wallet.AbortSessionResponse:
     """Ends the session of the request; a caller of None is the operator. Raises SessionUnknown, InvalidRequest."""
     which = request.WhichOneof("which")

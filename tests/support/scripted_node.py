@@ -15,6 +15,7 @@ from participant.callers import CallerAuth, CallerLimits
 from participant.grpc_client import ServiceClient
 from participant.identity import NodeKeys
 from participant.node import api
+from participant.node.facade import NodeApi
 from participant.services.gate import Gate, Lasting, Observe, callers_of, operator_at_socket
 from participant.services.listener import Limits, Listener
 from participant.services.operator import OperatorService
@@ -64,7 +65,7 @@ class ScriptedNode:
         self.calls: list[tuple[str, tuple[Any, ...], dict[str, Any]]] = []
 
     def __getattr__(self, name: str) -> Any:
-        if not hasattr(api.NodeApi, name):
+        if not hasattr(NodeApi, name):
             raise AttributeError(name)
 
         def asked(*args: Any, **kwargs: Any) -> Any:
