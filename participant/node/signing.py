@@ -101,7 +101,7 @@ class Request:
 
 
 @dataclass
-class Digest:
+class Pursuit:
     """One digest on its way to a signature."""
 
     request: Request
@@ -303,19 +303,19 @@ class Signing:
                 request.call.signers,
                 bip340=due.tweaks is not None,
             )
-            digest = Digest(request, due, request.account, candidates)
+            pursuit = Pursuit(request, due, request.account, candidates)
             while True:
                 points = await self._signers(candidates)
                 try:
                     if points is not None:
-                        return await self._attempt_once(digest, points)
+                        return await self._attempt_once(pursuit, points)
                 except Declined as declined:
-                    await self._after_own(digest, declined)
+                    await self._after_own(pursuit, declined)
                 except Busy as busy:
-                    await self._pause(digest, "self", busy)
+                    await self._pause(pursuit, "self", busy)
                 except (PeerFault, NoBlame, LocalFault) as error:
-                    await self._after(digest, points or (), error)
-                digest.renew(await self._workers.step(self.present, request))
+                    await self._after(pursuit, points or (), error)
+                pursuit.renew(await self._workers.step(self.present, request))
 
     def present(self, request: Request) -> Account:
         """The account as it is now. Blocking. Raises NodeFailure and what lies below."""
@@ -346,8 +346,8 @@ class Signing:
             raise candidates.failure(self._reachable(), self._config.gateway_url)
         return points
 
-    async def _attempt_once(self, digest: Digest, points: Points) -> SignedDigest:
-        request, account, due = digest.request, digest.account, digest.due
+    async def _attempt_once(self, pursuit: Pursuit, points: Points) -> SignedDigest:
+        request, account, due = pursuit.request, pursuit.account, pursuit.due
         presignature = self._stock.take(account.record, points, bip340=due.tweaks is not None)
         return await self.attempt(
             request.membership, account, request.membership.room, points, due, encode(to_value(request.payload)),
@@ -446,29 +446,29 @@ class Signing:
 
     # After an attempt that failed
 
-    async def _after_own(self, digest: Digest, declined: Declined) -> None:
+    async def _after_own(self, pursuit: Pursuit, declined: Declined) -> None:
         """This node does not take part in its own proposal: try again, or raise what the caller is to know."""
         match declined.code:
             case Decline.BUSY:
-                await self._pause(digest, "self", declined)
+                await self._pause(pursuit, "self", declined)
             case Decline.RECORDS_DIFFER | Decline.PRESIGNATURE_UNKNOWN:
                 # A refresh ended since the account was looked up.
-                self._count(digest, declined)
+                self._count(pursuit, declined)
             case _:
                 raise failure_of_own(declined) from None
 
-    async def _after(self, digest: Digest, points: Points, error: ProtocolError) -> None:
+    async def _after(self, pursuit: Pursuit, points: Points, error: ProtocolError) -> None:
         """Leave out whom it is due to, or raise what the caller is to know."""
-        candidates, failures = digest.candidates, digest.failures
-        presence = digest.request.membership.presence
-        log.info("an attempt to sign for request %s failed: %s", digest.request.call.request_id.hex(), error)
+        candidates, failures = pursuit.candidates, pursuit.failures
+        presence = pursuit.request.membership.presence
+        log.info("an attempt to sign for request %s failed: %s", pursuit.request.call.request_id.hex(), error)
         match error:
             case PresignatureSpent():
                 pass
             case LocalFault() | OperatorAbort():
                 raise failure_of_session(error) from error
             case Refused():
-                await self._after_refusal(digest, points, error)
+                await self._after_refusal(pursuit, points, error)
             case Identifying():
                 candidates.exclude_set(points)
                 if candidates.hopeless():
@@ -478,7 +478,7 @@ class Signing:
                     presence.mark_silent(holder(point))
                     candidates.exclude(holder(point), "TIMEOUT", "did not answer in time")
                 if not error.silent:
-                    self._count(digest, error)
+                    self._count(pursuit, error)
             case PeerFault() if error.peer is not None:
                 candidates.exclude(
                     holder(error.peer), "PEER_FAULT", f"sent what fails a check [{error.check}]"
@@ -490,21 +490,21 @@ class Signing:
                 if failures[f"aborted {error.by}"] >= MAX_FAILURES:
                     candidates.exclude(holder(error.by), "ABORTED", f"ended the session: {error.reason}")
             case _:
-                self._count(digest, error)
+                self._count(pursuit, error)
 
-    async def _after_refusal(self, digest: Digest, points: Points, error: Refused) -> None:
+    async def _after_refusal(self, pursuit: Pursuit, points: Points, error: Refused) -> None:
         """It signs later, or with others, or not at all."""
-        candidates, failures = digest.candidates, digest.failures
+        candidates, failures = pursuit.candidates, pursuit.failures
         code, text = refusal_of(error)
         match code:
             case Decline.PRESIGNATURE_UNKNOWN:
                 return
             case Decline.BUSY:
-                await self._pause(digest, f"busy {error.by}", error)
+                await self._pause(pursuit, f"busy {error.by}", error)
                 return
             case Decline.RECORDS_DIFFER if failures[f"differs {error.by}"] < MAX_FAILURES:
                 # A refresh has ended there and not yet here, or here and not yet there.
-                await self._pause(digest, f"differs {error.by}", error)
+                await self._pause(pursuit, f"differs {error.by}", error)
                 return
             case Decline.QUARANTINED | Decline.SET_BLOCKED:
                 failures[f"set {error.by}"] += 1
@@ -521,13 +521,13 @@ class Signing:
         except ProtocolError as found:
             raise failure_of_session(found) from found
 
-    def _count(self, digest: Digest, error: Exception) -> None:
-        digest.failures[""] += 1
-        if digest.failures[""] >= MAX_FAILURES:
+    def _count(self, pursuit: Pursuit, error: Exception) -> None:
+        pursuit.failures[""] += 1
+        if pursuit.failures[""] >= MAX_FAILURES:
             raise CeremonyFailed(f"{MAX_FAILURES} attempts failed, the last one: {error}. Try again")
 
-    async def _pause(self, digest: Digest, who: str, error: Exception) -> None:
-        failures = digest.failures
+    async def _pause(self, pursuit: Pursuit, who: str, error: Exception) -> None:
+        failures = pursuit.failures
         failures[who] += 1
         if failures[who] > MAX_BUSY:
             raise Busy(f"{error}; try again later") from None
