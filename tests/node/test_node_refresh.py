@@ -67,6 +67,24 @@ async def agreed(net: Network, account_id: str, before: AccountView) -> AccountV
     return now
 
 
+def dones(envelope: bytes) -> bool:
+    """What completes a run."""
+    return routing(envelope)[1] is Kind.DONE
+
+
+async def refreshed_but_one(net: Network) -> AccountView:
+    """Refresh "alice" while node 2 hears no word that completes it; the account as it was before."""
+    net.deal("alice")
+    await net.ready("alice")
+    for member in net:
+        member.add_primes()
+    before = net[0].node.account("alice")
+    net[2].channel.deaf = dones
+    await refresh(net[0], "alice")
+    await poll(lambda: pair(net[1].node.account("alice")) != pair(before))
+    return before
+
+
 async def signs(net: Network, account_id: str, *signers: int, name: str = "") -> None:
     digest = (name or account_id, signers)
     result = await net[signers[0]].node.sign(sign_call(account_id, digest, signers=signers))
@@ -161,14 +179,7 @@ async def test_a_request_from_before_a_refresh_is_signed_after_it(tmp_path, gate
 async def test_a_signer_that_is_behind_signs_when_it_has_caught_up(tmp_path, gateway):
     """Asked itself, and asked by a member that believes it to have the new share."""
     async with network(tmp_path, gateway.url) as net:
-        net.deal("alice")
-        await net.ready("alice")
-        for member in net:
-            member.add_primes()
-        before = net[0].node.account("alice")
-        net[2].channel.deaf = dones
-        await refresh(net[0], "alice")
-        await poll(lambda: pair(net[1].node.account("alice")) != pair(before))
+        before = await refreshed_but_one(net)
         (membership,) = net[0].node._memberships.values()
         membership.presence.holds = lambda _, __: True  # type: ignore[method-assign]
         asked = [asyncio.ensure_future(signs(net, "alice", 2, 1))]
@@ -203,23 +214,11 @@ async def test_without_accounts_there_is_nothing_to_do(tmp_path, gateway):
             await refresh(net[0])
 
 
-def dones(envelope: bytes) -> bool:
-    """What completes a run."""
-    return routing(envelope)[1] is Kind.DONE
-
-
 @pytest.mark.attack("C8")
 async def test_a_certificate_that_one_node_lacks_reaches_it_later(tmp_path, gateway):
     """It is behind for a while, holds the new share as pending, and catches up by what the others hold."""
     async with network(tmp_path, gateway.url) as net:
-        net.deal("alice")
-        await net.ready("alice")
-        for member in net:
-            member.add_primes()
-        before = net[0].node.account("alice")
-        net[2].channel.deaf = dones
-        await refresh(net[0], "alice")
-        await poll(lambda: pair(net[1].node.account("alice")) != pair(before))
+        before = await refreshed_but_one(net)
         assert pair(net[2].node.account("alice")) == pair(before)
         assert any("wait for the certificate" in line for line in net[2].node.status().warnings)
         # Meanwhile t nodes have one epoch, and sign in it.

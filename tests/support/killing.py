@@ -111,9 +111,8 @@ async def killed_during(
     running = asyncio.ensure_future(call)
     await asyncio.to_thread(victim.wait_killed)
     others = [node for node in committee.nodes if node is not victim]
-    for node in others:
-        if at is not None and at[1] == "done":
-            await eventually(partial(rests, node), "the others wait for the victim alone")
+    for node in others if at is not None and at[1] == "done" else ():
+        await eventually(partial(rests, node), "the others wait for the victim alone")
     for node in others:
         await abandon(node)
     with contextlib.suppress(CallFailed):

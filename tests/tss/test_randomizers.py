@@ -176,7 +176,7 @@ class TestRingTable:
     def test_powers_and_masks_are_the_plain_ones(self) -> None:
         table = RingTable(RING.public, TESTING_TINY)
         end, rng = 1 << TESTING_TINY.l_prime + TESTING_TINY.eps, SeededRng("ring")
-        lengths = TESTING_TINY.l, TESTING_TINY.l + TESTING_TINY.eps
+        lengths = TESTING_TINY.l, TESTING_TINY.l + TESTING_TINY.eps, TESTING_TINY.l_prime
         edges = [sign * (1 << bits) + by for bits in lengths for by in (-1, 0, 1) for sign in (1, -1)]
         for x in [0, 1, -1, end, -end, *edges, *(int.from_bytes(rng(24), "big") for _ in range(50))]:
             assert table.power_of_s(x) == PLAIN.power_of_s(RING.public, x)

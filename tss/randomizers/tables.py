@@ -18,6 +18,9 @@ from tss.ring_pedersen import RingPedersen
 LONG_BASES: Final = 3
 """Bases whose exponents have together as many bits as the modulus."""
 
+S_ENTRIES: Final = 2048
+"""Values in a table of s: 0.8 MB."""
+
 
 class NonceProducts:
     """Of the nonces of one key: (value, power), the power as its ring has it."""
@@ -91,10 +94,6 @@ class NonceTable:
 
     def __repr__(self) -> str:
         return "NonceTable()"
-
-
-S_ENTRIES: Final = 2048
-"""Values in a table of s: 0.8 MB."""
 
 
 class RingTable:
