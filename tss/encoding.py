@@ -7,7 +7,10 @@ bytes and a schema, and refuses everything that `encode` would not have written 
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from struct import Struct
+from types import NoneType
 from typing import Any, Final, Protocol
 
 import gmpy2
@@ -33,51 +36,70 @@ Value = Any
 
 def encode(value: Value) -> bytes:
     """Encode `value`. Raises TypeError for a type that ENC does not have: that is a bug of ours, never a peer's."""
-    out: list[bytes] = []
-    _encode_into(out, value, 1)
-    return b"".join(out)
+    return _encoded(value, 1)
 
 
-def _encode_into(out: list[bytes], value: Value, depth: int) -> int:
-    """Append the encoding of `value` to `out`; return its length in bytes."""
-    if isinstance(value, (bytes, bytearray)):
-        return _put(out, TAG_BYTES, bytes(value))
-    if isinstance(value, str):
-        return _put(out, TAG_TEXT, value.encode())
-    if isinstance(value, bool):
-        raise TypeError("bool has no ENC form")
-    if isinstance(value, (int, mpz)):
-        return _put(out, TAG_INT, _integer_content(value))
-    if isinstance(value, (list, tuple)):
-        if depth > MAX_DEPTH:
-            raise TypeError(f"list deeper than {MAX_DEPTH}")
-        place = len(out)
-        out.append(b"")
-        size = 4 + sum(_encode_into(out, item, depth + 1) for item in value)
-        out[place] = bytes([TAG_LIST]) + _u32(size) + _u32(len(value))
-        return HEADER_BYTES + size
-    if value is None:
-        return _put(out, TAG_NONE, b"")
-    if isinstance(value, Point):
-        return _put(out, value.group.point_tag, value.to_bytes())
+def _encoded(value: Value, depth: int) -> bytes:
+    encoder = _ENCODERS.get(type(value)) or _learned(value)
+    return encoder(value, depth)
+
+
+def _bytes(value: bytes, _depth: int) -> bytes:
+    return _HEADER(TAG_BYTES, len(value)) + value
+
+
+def _text(value: str, _depth: int) -> bytes:
+    content = value.encode()
+    return _HEADER(TAG_TEXT, len(content)) + content
+
+
+def _integer(value: int | mpz, _depth: int) -> bytes:
+    if value < 0:
+        size = ((-value).bit_length() + 7) >> 3
+        return _INTEGER(TAG_INT, 1 + size, 1) + (-value).to_bytes(size, "big")
+    size = (value.bit_length() + 7) >> 3
+    return _INTEGER(TAG_INT, 1 + size, 0) + (value.to_bytes(size, "big") if size else b"")
+
+
+def _list(value: Sequence[Value], depth: int) -> bytes:
+    if depth > MAX_DEPTH:
+        raise TypeError(f"list deeper than {MAX_DEPTH}")
+    content = b"".join([_encoded(item, depth + 1) for item in value])
+    return _LIST(TAG_LIST, 4 + len(content), len(value)) + content
+
+
+def _none(_value: None, _depth: int) -> bytes:
+    return _HEADER(TAG_NONE, 0)
+
+
+def _point(value: Point, _depth: int) -> bytes:
+    content = value.to_bytes()
+    return _HEADER(value.group.point_tag, len(content)) + content
+
+
+_HEADER: Final = Struct(">BI").pack
+_INTEGER: Final = Struct(">BIB").pack
+_LIST: Final = Struct(">BII").pack
+
+_ENCODERS: Final[dict[type, Callable[[Any, int], bytes]]] = {
+    bytes: _bytes,
+    str: _text,
+    int: _integer,
+    mpz: _integer,
+    list: _list,
+    tuple: _list,
+    NoneType: _none,
+}
+
+
+def _learned(value: Value) -> Callable[[Any, int], bytes]:
+    """The encoder of a type that is met for the first time: a point's, or a subclass of one that ENC has."""
+    kinds: list[tuple[type, Callable[[Any, int], bytes]]] = [(bytearray, _bytes), (Point, _point)]
+    for kind, encoder in (*kinds, *_ENCODERS.items()):
+        if isinstance(value, kind) and not isinstance(value, bool):
+            _ENCODERS[type(value)] = encoder
+            return encoder
     raise TypeError(f"{type(value).__name__} has no ENC form")
-
-
-def _put(out: list[bytes], tag: int, content: bytes) -> int:
-    out.append(bytes([tag]) + _u32(len(content)) + content)
-    return HEADER_BYTES + len(content)
-
-
-def _u32(n: int) -> bytes:
-    return n.to_bytes(4, "big")
-
-
-def _integer_content(value: int | mpz) -> bytes:
-    if value == 0:
-        return b"\x00"
-    magnitude = abs(int(value))
-    sign = b"\x01" if value < 0 else b"\x00"
-    return sign + magnitude.to_bytes((magnitude.bit_length() + 7) // 8, "big")
 
 
 class Schema(Protocol):
