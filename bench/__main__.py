@@ -40,6 +40,7 @@ NAMES: Final = (
     "sign_grpc_stock_p50",
     "sign_grpc_stock_p99",
     "sign_grpc_empty_p50",
+    "sign_grpc_empty_cpu",
     "safe_prime",
     "aux_2of3",
     "loop_gap_p999",

@@ -19,6 +19,7 @@ from participant.grpc_client import ServiceClient
 WARM_UP: Final = 10
 CALLS: Final = 200
 EMPTY_CALLS: Final = 8
+EMPTY_SIGNERS: Final = (0, 2)
 GAP_SECONDS: Final = 60
 PRESENCE_SECONDS: Final = 2
 """Until all nodes have heard each other."""
@@ -47,7 +48,10 @@ async def _times_of_calls(reference: Reference) -> Figures:
     async with cluster(settings=SHARED) as running, running.client() as node:
         await _warm(running, node)
         reference.sample()
-        empty = [await running.sign(node, (0, 2)) for _ in range(EMPTY_CALLS)]
+        signers = [running.nodes[index].pid for index in EMPTY_SIGNERS]
+        before = sum(map(_processor_seconds, signers))
+        empty = [await running.sign(node, EMPTY_SIGNERS) for _ in range(EMPTY_CALLS)]
+        spent = sum(map(_processor_seconds, signers)) - before
         reference.sample()
         await running.fill_stock((0, 1), WARM_UP + CALLS)
         await _settled(running)
@@ -57,6 +61,7 @@ async def _times_of_calls(reference: Reference) -> Figures:
         "sign_grpc_stock_p50": median(times),
         "sign_grpc_stock_p99": percentile(times, 0.99),
         "sign_grpc_empty_p50": median(empty),
+        "sign_grpc_empty_cpu": 1000 * spent / EMPTY_CALLS / (os.cpu_count() or 1),
     }
 
 
@@ -138,7 +143,11 @@ def _resident(pid: int) -> float:
 
 
 TOPICS: Final = (
-    Topic(("sign_grpc_stock_p50", "sign_grpc_stock_p99", "sign_grpc_empty_p50"), "ms", _grpc),
+    Topic(
+        ("sign_grpc_stock_p50", "sign_grpc_stock_p99", "sign_grpc_empty_p50", "sign_grpc_empty_cpu"),
+        "ms",
+        _grpc,
+    ),
     Topic(("loop_gap_p999",), "ms", _gaps),
     Topic(("rss_1000_accounts",), "MB", _memory),
 )

@@ -8,7 +8,7 @@ from __future__ import annotations
 import base64
 import binascii
 import logging
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager
 from dataclasses import dataclass
 from typing import Final, Protocol
@@ -21,6 +21,9 @@ log = logging.getLogger(__name__)
 
 MAX_ENVELOPE: Final = (MAX_BODY - 256) // 4 * 3
 """Bytes of an envelope whose room message still fits the gateway's default limit."""
+
+MAX_TOGETHER: Final = 64
+"""Envelopes of one room message."""
 
 
 @dataclass(frozen=True)
@@ -68,8 +71,8 @@ ChannelItem = Received | Restarted | Lost
 class Conversation(Protocol):
     """One topic, joined."""
 
-    async def post(self, envelope: bytes, *, sender: int, receiver: int | None = None) -> None:
-        """Send `envelope` to all who joined, as often as it takes. The indices (from 0) are hints for foreign tools.
+    async def post(self, *envelopes: bytes, sender: int, receiver: int | None = None) -> None:
+        """Send `envelopes`, as one message, to all who joined, as often as it takes. The indices (from 0) are hints for foreign tools.
 
         Raises NodeError for what trying again will not change; a deadline is the caller's, by cancelling.
         """
@@ -97,24 +100,28 @@ class RoomMessage(msgspec.Struct, forbid_unknown_fields=True):
     body: str
 
 
-def write_body(envelope: bytes, sender: int, receiver: int | None) -> str:
-    """The JSON to post; `body` is base64url without padding."""
-    text = base64.urlsafe_b64encode(envelope).rstrip(b"=").decode()
+def write_body(envelopes: Sequence[bytes], sender: int, receiver: int | None) -> str:
+    """The JSON to post; `body` is base64url without padding, of several envelopes with a dot between."""
+    text = ".".join(base64.urlsafe_b64encode(envelope).rstrip(b"=").decode() for envelope in envelopes)
     return msgspec.json.encode(RoomMessage(sender, receiver, text)).decode()
 
 
-def read_body(data: str) -> bytes | None:
-    """The envelope's bytes; None for a body that is not ours."""
+def read_body(data: str) -> list[bytes] | None:
+    """The envelopes; None for a body that is not ours."""
     try:
         # As bytes at once, and one at a time: bodies may have megabytes.
         text = msgspec.json.decode(data, type=RoomMessage).body.encode("ascii")
-        if b"+" in text or b"/" in text:
+        if b"+" in text or b"/" in text or text.count(b".") >= MAX_TOGETHER:
             return None
-        if len(text) % 4:
-            text += b"=" * (-len(text) % 4)
-        return base64.b64decode(text, altchars=b"-_", validate=True)
+        return [_unpadded(part) for part in text.split(b".")]
     except (msgspec.MsgspecError, UnicodeError, binascii.Error, ValueError, RecursionError):
         return None
+
+
+def _unpadded(text: bytes) -> bytes:
+    if len(text) % 4:
+        text += b"=" * (-len(text) % 4)
+    return base64.b64decode(text, altchars=b"-_", validate=True)
 
 
 class RoomConversation:
@@ -125,13 +132,14 @@ class RoomConversation:
         self._topic = topic
         self.foreign = 0
 
-    async def post(self, envelope: bytes, *, sender: int, receiver: int | None = None) -> None:
-        """See Conversation. Raises RoomError; ValueError for an envelope above MAX_ENVELOPE bytes."""
-        if len(envelope) > MAX_ENVELOPE:
+    async def post(self, *envelopes: bytes, sender: int, receiver: int | None = None) -> None:
+        """See Conversation. Raises RoomError; ValueError for none, more than MAX_TOGETHER, or above MAX_ENVELOPE bytes."""
+        size = sum(map(len, envelopes))
+        if not 1 <= len(envelopes) <= MAX_TOGETHER or size > MAX_ENVELOPE:
             raise ValueError(
-                f"an envelope of {len(envelope)} bytes, at most {MAX_ENVELOPE} fit a room's message"
+                f"{len(envelopes)} envelopes of {size} bytes, at most {MAX_TOGETHER} of {MAX_ENVELOPE} fit a room's message"
             )
-        await self._rooms.post(self._topic.name, write_body(envelope, sender, receiver))
+        await self._rooms.post(self._topic.name, write_body(envelopes, sender, receiver))
 
     async def events(self) -> AsyncGenerator[ChannelItem, None]:
         """See Conversation. Raises RoomError."""
@@ -139,10 +147,10 @@ class RoomConversation:
             async for item in items:
                 match item:
                     case Event(number, data):
-                        envelope = read_body(data)
-                        if envelope is None:
+                        envelopes = read_body(data)
+                        if envelopes is None:
                             self._ignore(number)
-                        else:
+                        for envelope in envelopes or ():
                             yield Received(envelope)
                     case Incarnation():
                         yield Restarted()

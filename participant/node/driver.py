@@ -23,7 +23,7 @@ from participant.errors import NodeError
 from participant.node.cases import sender_of_opening
 from participant.node.config import NodeConfig
 from participant.node.inbox import Inbox
-from participant.node.outbox import Outbox
+from participant.node.outbox import Outbox, messages
 from participant.node.persistence import Persistence
 from participant.node.plan import Plan
 from participant.node.room import Room
@@ -43,7 +43,7 @@ from tss.setting import Outgoing, Round0, Runtime
 log = logging.getLogger(__name__)
 
 POSTS_AT_ONCE: Final = 2
-"""A round is a broadcast and something for each peer: neither waits until the gateway has the other."""
+"""Of a round that is several messages: none waits until the gateway has the one before it."""
 
 FLUSH_SECONDS: Final = 120.0
 """How long the last messages of an ended session may take to reach the gateway."""
@@ -162,7 +162,7 @@ class SessionDriver:
 
     def post_home(self, envelope: bytes) -> None:
         """Post an envelope that belongs to the session's beginning: the proposal."""
-        self._outbox.post(self.home, envelope, None)
+        self._outbox.post(self.home, envelope)
 
     def deliver(self, envelope: bytes) -> None:
         """Take an envelope whose signature was checked."""
@@ -315,9 +315,11 @@ class SessionDriver:
             self._enter(self._session.sid)
         if self.identifying and not self._identifying.done():
             self._identifying.set_result(None)
-        for outgoing in out:
-            room = self.home if outgoing.scope == self.plan.ph or self._room is None else self._room
-            self._outbox.post(room, outgoing.envelope, None if outgoing.to is None else outgoing.to.index - 1)
+        for message in messages(out):
+            room = self.home if message[0].scope == self.plan.ph or self._room is None else self._room
+            alone = message[0].to if len(message) == 1 else None
+            envelopes = (outgoing.envelope for outgoing in message)
+            self._outbox.post(room, *envelopes, to=None if alone is None else alone.index - 1)
         self.changes.notify()
 
     def _advance(self, said: _Input) -> list[Outgoing]:

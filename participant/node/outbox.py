@@ -7,11 +7,13 @@ speaks, who may lack its last message. Receivers ignore exact copies (protocol.m
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from typing import Final
 
+from participant.channel import MAX_TOGETHER
 from participant.node.room import Room
 from participant.node.tasks import Changes
+from tss.setting import Outgoing
 
 FIRST_PAUSE: Final = 2.0
 """Seconds of a phase before it is all said again; then twice as long, and so on."""
@@ -24,26 +26,45 @@ MAX_ANSWERS: Final = 3
 """How often an ended session says everything again, with the same pauses in between."""
 
 
+TOGETHER_BYTES: Final = 64 * 1024
+"""Up to this size a round's broadcast and what goes to each peer are one message: each costs everybody in the room the same."""
+
+
+def messages(out: Sequence[Outgoing]) -> Iterator[list[Outgoing]]:
+    """What is posted as one message each, in its order: what is for one peer goes with what stands before it."""
+    together: list[Outgoing] = []
+    size = 0
+    for outgoing in out:
+        size += len(outgoing.envelope)
+        fits = size <= TOGETHER_BYTES and len(together) < MAX_TOGETHER
+        if together and (outgoing.to is None or outgoing.scope != together[0].scope or not fits):
+            yield together
+            together, size = [], len(outgoing.envelope)
+        together.append(outgoing)
+    if together:
+        yield together
+
+
 class Outbox:
     """One session's envelopes, in the order in which they were posted."""
 
     def __init__(self) -> None:
-        self._posted: list[tuple[Room, bytes, int | None]] = []
+        self._posted: list[tuple[Room, tuple[bytes, ...], int | None]] = []
         self._bytes = 0
         self._answers = MAX_ANSWERS
         self._answer_at = 0.0
 
-    def post(self, room: Room, envelope: bytes, to: int | None) -> None:
-        """Post into `room`. `to`: index of the recipient, a hint; None = everybody."""
-        self._posted.append((room, envelope, to))
-        self._bytes += len(envelope)
-        room.send(envelope, to)
+    def post(self, room: Room, *envelopes: bytes, to: int | None = None) -> None:
+        """Post into `room`, as one message. `to`: index of the recipient, a hint; None = everybody."""
+        self._posted.append((room, envelopes, to))
+        self._bytes += sum(map(len, envelopes))
+        room.send(*envelopes, to=to)
 
     def post_again(self, which: Callable[[Room], bool]) -> None:
         """Post everything again that went into these rooms."""
-        for room, envelope, to in self._posted:
+        for room, envelopes, to in self._posted:
             if which(room):
-                room.send(envelope, to)
+                room.send(*envelopes, to=to)
 
     async def repeat(self, phase: Callable[[], str], lacks: Callable[[], bool], changes: Changes) -> None:
         """For ever: post everything again while `phase()` stays what it is and `lacks()` something.

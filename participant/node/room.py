@@ -20,7 +20,7 @@ RETRY_SECONDS: Final = 10.0
 """Before a room is joined again whose gateway refused us: an operator has to change something first."""
 
 MAX_WAITING: Final = 1024
-"""Envelopes that wait to be posted; a room that takes none for so long has nobody in it."""
+"""Messages that wait to be posted; a room that takes none for so long has nobody in it."""
 
 
 class Room:
@@ -51,7 +51,7 @@ class Room:
         self._ready = ready
         self._standing = standing
         self._at_once = at_once
-        self._queue: deque[tuple[bytes, int | None, tracing.Place | None]] = deque()
+        self._queue: deque[tuple[tuple[bytes, ...], int | None, tracing.Place | None]] = deque()
         self._under_way = 0
         self._wake = asyncio.Event()
         self._flushed = asyncio.Event()
@@ -59,12 +59,12 @@ class Room:
         self.refused: NodeError | None = None
         """Why the gateway does not let us in, while it does not."""
 
-    def send(self, envelope: bytes, to: int | None = None) -> None:
-        """Post an envelope after those that wait. `to`: index of the recipient, a hint."""
+    def send(self, *envelopes: bytes, to: int | None = None) -> None:
+        """Post envelopes, as one message, after what waits. `to`: index of the recipient, a hint."""
         if len(self._queue) >= MAX_WAITING:
             self._queue.popleft()
             log.warning("room %s takes no messages: the oldest that waits is dropped", self.topic.name)
-        self._queue.append((envelope, to, tracing.here()))
+        self._queue.append((envelopes, to, tracing.here()))
         self._flushed.clear()
         self._wake.set()
 
@@ -110,13 +110,13 @@ class Room:
     async def _post(self, conversation: Conversation) -> None:
         while True:
             while self._queue:
-                envelope, to, span = self._queue.popleft()
+                envelopes, to, span = self._queue.popleft()
                 self._under_way += 1
                 try:
                     with tracing.within(span):
-                        await conversation.post(envelope, sender=self._sender, receiver=to)
+                        await conversation.post(*envelopes, sender=self._sender, receiver=to)
                 except BaseException:
-                    self._queue.appendleft((envelope, to, span))
+                    self._queue.appendleft((envelopes, to, span))
                     raise
                 finally:
                     self._under_way -= 1

@@ -116,12 +116,13 @@ def _event(data: bytes) -> str:
 
 
 def _body(data: bytes) -> str:
-    envelope = channel.read_body(text_of(data))
-    if envelope is None:
+    envelopes = channel.read_body(text_of(data))
+    if envelopes is None:
         return "None"
+    need(len(envelopes) <= channel.MAX_TOGETHER, "more than a message may hold")
     need(
-        channel.read_body(channel.write_body(envelope, 1, None)) == envelope,
-        "written and read again, another envelope",
+        channel.read_body(channel.write_body(envelopes, 1, None)) == envelopes,
+        "written and read again, other envelopes",
     )
     return OK
 
@@ -306,7 +307,7 @@ TARGETS = [
     Target("sse", _sse, _streams, (b"data:", b"id:", b"event:", b"\r", b"\n", b"\r\n", b"\n\n", b"retry:"), share=1.6),
     Target("room-event", _event, lambda: [b"text", b"a\n\nb\n", b"\n"], share=0.8),
     Target(
-        "room-body", _body, lambda: [channel.write_body(b"envelope", 2, None).encode(), channel.write_body(b"", 0, 1).encode()],
+        "room-body", _body, lambda: [channel.write_body([b"envelope"], 2, None).encode(), channel.write_body([b"", b"two"], 0, 1).encode()],
         (b'"body":', b'"sender":', b'"receiver":', b"null", b"=="), share=16,
     ),
     Target(

@@ -54,7 +54,7 @@ def forged(scope: bytes, number: int, size: int) -> bytes:
     """The body of a message in a member's name that the gateway has made up."""
     mine = node_keys(1, "the gateway's own")[0]
     body = Body(SMALL_SECP.proto, scope, 1, Kind.MSG, holder(1 + number % 3), None, bytes(size))
-    return write_body(pack(sign(body, mine.sign)), 0, None).encode()
+    return write_body([pack(sign(body, mine.sign))], 0, None).encode()
 
 
 class Flood(Mischief):
@@ -101,7 +101,7 @@ async def test_messages_larger_than_any_may_be(siege):
     """Bodies beyond what a node reads, in a room where it listens: skipped, whatever their number."""
     gateway, node = siege.gateway, siege.committee.nodes[1]
     room = next(post.room for post in gateway.posts if post.room.startswith("committee_"))
-    largest = write_body(bytes(MAX_BODY // 4 * 3 - 1024), 0, None).encode()
+    largest = write_body([bytes(MAX_BODY // 4 * 3 - 1024)], 0, None).encode()
     endless = b"x" * (MAX_EVENT + MIB)
     before = node.metric('sign_service_gateway_total{what="oversized_events"}')
     count = 4 * ROUNDS

@@ -353,19 +353,19 @@ async def test_what_strangers_and_former_sessions_left_in_the_room_disturbs_nobo
             "hello?",
             '{"sender": 1, "receiver": null, "body": {"Round1": [1, 2, 3]}}',
             "{" * 1000,
-            write_body(b"not an envelope", 0, None),
+            write_body([b"not an envelope"], 0, None),
             # Strangers who claim to be members.
-            write_body(by(stranger, 1, scope, Kind.ASK, note.encode()), 0, None),
-            write_body(by(stranger, 2, scope, Kind.ASK, encode_finished(other), FINISHED), 0, None),
-            write_body(by(stranger, 2, bytes(32), Kind.PROPOSE, b""), 0, None),
+            write_body([by(stranger, 1, scope, Kind.ASK, note.encode())], 0, None),
+            write_body([by(stranger, 2, scope, Kind.ASK, encode_finished(other), FINISHED)], 0, None),
+            write_body([by(stranger, 2, bytes(32), Kind.PROPOSE, b"")], 0, None),
             # A member who lies, or is confused.
-            write_body(by(member, 3, scope, Kind.ASK, encode_finished(other), FINISHED), 2, None),
-            write_body(by(member, 3, scope, Kind.ASK, b"", ASKED), 2, None),
-            write_body(by(member, 3, scope, Kind.ASK, b"", 7), 2, None),
-            write_body(by(member, 3, bytes(32), Kind.ASK, note.encode()), 2, None),
-            write_body(by(member, 3, bytes(32), Kind.PROPOSE, b""), 2, None),
-            write_body(by(member, 3, bytes(32), Kind.MSG, b""), 2, None),
-            write_body(by(member, 3, bytes(32), Kind.HELLO, b""), 2, None),
+            write_body([by(member, 3, scope, Kind.ASK, encode_finished(other), FINISHED)], 2, None),
+            write_body([by(member, 3, scope, Kind.ASK, b"", ASKED)], 2, None),
+            write_body([by(member, 3, scope, Kind.ASK, b"", 7)], 2, None),
+            write_body([by(member, 3, bytes(32), Kind.ASK, note.encode())], 2, None),
+            write_body([by(member, 3, bytes(32), Kind.PROPOSE, b"")], 2, None),
+            write_body([by(member, 3, bytes(32), Kind.MSG, b"")], 2, None),
+            write_body([by(member, 3, bytes(32), Kind.HELLO, b"")], 2, None),
         ]
         for body in bodies:
             assert gateway.post(room, body).status_code == httpx2.codes.OK

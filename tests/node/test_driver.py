@@ -57,6 +57,22 @@ async def test_what_came_before_the_session_is_not_lost(tmp_path):
         assert [await outcome(driver) for driver in first] == [6, 6]
 
 
+async def test_a_round_is_one_message(tmp_path):
+    def program(ctx: SessionContext) -> Protocol[int]:
+        yield Send(1, broadcast=1, p2p=dict.fromkeys(ctx.others, 2))
+        said = yield Receive(1, broadcast=Integer(8), p2p=Integer(8), echo=Echo.NONE)
+        return sum(int(said[party].p2p) for party in ctx.others)
+
+    hub = Hub()
+    async with seats(tmp_path, hub) as all_:
+        drivers = [seat.open(1, program) for seat in all_]
+        assert [await outcome(driver) for driver in drivers] == [4, 4, 4]
+    together = [[routing(envelope)[2].index for envelope in message] for message in hub.messages]
+    assert sorted(one for one in together if len(one) > 1) == [[1] * 3, [2] * 3, [3] * 3]
+    receivers = {to for name, _, _, to in hub.posted if name == session_topic(drivers[0].sid).name}
+    assert receivers == {None}, "a message for several is for everybody"
+
+
 async def test_silence_is_named_and_nobody_is_blamed(tmp_path):
     async with seats(tmp_path, deadlines=IMPATIENT) as all_:
         drivers = [seat.open(1, adding(seat.point)) for seat in all_[:2]]

@@ -473,7 +473,7 @@ async def test_a_room_full_of_strangers_disturbs_nobody(tmp_path, gateway):
         def forged(number: int) -> str:
             kind, point = kinds[number % len(kinds)], 1 + number % 4
             body = Body(SMALL_SECP.proto, digest_of(number), 0, kind, holder(point), None, b"")
-            return write_body(pack(sign(body, stranger.sign)), point - 1, None)
+            return write_body([pack(sign(body, stranger.sign))], point - 1, None)
 
         for number in range(128):
             gateway.post(room, forged(number))

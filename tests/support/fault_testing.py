@@ -35,7 +35,6 @@ from wire_record import check_record
 
 from kit.pb.wallet.v1 import operator_pb2 as operator
 from kit.pb.wallet.v1 import wallet_pb2 as wallet
-from participant.channel import read_body
 from participant.grpc_client import CallFailed
 
 ROUNDS = int(os.environ.get("WALLET_MPC_CHAOS", "1"))
@@ -210,14 +209,14 @@ def check_said(
     gateway: HostileGateway, committee: CommitteeProcesses, *, rolled_back: Sequence[int] = ()
 ) -> dict[str, int]:
     """See wire_record.check_record, of all that the committee has said. `rolled_back`: indices of nodes."""
-    envelopes = (read_body(post.body.decode()) for post in gateway.posts)
+    envelopes = (envelope for post in gateway.posts for envelope in post.envelopes)
     identities = [node.identity for node in committee.nodes]
-    return check_record((one for one in envelopes if one), identities, SMALL_SECP, rolled_back)
+    return check_record(envelopes, identities, SMALL_SECP, rolled_back)
 
 
 def said_in(gateway: HostileGateway) -> set[bytes]:
     """Every envelope that a node posted."""
-    return {post.envelope for post in gateway.posts}
+    return {envelope for post in gateway.posts for envelope in post.envelopes}
 
 
 @contextlib.contextmanager

@@ -43,9 +43,14 @@ class Post:
     body: bytes = field(repr=False)
 
     @property
+    def envelopes(self) -> list[bytes]:
+        """The envelopes in it; none for a body that is not ours."""
+        return read_body(self.body.decode()) or []
+
+    @property
     def envelope(self) -> bytes:
-        """The envelope in it; empty for a body that is none of ours."""
-        return read_body(self.body.decode()) or b""
+        """The first of them, which with a round's messages tells what all are; empty where there is none."""
+        return next(iter(self.envelopes), b"")
 
 
 class Mischief:

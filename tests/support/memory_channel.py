@@ -28,12 +28,14 @@ class Conversation:
         for envelope in hub.history[topic.name]:
             self.queue.put_nowait(Received(envelope))
 
-    async def post(self, envelope: bytes, *, sender: int, receiver: int | None = None) -> None:
-        if self.hub.before_post is not None:
-            await self.hub.before_post(self.topic, envelope)
-        self.hub.posted.append((self.topic.name, envelope, sender, receiver))
-        if not self.hub.loses(envelope):
-            self.hub.say(self.topic.name, envelope)
+    async def post(self, *envelopes: bytes, sender: int, receiver: int | None = None) -> None:
+        self.hub.messages.append(envelopes)
+        for envelope in envelopes:
+            if self.hub.before_post is not None:
+                await self.hub.before_post(self.topic, envelope)
+            self.hub.posted.append((self.topic.name, envelope, sender, receiver))
+            if not self.hub.loses(envelope):
+                self.hub.say(self.topic.name, envelope)
 
     async def events(self) -> AsyncGenerator[ChannelItem, None]:
         while True:
@@ -53,6 +55,8 @@ class Hub:
         self.joined: list[Conversation] = []
         self.opened: list[str] = []
         self.posted: list[tuple[str, bytes, int, int | None]] = []
+        self.messages: list[tuple[bytes, ...]] = []
+        """The same envelopes, as they were posted together."""
         self.refusal: NodeError | None = None
         self.before_post: Callable[[Topic, bytes], object] | None = None
         """Awaited before a post is taken: a test holds it up, or lets it fail."""

@@ -99,9 +99,9 @@ class Forging(Seeded):
         self.made = 0
 
     def relay(self, post: Post, side: int) -> Deliveries:
-        forged = list(self.forgeries(post.envelope)) if post.envelope else []
+        forged = [bent for envelope in post.envelopes for bent in self.forgeries(envelope)]
         self.made += len(forged)
-        bodies = [write_body(envelope, 0, None).encode() for envelope in forged]
+        bodies = [write_body([envelope], 0, None).encode() for envelope in forged]
         return [(0.0, body) for body in (*bodies, *self.nonsense(post.body), post.body)]
 
     def nonsense(self, body: bytes) -> list[bytes]:

@@ -84,11 +84,13 @@ class CutConversation:
         self._inner = inner
         self._channel = channel
 
-    async def post(self, envelope: bytes, *, sender: int, receiver: int | None = None) -> None:
-        if self._channel.on_post is not None:
-            await self._channel.on_post(envelope)
-        if not self._channel.mute(envelope):
-            await self._inner.post(envelope, sender=sender, receiver=receiver)
+    async def post(self, *envelopes: bytes, sender: int, receiver: int | None = None) -> None:
+        for envelope in envelopes:
+            if self._channel.on_post is not None:
+                await self._channel.on_post(envelope)
+        left = [envelope for envelope in envelopes if not self._channel.mute(envelope)]
+        if left:
+            await self._inner.post(*left, sender=sender, receiver=receiver)
 
     async def events(self) -> AsyncGenerator[ChannelItem, None]:
         async with aclosing(self._inner.events()) as items:

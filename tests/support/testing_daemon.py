@@ -49,12 +49,12 @@ class Trap:
         trap = self
 
         async def post(
-            conversation: RoomConversation, envelope: bytes, *, sender: int, receiver: int | None = None
+            conversation: RoomConversation, *envelopes: bytes, sender: int, receiver: int | None = None
         ) -> None:
-            due = trap.label != "" and label_of(envelope) == trap.label
+            due = trap.label in map(label_of, envelopes)
             if due and trap.when == "before":
                 os.kill(os.getpid(), signal.SIGKILL)
-            await trap._post(conversation, envelope, sender=sender, receiver=receiver)
+            await trap._post(conversation, *envelopes, sender=sender, receiver=receiver)
             if due:
                 os.kill(os.getpid(), signal.SIGKILL)
 

@@ -56,8 +56,9 @@ class PipeConversation:
     def __init__(self, post: Post) -> None:
         self._post = post
 
-    async def post(self, envelope: bytes, **_: object) -> None:
-        self._post(envelope)
+    async def post(self, *envelopes: bytes, **_: object) -> None:
+        for envelope in envelopes:
+            self._post(envelope)
 
     async def events(self) -> AsyncGenerator[ChannelItem, None]:
         await asyncio.Event().wait()
