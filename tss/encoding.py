@@ -54,11 +54,10 @@ def _text(value: str, _depth: int) -> bytes:
 
 
 def _integer(value: int | mpz, _depth: int) -> bytes:
-    if value < 0:
-        size = ((-value).bit_length() + 7) >> 3
-        return _INTEGER(TAG_INT, 1 + size, 1) + (-value).to_bytes(size, "big")
     size = (value.bit_length() + 7) >> 3
-    return _INTEGER(TAG_INT, 1 + size, 0) + (value.to_bytes(size, "big") if size else b"")
+    if value < 0:
+        return _INTEGER(TAG_INT, 1 + size, 1) + (-value).to_bytes(size, "big")
+    return _INTEGER(TAG_INT, 1 + size, 0) + value.to_bytes(size, "big")
 
 
 def _list(value: Sequence[Value], depth: int) -> bytes:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from enum import IntEnum
+
 import gmpy2
 import pytest
 from gmpy2 import mpz
@@ -22,11 +24,18 @@ from tss.encoding import (
     decode,
     encode,
 )
+from tss.envelope import Kind
 from tss.errors import BadPoint, PeerFault, SchemaViolation
 from tss.groups import ED25519, SECP256K1
 
 DETERMINISTIC = settings(derandomize=True, deadline=None, max_examples=300)
 G = SECP256K1.G.to_bytes()
+
+
+class Number(IntEnum):
+    TWO = 2
+
+
 WRITTEN = [
     (b"", "01 00000000"),
     (b"\x00\xff", "01 00000002 00ff"),
@@ -59,13 +68,16 @@ def test_forms_of_one_value_are_equal():
     assert encode(mpz(-(1 << 600))) == encode(-(1 << 600))
     assert encode((1, (2, 3))) == encode([1, [2, 3]])
     assert encode(bytearray(b"ab")) == encode(b"ab")
+    assert encode(mpz(0)) == encode(0)
+    assert encode(Kind.ECHO) == encode("echo")
+    assert encode(Number.TWO) == encode(2)
 
 
 @pytest.mark.parametrize(
     "value", [True, 1.5, {1}, {"a": 1}, object(), [1, 2.0], Ellipsis], ids=lambda value: type(value).__name__
 )
 def test_types_without_a_form_are_refused(value):
-    with pytest.raises(TypeError):
+    with pytest.raises(TypeError, match="no ENC form"):
         encode(value)
 
 
@@ -188,13 +200,15 @@ def test_point_that_is_none(content):
         (ListOf(Text(1), 1, 3), [["a"], ["a"] * 3], [[], ["a"] * 4]),
         (ListOf(Text(1), 2), [["a", "b"]], [["a"], ["a"] * 3]),
         (Optional(Text(1)), ["a", None], ["ab"]),
+        (PointOf(SECP256K1), [SECP256K1.G, SECP256K1.identity], []),
+        (PointOf(SECP256K1, proper=True), [SECP256K1.G], [SECP256K1.identity]),
     ],
 )
 def test_sizes_and_choices_are_exact(schema, taken, refused):
     for value in taken:
         assert decode(encode(value), schema) == value
     for value in refused:
-        with pytest.raises(SchemaViolation):
+        with pytest.raises((SchemaViolation, BadPoint)):
             decode(encode(value), schema)
 
 
