@@ -123,12 +123,12 @@ def stop_at(labels: list[str]) -> None:
 
     post, armed = RoomConversation.post, set[str]()
 
-    async def stopping(self: Any, envelope: bytes, **to: Any) -> None:
-        label = label_of(envelope)
-        if label in armed:
-            armed.remove(label)
+    async def stopping(self: Any, *envelopes: bytes, **to: Any) -> None:
+        due = armed & set(map(label_of, envelopes))
+        if due:
+            armed.difference_update(due)
             os.kill(os.getpid(), signal.SIGSTOP)
-        await post(self, envelope, **to)
+        await post(self, *envelopes, **to)
 
     def arm(number: int, _: object) -> None:
         armed.add(labels[0 if number == signal.SIGUSR1 else 1])
