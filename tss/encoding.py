@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from struct import Struct
 from types import NoneType
 from typing import Any, Final, Protocol
@@ -40,8 +41,8 @@ def encode(value: Value) -> bytes:
 
 
 def _encoded(value: Value, depth: int) -> bytes:
-    encoder = _ENCODERS.get(type(value)) or _learned(value)
-    return encoder(value, depth)
+    kind: Any = type(value)
+    return _encoder(kind)(value, depth)
 
 
 def _bytes(value: bytes, _depth: int) -> bytes:
@@ -80,25 +81,25 @@ _HEADER: Final = Struct(">BI").pack
 _INTEGER: Final = Struct(">BIB").pack
 _LIST: Final = Struct(">BII").pack
 
-_ENCODERS: Final[dict[type, Callable[[Any, int], bytes]]] = {
-    bytes: _bytes,
-    str: _text,
-    int: _integer,
-    mpz: _integer,
-    list: _list,
-    tuple: _list,
-    NoneType: _none,
-}
+_ENCODERS: Final[tuple[tuple[type, Callable[[Any, int], bytes]], ...]] = (
+    (bytes, _bytes),
+    (bytearray, _bytes),
+    (str, _text),
+    (int, _integer),
+    (mpz, _integer),
+    (list, _list),
+    (tuple, _list),
+    (NoneType, _none),
+    (Point, _point),
+)
 
 
-def _learned(value: Value) -> Callable[[Any, int], bytes]:
-    """The encoder of a type that is met for the first time: a point's, or a subclass of one that ENC has."""
-    kinds: list[tuple[type, Callable[[Any, int], bytes]]] = [(bytearray, _bytes), (Point, _point)]
-    for kind, encoder in (*kinds, *_ENCODERS.items()):
-        if isinstance(value, kind) and not isinstance(value, bool):
-            _ENCODERS[type(value)] = encoder
+@cache
+def _encoder(kind: type) -> Callable[[Any, int], bytes]:
+    for known, encoder in _ENCODERS:
+        if issubclass(kind, known) and kind is not bool:
             return encoder
-    raise TypeError(f"{type(value).__name__} has no ENC form")
+    raise TypeError(f"{kind.__name__} has no ENC form")
 
 
 class Schema(Protocol):
