@@ -5,8 +5,7 @@ import logging
 import random
 import socket
 import ssl
-from collections.abc import AsyncIterator
-from contextlib import aclosing, asynccontextmanager
+from contextlib import aclosing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -15,22 +14,9 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
+from rooms_testing import Sleeps, client
 from scripted_server import Script, ScriptedRequest, ScriptedServer, events, message, status, until_closed
 
-from participant.channel import (
-    MAX_ENVELOPE,
-    MAX_TOGETHER,
-    Lost,
-    Received,
-    Restarted,
-    RoomChannel,
-    Topic,
-    committee_topic,
-    read_body,
-    session_topic,
-    signing_topic,
-    write_body,
-)
 from participant.room_refusals import (
     RoomBodyRefused,
     RoomBodyTooLarge,
@@ -39,7 +25,6 @@ from participant.room_refusals import (
     RoomUnknown,
 )
 from participant.rooms import (
-    MAX_BODY,
     Backoff,
     Event,
     HistoryLost,
@@ -51,31 +36,6 @@ from participant.sse import RawEvent, SseDecoder
 
 WAIT = 20.0
 """Seconds after which a test that hangs is stopped; nothing is asserted about time."""
-
-
-class Sleeps:
-    """Instead of sleeping: remembers how long it would have been, lets others run, and may do something."""
-
-    def __init__(self) -> None:
-        self.asked: list[float] = []
-        self.then: Any = None
-
-    async def __call__(self, seconds: float) -> None:
-        self.asked.append(seconds)
-        if self.then is not None:
-            await self.then(len(self.asked))
-        await asyncio.sleep(0)
-
-
-@asynccontextmanager
-async def client(url: str, **options: Any) -> AsyncIterator[RoomsClient]:
-    options.setdefault("sleep", Sleeps())
-    options.setdefault("uniform", lambda: 1.0)
-    rooms = RoomsClient(url, **options)
-    try:
-        yield rooms
-    finally:
-        await rooms.close()
 
 
 async def take(rooms: RoomsClient, count: int, room: str = "r") -> list[RoomItem]:
@@ -534,80 +494,3 @@ def test_the_decoder_holds_no_more_than_its_bound() -> None:
     assert decoder.feed(b"id: 6\n" + b"data: ab\n" * 200 + b"\n") == [RawEvent("message", "6", None)]
     assert decoder.feed(b"id: 7\ndata: ab\n\n") == [RawEvent("message", "7", "ab")]
     assert decoder.feed(b"id: 8\ndata: \xff\n\n") == [RawEvent("message", "8", None)]
-
-
-def test_topics_name_rooms() -> None:
-    assert committee_topic(bytes(range(32))).name == "committee_000102030405060708090a0b0c0d0e0f"
-    assert session_topic(bytes(32)).name == "session_" + "00" * 32
-    assert signing_topic(-5).name == "signing_-5"
-    with pytest.raises(ValueError, match="31 bytes"):
-        session_topic(bytes(31))
-
-
-def test_bodies() -> None:
-    assert write_body([b"\xff\xfe"], 1, None) == '{"sender":1,"receiver":null,"body":"__4"}'
-    rng = random.Random(2)
-    for size in (0, 1, 2, 3, 100):
-        envelope = rng.randbytes(size)
-        assert read_body(write_body([envelope], 0, 2)) == [envelope]
-        assert read_body(write_body([b"1", envelope, b"333"], 0, 2)) == [b"1", envelope, b"333"]
-    assert write_body([b"\0\1", b"\0"], 1, None) == '{"sender":1,"receiver":null,"body":"AAE.AA"}'
-    assert len(write_body([bytes(MAX_ENVELOPE)], 15, 15)) <= MAX_BODY
-    most = [b"\0"] * (MAX_TOGETHER - 1) + [bytes(MAX_ENVELOPE - MAX_TOGETHER + 1)]
-    assert len(write_body(most, 15, 15)) <= MAX_BODY
-    assert read_body(write_body(most, 15, 15)) == most
-
-
-FOREIGN = [
-    "",
-    "hello",
-    "[]",
-    "{}",
-    '{"sender":1,"receiver":2,"body":{"round":1}}',
-    '{"sender":1,"receiver":null,"body":"=="}',
-    '{"sender":1,"receiver":null,"body":"a+b/"}',
-    '{"sender":1,"receiver":null,"body":"\\u00e9"}',
-    '{"sender":"1","receiver":null,"body":""}',
-    '{"sender":1,"receiver":null,"body":"","extra":1}',
-    '{"sender":1,"receiver":null,"body":"abcde"}',
-    '{"sender":1,"receiver":null,"body":"AAE.+"}',
-    '{"sender":1,"receiver":null,"body":"AAE.AAEAA"}',
-    f'{{"sender":1,"receiver":null,"body":"{"." * MAX_TOGETHER}"}}',
-    "[" * 100_000,
-]
-
-
-async def test_a_conversation_ignores_and_counts_what_is_not_ours(caplog: pytest.LogCaptureFixture) -> None:
-    ours = [write_body([b"one", b"more"], 0, None), write_body([b"two"], 1, 0)]
-    bodies = [ours[0], *FOREIGN[1:], ours[1]]
-    content = b"".join(message(i, text) for i, text in enumerate(bodies))
-    content += message(len(bodies)).replace(b"data: body", b"nodata: body")
-    content += b"event: history-lost\ndata: 9\n\n"
-    scripts = [events(content), events(b"", incarnation="two"), until_closed]
-    async with (
-        ScriptedServer(scripts) as server,
-        client(server.url) as rooms,
-        RoomChannel(rooms).open(Topic("r")) as conversation,
-    ):
-        found = []
-        async with asyncio.timeout(WAIT), aclosing(conversation.events()) as items:
-            async for item in items:
-                found.append(item)
-                if len(found) == 5:
-                    break
-        assert found == [Received(b"one"), Received(b"more"), Received(b"two"), Lost(), Restarted()]
-        assert conversation.foreign == len(FOREIGN)
-    assert caplog.text.count("is not of this protocol") == 1
-
-
-async def test_a_conversation_posts_the_shape_that_foreign_clients_know() -> None:
-    async with ScriptedServer([status(200)]) as server, client(server.url) as rooms:
-        async with RoomChannel(rooms).open(session_topic(b"\1" * 32)) as conversation:
-            await conversation.post(b"\0\1", sender=2, receiver=0)
-            for envelopes in (
-                [bytes(MAX_ENVELOPE + 1)], [bytes(MAX_ENVELOPE), b"1"], [b"1"] * (MAX_TOGETHER + 1), [],
-            ):  # fmt: skip
-                with pytest.raises(ValueError, match="at most"):
-                    await conversation.post(*envelopes, sender=2)
-        assert server.requests[0].path == f"/rooms/session_{'01' * 32}/broadcast"
-        assert server.requests[0].body == b'{"sender":2,"receiver":0,"body":"AAE"}'
