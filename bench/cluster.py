@@ -84,8 +84,12 @@ async def cluster(
     accounts: Sequence[str] = (ACCOUNT,),
     commands: Mapping[int, Sequence[str]] | None = None,
     settings: Mapping[str, str] | None = None,
+    cores: Mapping[int, set[int]] | None = None,
 ) -> AsyncIterator[Cluster]:
-    """Start it with these accounts. `commands` are those of nodes that are not to be SERVICE; `settings` are variables of all."""
+    """Start it with these accounts. `commands` are those of nodes that are not to be SERVICE; `settings` are variables of all.
+
+    `cores`: of nodes that may not run on all of them.
+    """
     directory = Path(tempfile.mkdtemp(prefix="wallet-mpc-bench-"))
     variables = {**os.environ, **QUIET, **(settings or {}), "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"}
     base = _free_block()
@@ -99,7 +103,9 @@ async def cluster(
         await asyncio.to_thread(_deal, setting, accounts)
         log = stack.enter_context((directory / "log").open("wb"))
 
-        async def start(argv: Sequence[str], *lines: str) -> asyncio.subprocess.Process:
+        async def start(
+            argv: Sequence[str], *lines: str, on: set[int] | None = None
+        ) -> asyncio.subprocess.Process:
             child = await asyncio.create_subprocess_exec(
                 *tied(list(argv)),
                 env=variables,
@@ -107,6 +113,9 @@ async def cluster(
                 stderr=log,
                 start_new_session=True,
             )
+            if on is not None:
+                # Before it has threads, which would stay where they are.
+                os.sched_setaffinity(child.pid, on)
             stack.push_async_callback(_stop, child)
             await _says(child, lines)
             return child
@@ -117,7 +126,8 @@ async def cluster(
         for index in range(NODES):
             argv = (commands or {}).get(index, SERVICE)
             file = setting / f"node-{index}" / "sign-service.yaml"
-            nodes.append(await start((*argv, str(file)), "gRPC server on", "Connected to gateway"))
+            lines = "gRPC server on", "Connected to gateway"
+            nodes.append(await start((*argv, str(file)), *lines, on=(cores or {}).get(index)))
         services = [f"http://127.0.0.1:{base + 10 + 10 * index}" for index in range(NODES)]
         yield Cluster(setting, gateway, nodes, services)
 

@@ -14,6 +14,7 @@ from typing import Any, Final
 
 from bench.cluster import Cluster, cluster
 from bench.measure import Figures, Reference, Topic, percentile
+from kit.cores import usable_cores
 from participant.grpc_client import ServiceClient
 
 WARM_UP: Final = 10
@@ -27,8 +28,6 @@ ACCOUNTS: Final = 1000
 IDLE_SECONDS: Final = 4
 """Until a node that nobody asks begins with what is for later."""
 SETTLING_SECONDS: Final = 600
-SHARED: Final = {"SIGN_SERVICE__NODE__WORKERS": str(max(1, (os.cpu_count() or 1) // 2))}
-"""The two signers have one machine: each gets half of its cores."""
 PROBED: Final = (sys.executable, "-m", "bench.probed_service")
 
 
@@ -45,7 +44,7 @@ def _grpc(reference: Reference) -> Figures:
 
 async def _times_of_calls(reference: Reference) -> Figures:
     """One caller, one call after the other, with two signers: without stock, from full pools, and then with it."""
-    async with cluster(settings=SHARED) as running, running.client() as node:
+    async with cluster(cores=_halves()) as running, running.client() as node:
         await _warm(running, node)
         reference.sample()
         signers = [running.nodes[index].pid for index in EMPTY_SIGNERS]
@@ -61,7 +60,7 @@ async def _times_of_calls(reference: Reference) -> Figures:
         "sign_grpc_stock_p50": median(times),
         "sign_grpc_stock_p99": percentile(times, 0.99),
         "sign_grpc_empty_p50": median(empty),
-        "sign_grpc_empty_cpu": 1000 * spent / EMPTY_CALLS / (os.cpu_count() or 1),
+        "sign_grpc_empty_cpu": 1000 * spent / EMPTY_CALLS / usable_cores(),
     }
 
 
@@ -108,6 +107,14 @@ async def _memory_of_accounts(_reference: Reference) -> Figures:
         for other in (1, 2):
             await running.fill_stock((0, other), 16)
         return {"rss_1000_accounts": _resident(running.nodes[0].pid)}
+
+
+def _halves() -> dict[int, set[int]]:
+    """The two signers have one machine: each gets half of its cores."""
+    cores = sorted(os.sched_getaffinity(0))
+    half = (len(cores) + 1) // 2
+    others = set(cores[half:] or cores)
+    return {0: set(cores[:half]), 1: others, 2: others}
 
 
 async def _warm(running: Cluster, node: ServiceClient) -> None:

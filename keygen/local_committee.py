@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from kit.cores import usable_cores
 from participant.committee import Committee
 from participant.identity import NodeKeys
 from participant.node.persistence import public_of
@@ -52,7 +53,7 @@ class LocalMember:
 @contextmanager
 def arithmetic() -> Iterator[ThreadPoolExecutor]:
     """Threads for the sessions' computations, one a core."""
-    with ThreadPoolExecutor(os.cpu_count() or 1, initializer=free_the_lock_in_powers) as pool:
+    with ThreadPoolExecutor(usable_cores(), initializer=free_the_lock_in_powers) as pool:
         try:
             yield pool
         except BaseException:

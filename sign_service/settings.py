@@ -273,7 +273,9 @@ class PrimesSettings(Section):
 class NodeSettings(Section):
     """`node`: bounds and times of the protocols. The defaults suit a committee on the internet."""
 
-    workers: Amount = Field(default=0, description="threads for heavy arithmetic; 0 = one a core")
+    workers: Amount = Field(
+        default=0, description="threads for heavy arithmetic; 0 = one a core that it may run on"
+    )
     powers: str = Field(
         default="fastest",
         description="what computes powers: `gmpy2`, `openssl`, `crypto_mb`, or the `fastest` that is there",

@@ -45,15 +45,32 @@ class _Side(Generic[T]):
         self.jobs = effect.jobs
 
 
-def alongside(deciding: Protocol[A], other: Protocol[B]) -> Protocol[tuple[A, B]]:
+@dataclass
+class Begun(Generic[T]):
+    """A computation whose first stage is done. What it raised is kept until it counts."""
+
+    side: _Side[T]
+    failed: Exception | None
+
+
+def begin(work: Protocol[T]) -> Protocol[Begun[T]]:
+    """Do the first stage of what goes on alongside something else later. Raises nothing that `work` raises."""
+    side = _Side(work)
+    failed = _go_on(side, None)
+    if side.jobs:
+        results = yield Compute([partial(_hold, job) for job in side.jobs])
+        failed = _go_on(side, results)
+    return Begun(side, failed)
+
+
+def alongside(deciding: Protocol[A], other: Begun[B]) -> Protocol[tuple[A, B]]:
     """Both, stage by stage: the jobs of two stages are one Compute.
 
     What `deciding` raises ends both. What `other` raises is raised when `deciding` has ended well, so that a fault of a
     peer is found by the check that is for it, whatever else its message breaks.
     """
-    first, second = _Side(deciding), _Side(other)
+    first, second, failed = _Side(deciding), other.side, other.failed
     first.resume(None)
-    failed = _go_on(second, None)
     while first.jobs or second.jobs:
         count = len(first.jobs)
         results = yield Compute([*first.jobs, *(partial(_hold, job) for job in second.jobs)])

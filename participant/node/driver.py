@@ -28,10 +28,10 @@ from participant.node.persistence import Persistence
 from participant.node.plan import Plan
 from participant.node.room import Room
 from participant.node.tasks import Changes, Tasks
-from participant.node.workers import Workers
+from participant.node.workers import Batch, Workers
 from participant.store import Kept, Store
 from tss.cggmp24 import presign
-from tss.effects import run_serially
+from tss.effects import Job, run_serially
 from tss.envelope import Kind, PartyId, routing
 from tss.errors import InternalError, NoBlame, ProtocolError, SchemaViolation
 from tss.frost import sign as frost
@@ -62,7 +62,6 @@ class _Input:
     started: bool = False
     results: Sequence[Any | BaseException] | None = field(default=None, repr=False)
     """Of its jobs."""
-    envelopes: Sequence[bytes] = field(default=(), repr=False)
     expired: bool = False
 
 
@@ -118,6 +117,10 @@ class SessionDriver:
         runtime = Runtime(rng, plan.membership.sign_function, persistence, self._progressed)
         self._session = Session(plan.setup, plan.program, runtime)
         self._inbox = Inbox()
+        self._at_work: Sequence[Job] = ()
+        """The jobs that are being computed."""
+        self._led: Batch | None = None
+        """The same, where a turn has begun them and not all were done when it ended."""
         self._wake = asyncio.Event()
         self._abort: ProtocolError | None = None
         self._entered = False
@@ -262,17 +265,27 @@ class SessionDriver:
         deadline = self._next_deadline()
         while not session.finished:
             if session.jobs and jobs is None:
-                jobs = self._workers.jobs(session.jobs, self.plan.urgency)
+                jobs = self._compute()
                 jobs.add_done_callback(self._computed)
             expired = not await self._awake(None if jobs is not None else deadline)
             results = jobs.result() if jobs is not None and jobs.done() else None
             if results is not None:
                 jobs = None
+            elif not expired and self._inbox.is_empty and self._abort is None:
+                # What came was taken by the turn that was under way.
+                continue
             former = self.phase
             await self._turn(results=results, expired=expired)
             stages.enter(self.phase)
             if self.phase != former or results is not None:
                 deadline = self._next_deadline()
+
+    def _compute(self) -> asyncio.Future[list[Any | BaseException]]:
+        """What the jobs at hand give, or will give when those are done that other threads have begun."""
+        batch, self._led = self._led, None
+        return (
+            batch.wait() if batch is not None else self._workers.jobs(self._session.jobs, self.plan.urgency)
+        )
 
     def _computed(self, jobs: asyncio.Future[list[Any | BaseException]]) -> None:
         # Looked at here: a session that was ended meanwhile does not ask for its results any more.
@@ -302,8 +315,7 @@ class SessionDriver:
         expired: bool = False,
     ) -> None:
         """One call of the engine, in a worker thread, with everything that is there."""
-        said = _Input(started, results, self._inbox.take(), expired)
-        out = await self._workers.step(self._advance, said)
+        out = await self._workers.step(self._advance, _Input(started, results, expired))
         if self._session.sid is not None:
             # What was said in between was said in a copy of this context.
             bind(session=self._session.sid.hex()[:16])
@@ -323,16 +335,36 @@ class SessionDriver:
         self.changes.notify()
 
     def _advance(self, said: _Input) -> list[Outgoing]:
+        """What the engine makes of this, and of all that is computed here; what is not last is said before it goes on."""
         out = self._advance_once(said)
         while self._computes_here():
-            self._loop.call_soon_threadsafe(self._say, out, context=self._context)
-            out = self._advance_once(_Input(results=run_serially(self._session.jobs)))
+            if out or not self._entered:
+                self._loop.call_soon_threadsafe(self._say, out, context=self._context)
+            results = self._results_of_jobs()
+            if results is None:
+                return []
+            out = self._advance_once(_Input(results=results))
         return out
 
     def _computes_here(self) -> bool:
-        """Whether to run the jobs at hand in this thread: no other core could take a part of them, and somebody waits."""
-        session = self._session
-        return session.brief and len(session.jobs) == 1 and self.plan.kind in _ONE_WRITE
+        """Whether this thread begins with the jobs at hand: somebody waits for them.
+
+        Another thread would have to be woken for them, and the event loop and this one for their results: that takes longer
+        than to say a round.
+        """
+        jobs = self._session.jobs
+        begun = not jobs or jobs is self._at_work
+        return not begun and self.plan.kind in _ONE_WRITE and not self.outcome.done()
+
+    def _results_of_jobs(self) -> list[Any | BaseException] | None:
+        """Of the jobs at hand; None when other threads have a part of them that is not done."""
+        self._at_work = self._session.jobs
+        if self._session.brief and len(self._at_work) == 1:
+            return run_serially(self._at_work)
+        batch = self._workers.lead(self._at_work)
+        if (results := batch.results()) is None:
+            self._led = batch
+        return results
 
     def _advance_once(self, said: _Input) -> list[Outgoing]:
         if self.plan.kind not in _ONE_WRITE:
@@ -358,9 +390,11 @@ class SessionDriver:
         out = session.start() if said.started else []
         if self._abort is not None:
             out += session.abort(self._abort)
+        if said.results is not None:
+            self._at_work = ()
         if said.results is not None and not session.finished:
             out += session.completed(said.results)
-        for envelope in said.envelopes:
+        for envelope in self._inbox.take():
             if self.plan.kind in _PRESIGNING and (sender := sender_of_opening(envelope)) is not None:
                 self.openings.setdefault(sender, envelope)
             if not session.finished:

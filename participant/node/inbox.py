@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import threading
 from collections import Counter
 from typing import Final
 
@@ -18,7 +20,7 @@ MAX_BYTES_EACH: Final = 2 * MAX_ENVELOPE_BYTES
 
 
 class Inbox:
-    """For the event loop only.
+    """Filled in the event loop and emptied in any thread.
 
     Two ways in. Where signatures were checked, a sender's flood drops its own envelopes (`put_from`). Where anybody may
     write in anybody's name, and only the engine can tell, nothing is dropped: the reader waits (`has_space`, `put`), and
@@ -31,7 +33,9 @@ class Inbox:
         self._size = 0
         self._count_from: Counter[PartyId] = Counter()
         self._bytes_from: Counter[PartyId] = Counter()
-        self._space = asyncio.Event()
+        self._lock = threading.Lock()
+        self._readers: list[asyncio.Future[None]] = []
+        """Those that wait for space."""
         self._closed = False
 
     def put_from(self, sender: PartyId, envelope: bytes) -> bool:
@@ -39,37 +43,65 @@ class Inbox:
 
         A copy of what waits is taken for it: whoever relays could fill the sender's part with copies of one message.
         """
-        if envelope in self._known:
+        with self._lock:
+            if envelope in self._known:
+                return True
+            count, size = self._count_from[sender] + 1, self._bytes_from[sender] + len(envelope)
+            if count > MAX_EACH or size > MAX_BYTES_EACH:
+                return False
+            self._count_from[sender], self._bytes_from[sender] = count, size
+            self._known.add(envelope)
+            self._put(envelope)
             return True
-        if self._count_from[sender] >= MAX_EACH or self._bytes_from[sender] + len(envelope) > MAX_BYTES_EACH:
-            return False
-        self._count_from[sender] += 1
-        self._bytes_from[sender] += len(envelope)
-        self._known.add(envelope)
-        self.put(envelope)
-        return True
 
     def put(self, envelope: bytes) -> None:
         """Take what nobody has checked; whoever calls has awaited `has_space`."""
+        with self._lock:
+            self._put(envelope)
+
+    def _put(self, envelope: bytes) -> None:
         self._waiting.append(envelope)
         self._size += len(envelope)
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing waits."""
+        return not self._waiting
+
     async def has_space(self) -> None:
         """Return when `put` may be called."""
-        while not self._closed and (len(self._waiting) >= MAX_WAITING or self._size >= MAX_WAITING_BYTES):
-            self._space.clear()
-            await self._space.wait()
+        while (reader := self._reader()) is not None:
+            await reader
+
+    def _reader(self) -> asyncio.Future[None] | None:
+        """What wakes a reader that has to wait; None when there is space."""
+        with self._lock:
+            if self._closed or (len(self._waiting) < MAX_WAITING and self._size < MAX_WAITING_BYTES):
+                return None
+            reader = asyncio.get_running_loop().create_future()
+            self._readers.append(reader)
+            return reader
 
     def take(self) -> list[bytes]:
         """Everything that waits, once."""
-        waiting, self._waiting, self._size = self._waiting, [], 0
-        self._count_from.clear()
-        self._bytes_from.clear()
-        self._known.clear()
-        self._space.set()
+        with self._lock:
+            waiting, self._waiting, self._size = self._waiting, [], 0
+            readers, self._readers = self._readers, []
+            self._count_from.clear()
+            self._bytes_from.clear()
+            self._known.clear()
+        for reader in readers:
+            # A loop that is closed has no readers.
+            with contextlib.suppress(RuntimeError):
+                reader.get_loop().call_soon_threadsafe(_wake, reader)
         return waiting
 
     def close(self) -> None:
         """Nobody takes any more: nobody has to wait."""
         self._closed = True
         self.take()
+
+
+def _wake(reader: asyncio.Future[None]) -> None:
+    if not reader.done():
+        reader.set_result(None)

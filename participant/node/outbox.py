@@ -27,17 +27,17 @@ MAX_ANSWERS: Final = 3
 
 
 TOGETHER_BYTES: Final = 64 * 1024
-"""Up to this size a round's broadcast and what goes to each peer are one message: each costs everybody in the room the same."""
+"""Up to this size all that is said at once is one message: each costs everybody in the room the same."""
 
 
 def messages(out: Sequence[Outgoing]) -> Iterator[list[Outgoing]]:
-    """What is posted as one message each, in its order: what is for one peer goes with what stands before it."""
+    """What is posted as one message each, in its order."""
     together: list[Outgoing] = []
     size = 0
     for outgoing in out:
         size += len(outgoing.envelope)
         fits = size <= TOGETHER_BYTES and len(together) < MAX_TOGETHER
-        if together and (outgoing.to is None or outgoing.scope != together[0].scope or not fits):
+        if together and (outgoing.scope != together[0].scope or not fits):
             yield together
             together, size = [], len(outgoing.envelope)
         together.append(outgoing)

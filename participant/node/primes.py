@@ -16,6 +16,7 @@ from collections.abc import AsyncGenerator, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
+from kit.cores import usable_cores
 from participant.errors import NodeError
 from participant.node.api import PrimePool, Progress
 from participant.node.config import NodeConfig
@@ -103,7 +104,7 @@ class PrimeSearch:
         self._store = store
         self._bits = level.pb
         self._target = config.primes_target
-        self._cores = cores or os.cpu_count() or 1
+        self._cores = cores or usable_cores()
         self._background = min(config.prime_processes, self._cores)
         self._idle = idle
         self._command = command

@@ -67,8 +67,9 @@ async def test_a_round_is_one_message(tmp_path):
     async with seats(tmp_path, hub) as all_:
         drivers = [seat.open(1, program) for seat in all_]
         assert [await outcome(driver) for driver in drivers] == [4, 4, 4]
-    together = [[routing(envelope)[2].index for envelope in message] for message in hub.messages]
-    assert sorted(one for one in together if len(one) > 1) == [[1] * 3, [2] * 3, [3] * 3]
+    rounds = [message for message in hub.messages if routing(message[0])[0] == drivers[0].sid]
+    together = [[routing(envelope)[2].index for envelope in message] for message in rounds]
+    assert sorted(together) == [[1] * 3, [2] * 3, [3] * 3]
     receivers = {to for name, _, _, to in hub.posted if name == session_topic(drivers[0].sid).name}
     assert receivers == {None}, "a message for several is for everybody"
 
@@ -314,17 +315,10 @@ async def reached(driver: SessionDriver, phase: str) -> None:
             await driver.changes.wait_for(lambda: driver.phase.endswith(phase), WAIT)
 
 
-@pytest.mark.parametrize(
-    ("kind", "brief", "count", "threads"),
-    [
-        (presign.FULL_KIND, True, 1, ["step", "step"]),
-        (presign.FULL_KIND, False, 1, ["job", "job"]),
-        (presign.FULL_KIND, True, 2, ["job"] * 4),
-        (presign.KIND, True, 1, ["job", "job"]),
-    ],
-)
-async def test_a_brief_job_that_a_caller_waits_for_is_not_handed_on(tmp_path, kind, brief, count, threads):
-    """Unless another core could take a part of the work; what was said before it is posted meanwhile."""
+@pytest.mark.parametrize("brief", [True, False])
+@pytest.mark.parametrize(("kind", "thread"), [(presign.FULL_KIND, "step"), (presign.KIND, "job")])
+async def test_what_a_caller_waits_for_is_computed_where_the_session_steps(tmp_path, kind, thread, brief):
+    """What was said before it is posted meanwhile."""
     others_may = threading.Event()
 
     def ready() -> str:
@@ -336,17 +330,34 @@ async def test_a_brief_job_that_a_caller_waits_for_is_not_handed_on(tmp_path, ki
     def program(ctx: SessionContext) -> Protocol[list[str]]:
         first = ctx.me == holder(1)
         # While the echo of round 0 waits to be posted; and behind a round.
-        before = yield Compute([ready if first else wait] * count, brief=brief)
+        before = yield Compute([ready if first else wait], brief=brief)
         yield Send(1, broadcast=1)
         yield Receive(1, broadcast=Integer(64), echo=Echo.NONE)
-        after = yield Compute([ready] * count, brief=brief)
+        after = yield Compute([ready], brief=brief)
         return [*before, *after] if first else []
 
     async with seats(tmp_path) as all_:
         drivers = [seat.open(1, program, kind=kind, round0=Round0.WITH_ROUND_1) for seat in all_]
         await reached(drivers[0], "r1")
         others_may.set()
-        assert [await outcome(driver) for driver in drivers] == [threads, [], []]
+        assert [await outcome(driver) for driver in drivers] == [[thread] * 2, [], []]
+
+
+async def test_jobs_that_need_every_core_are_shared(tmp_path):
+    """Two that wait for each other: one thread alone would wait for ever."""
+    meeting = threading.Barrier(2, timeout=WAIT)
+
+    def program(ctx: SessionContext) -> Protocol[int]:
+        met = 0
+        if ctx.me == holder(1):
+            met = len((yield Compute([meeting.wait] * 2)))
+        yield Send(1, broadcast=1)
+        yield Receive(1, broadcast=Integer(64), echo=Echo.NONE)
+        return met
+
+    async with seats(tmp_path, cores=2) as all_:
+        drivers = [seat.open(1, program, **FULL) for seat in all_]
+        assert [await outcome(driver) for driver in drivers] == [2, 0, 0]
 
 
 async def test_a_brief_job_that_fails_ends_the_session_as_any_other(tmp_path):

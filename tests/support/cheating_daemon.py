@@ -114,7 +114,9 @@ class Liar(Session):
             encoded = unpack(envelope)[0]
             second = self._changed(decode_body(encoded), cheat.twice)
             if second.encode() != encoded:
-                self._out.append(Outgoing(pack(super()._sign(second)), sid, self.me, None))
+                # As if for one peer it goes in the same room message: nobody has answered the first when it comes.
+                alike = pack(super()._sign(second))
+                self._out.append(Outgoing(alike, sid, self.me, holder(TO_VICTIM)))
             if cheat.accuses and (kind, round_) == (Kind.MSG, 2):
                 self._accusing = True
                 self._complain(

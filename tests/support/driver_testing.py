@@ -55,13 +55,13 @@ def adding(value: int, job: Callable[[], Any] = lambda: 0) -> Program:
 class Seat:
     """One member's sessions."""
 
-    def __init__(self, point: int, hub: Hub, directory: Path, config: NodeConfig) -> None:
+    def __init__(self, point: int, hub: Hub, directory: Path, config: NodeConfig, cores: int) -> None:
         self.point = point
         self.hub = hub
         self.keys = node_keys()[point - 1]
         self.store = Store.create(directory / f"seat-{point}.db", wrapper())
         self.store.accounts.put_committee(committee_of())
-        self.workers = Workers(1)
+        self.workers = Workers(cores)
         self.tasks = Tasks()
         self.activated: list[Any] = []
         self.sessions = Sessions(
@@ -124,10 +124,12 @@ class Seat:
 
 
 @asynccontextmanager
-async def seats(directory: Path, hub: Hub | None = None, **settings: Any) -> AsyncIterator[list[Seat]]:
+async def seats(
+    directory: Path, hub: Hub | None = None, *, cores: int = 1, **settings: Any
+) -> AsyncIterator[list[Seat]]:
     """Three of them; `settings` are those of NodeConfig."""
     hub = hub or Hub()
-    made = [Seat(point, hub, directory, replace(CONFIG, **settings)) for point in (1, 2, 3)]
+    made = [Seat(point, hub, directory, replace(CONFIG, **settings), cores) for point in (1, 2, 3)]
     try:
         yield made
     finally:

@@ -132,25 +132,30 @@ def attempt(field: Field, new: Any = HUGE) -> tuple[Outcomes, Refusal]:
 
 @contextmanager
 def refusals() -> Iterator[list[Refusal]]:
-    """A refusal for each `receive` that ends its session with an error."""
+    """A refusal for each `receive` that ends its session with an error, or `completed` where jobs were under way."""
     refused: list[Refusal] = []
     failed_at: dict[int, float] = {}
-    receive, fail = Session.receive, Session._fail
+    receive, completed, fail = Session.receive, Session.completed, Session._fail
 
-    def timed(session: Session, envelope: bytes) -> Any:
-        began = time.thread_time()
-        try:
-            return receive(session, envelope)
-        finally:
-            if id(session) in failed_at:
-                refused.append(Refusal(failed_at.pop(id(session)) - began, time.thread_time() - began))
+    def timed(call: Callable[[Session, Any], Any]) -> Callable[[Session, Any], Any]:
+        def measured(session: Session, given: Any) -> Any:
+            began = time.thread_time()
+            try:
+                return call(session, given)
+            finally:
+                if id(session) in failed_at:
+                    refused.append(Refusal(failed_at.pop(id(session)) - began, time.thread_time() - began))
+
+        return measured
 
     def failing(session: Session, error: ProtocolError) -> None:
         failed_at.setdefault(id(session), time.thread_time())
         fail(session, error)
 
-    Session.receive, Session._fail = timed, failing  # type: ignore[method-assign]
+    Session.receive, Session.completed = timed(receive), timed(completed)  # type: ignore[method-assign]
+    Session._fail = failing  # type: ignore[method-assign]
     try:
         yield refused
     finally:
-        Session.receive, Session._fail = receive, fail  # type: ignore[method-assign]
+        Session.receive, Session.completed = receive, completed  # type: ignore[method-assign]
+        Session._fail = fail  # type: ignore[method-assign]

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tss.alongside import alongside
+from tss.alongside import alongside, begin
 from tss.effects import Compute, Progress, Protocol, run_serially
 from tss.errors import Degenerate, InternalError, PeerFault, ProofInvalid
 
@@ -46,18 +46,26 @@ def drive(work: Protocol[Any]) -> tuple[Any, list[int]]:
         resume = partial(work.throw, failed[0]) if failed else partial(work.send, results)
 
 
+def together(deciding: Protocol[Any], other: Protocol[Any]) -> Protocol[Any]:
+    """The first stage of `other`, then both."""
+    begun = yield from begin(other)
+    return (yield from alongside(deciding, begun))
+
+
 @pytest.mark.parametrize(
     ("one", "two", "sizes"),
     [
-        ((2, 1), (3,), [5, 1]),
-        ((1,), (1, 2, 1), [2, 2, 1]),
-        ((), (1,), [1]),
-        ((1, 0, 1), (0, 2), [3, 1]),
+        ((2, 1), (3,), [3, 2, 1]),
+        ((1,), (1, 2, 1), [1, 3, 1]),
+        ((2, 1), (4, 3, 2), [4, 5, 3]),
+        ((), (1, 1), [1, 1]),
+        ((1, 0, 1), (0, 2, 0, 5), [2, 6, 1]),
+        ((1,), (), [1]),
         ((), (), []),
     ],
 )
 def test_stages_meet_and_each_gets_its_results(one, two, sizes):
-    (first, second), met = drive(alongside(staged("a", *one), staged("b", *two)))
+    (first, second), met = drive(together(staged("a", *one), staged("b", *two)))
     assert met == sizes
     assert first == [f"a{s}{k}" for s, count in enumerate(one) for k in range(count)]
     assert second == [f"b{s}{k}" for s, count in enumerate(two) for k in range(count)]
@@ -65,16 +73,18 @@ def test_stages_meet_and_each_gets_its_results(one, two, sizes):
 
 @pytest.mark.parametrize("in_job", [True, False])
 @pytest.mark.parametrize("before", [0, 2])
-def test_what_decides_ends_both(in_job, before):
+@pytest.mark.parametrize("others", [0, 1])
+def test_what_decides_ends_both(in_job, before, others):
     fault = ProofInvalid("enc", "equation").blame(3, "presign.r1")
-    other = raising(Degenerate("later"), in_job=True)
+    other = raising(Degenerate("later"), in_job=True, before=others)
     with pytest.raises(PeerFault) as caught:
-        drive(alongside(raising(fault, in_job=in_job, before=before), other))
+        drive(together(raising(fault, in_job=in_job, before=before), other))
     assert caught.value is fault
 
 
 @pytest.mark.parametrize("in_job", [True, False])
-def test_what_the_other_raises_waits_until_the_deciding_one_has_ended(in_job):
+@pytest.mark.parametrize("before", [0, 1])
+def test_what_the_other_raises_waits_until_the_deciding_one_has_ended(in_job, before):
     ended = []
 
     def deciding() -> Protocol[None]:
@@ -82,7 +92,7 @@ def test_what_the_other_raises_waits_until_the_deciding_one_has_ended(in_job):
         ended.append(True)
 
     with pytest.raises(Degenerate, match="of the other"):
-        drive(alongside(deciding(), raising(Degenerate("of the other"), in_job=in_job, before=1)))
+        drive(together(deciding(), raising(Degenerate("of the other"), in_job=in_job, before=before)))
     assert ended == [True]
 
 
@@ -92,4 +102,4 @@ def test_only_computing_goes_alongside():
 
     for pair in ((talking(), staged("a", 1)), (staged("a", 1), talking()), (staged("a", 2), talking())):
         with pytest.raises(InternalError, match="Progress is nothing"):
-            drive(alongside(*pair))
+            drive(together(*pair))

@@ -7,12 +7,13 @@ Sign convention, everywhere: `y[j]` is the mask that *this* party draws for reci
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Final
 
 from gmpy2 import mpz
 
-from tss.alongside import alongside
+from tss.alongside import Begun, alongside, begin
 from tss.cggmp24 import identify, presign_checks
 from tss.cggmp24.identify_checks import Case
 from tss.cggmp24.presign_checks import (
@@ -36,12 +37,23 @@ from tss.cggmp24.presign_verify import (
     OwnK,
     Verified,
     gather_round1,
+    gather_said1,
     verify_round1,
     verify_round2,
 )
 from tss.cggmp24.presignature import ENTROPY_BYTES, Batch, Presignature, public_record
 from tss.cggmp24.sign import Signature, SignRequest, exchange_sigmas, terms
-from tss.effects import Compute, Progress, Protocol, Recall, Received, Send, SessionContext, Transcript
+from tss.effects import (
+    Compute,
+    Progress,
+    Protocol,
+    Recall,
+    Receive,
+    Received,
+    Send,
+    SessionContext,
+    Transcript,
+)
 from tss.encoding import Value
 from tss.envelope import PartyId
 from tss.errors import (
@@ -203,13 +215,12 @@ def _rounds(
     # Round 1
     yield Progress("presign: round 1")
     items: list[Item] = yield Compute([partial(run.draw, k) for k in range(batch)], brief=batch == 1)
-    psi1 = yield from make_round1(run, items)
-    yield Send(1, broadcast=[item.round1_value() for item in items], p2p=psi1)
-    r1 = yield round1
+    yield Send(1, broadcast=[item.round1_value() for item in items])
+    yield Send(1, p2p=(yield from make_round1(run, items)))
 
     # Round 2
     yield Progress("presign: round 2")
-    said, gammas = yield from _verify_and_make(run, items, r1)
+    said, gammas = yield from _verify_and_make(run, items, round1)
     yield Send(
         2,
         broadcast=[
@@ -258,25 +269,36 @@ def _rounds(
 
 
 def _verify_and_make(
-    run: Presigning, items: list[Item], r1: dict[PartyId, Received]
+    run: Presigning, items: list[Item], round1: Receive
 ) -> Protocol[tuple[Verified[Round1], list[list[Value]]]]:
-    """Verify round 1, and meanwhile make round 2, of which nothing leaves before that has passed."""
+    """Receive and verify round 1, and meanwhile make round 2, of which nothing leaves before that has passed.
+
+    What round 2 needs of the others is what they say to all, which is there while their proofs are still on their way.
+    """
+    r1: dict[PartyId, Received] = {}
 
     def single(k: int, j: PartyId) -> Round1:
         return run.check_round1(k, j, r1[j].broadcast[k], r1[j].p2p[k])
 
-    def keep(said: Verified[Round1]) -> None:
-        for (k, j), value in said.items():
+    def keep(verified: Verified[Round1]) -> None:
+        for (k, j), value in verified.items():
             items[k].round1[j] = value
 
-    gathered = yield from gather_round1(run.public, run.ctx.me, run.ctx.rng, r1)
+    broadcasts = yield replace(round1, p2p=None)
+    said = yield from gather_said1(run.public, broadcasts)
+    begun: Begun[list[list[Value]]] | None = None
+    if all(said.values()):
+        keep({(k, j): value for j, values in said.items() for k, value in enumerate(values or ())})
+        begun = yield from begin(make_round2(run, items))
+    told = yield replace(round1, broadcast=None)
+    r1 |= {j: replace(broadcasts[j], p2p=told[j].p2p, signed_p2p=told[j].signed_p2p) for j in told}
+    gathered = yield from gather_round1(run.public, run.ctx.me, run.ctx.rng, said, r1)
     verifying = verify_round1(gathered, r1, single)
-    if not all(gathered.values()):
-        said = yield from verifying
-        keep(said)
-        return said, (yield from make_round2(run, items))
-    keep({(k, j): value for j, found in gathered.items() if found for k, value in enumerate(found[0])})
-    return (yield from alongside(verifying, make_round2(run, items)))
+    if begun is not None:
+        return (yield from alongside(verifying, begun))
+    verified = yield from verifying
+    keep(verified)
+    return verified, (yield from make_round2(run, items))
 
 
 def _case(

@@ -22,6 +22,7 @@ from tss.cggmp24.presign_checks import (
     check_told2,
 )
 from tss.effects import Compute, Protocol, Received
+from tss.encoding import Value
 from tss.envelope import PartyId
 from tss.errors import PeerFault
 from tss.groups import Point
@@ -60,16 +61,28 @@ class Opened:
     alpha_hat: mpz = field(repr=False)
 
 
+Said1 = dict[PartyId, list[Round1] | None]
+"""What each peer said to all in round 1, its form and ranges checked; None where that failed."""
+
 Gathered1 = dict[PartyId, tuple[list[Round1], Batch] | None]
-"""What each peer said in round 1, once its form and ranges are checked, and its proofs; None where a check failed."""
+"""The same with its proofs; None where a check failed."""
+
+
+def gather_said1(case: Presigned, received: Mapping[PartyId, Received]) -> Protocol[Said1]:
+    """Check 1 of round 1 of everybody."""
+    said = yield Compute(
+        [partial(_said1, case, j, r.broadcast) for j, r in received.items()],
+        brief=all(len(r.broadcast) == 1 for r in received.values()),
+    )
+    return dict(zip(received, said, strict=True))
 
 
 def gather_round1(
-    case: Presigned, i: PartyId, rng: Rng, received: Mapping[PartyId, Received]
+    case: Presigned, i: PartyId, rng: Rng, said: Said1, received: Mapping[PartyId, Received]
 ) -> Protocol[Gathered1]:
-    """Check 1 of round 1 of everybody but `i`, and what checks 2 and 3 need."""
+    """What checks 2 and 3 need of everybody but `i`."""
     gathered = yield Compute(
-        [partial(_gather1, case, i, j, rng, r) for j, r in received.items()],
+        [partial(_gather1, case, i, j, rng, said[j], r.p2p) for j, r in received.items()],
         brief=all(len(r.p2p) == 1 for r in received.values()),
     )
     return dict(zip(received, gathered, strict=True))
@@ -156,13 +169,26 @@ def _complete(
     return verified
 
 
+def _said1(case: Presigned, j: PartyId, broadcast: Sequence[list[Value]]) -> list[Round1] | None:
+    try:
+        return [check_said1(case, k, j, value) for k, value in enumerate(broadcast)]
+    except PeerFault:
+        return None
+
+
 def _gather1(
-    case: Presigned, i: PartyId, j: PartyId, rng: Rng, received: Received
+    case: Presigned,
+    i: PartyId,
+    j: PartyId,
+    rng: Rng,
+    said: list[Round1] | None,
+    told: Sequence[Sequence[list[Value]]],
 ) -> tuple[list[Round1], Batch] | None:
+    if said is None:
+        return None
     batch = Batch()
     try:
-        said = [check_said1(case, k, j, value) for k, value in enumerate(received.broadcast)]
-        for k, proofs in enumerate(received.p2p):
+        for k, proofs in enumerate(told):
             check_told1(case, k, j, i, said[k], proofs, batch)
     except PeerFault:
         return None
