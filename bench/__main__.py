@@ -40,6 +40,7 @@ NAMES: Final = (
     "sign_grpc_stock_p50",
     "sign_grpc_stock_p99",
     "sign_grpc_empty_p50",
+    "sign_grpc_empty_busy",
     "sign_grpc_empty_cpu",
     "safe_prime",
     "aux_2of3",

@@ -57,24 +57,29 @@ def presign_together(parties: Sequence[Party], batch: int) -> dict[int, list[Pre
     return run_session(parties, agreed, programs)
 
 
+def busy(parties: Sequence[Party], batch: int) -> list[float]:
+    """A session from full pools: what each party computes for a presignature, ms."""
+    for party in parties:
+        party.reset()
+    presign_together(parties, batch)
+    return [party.ms / batch for party in parties]
+
+
 def _figures(signers: int, batch: int, names: tuple[str, str], reference: Reference) -> Figures:
     parties = committee(signers)
     # What is made once a key and signer set is there from here on.
     prepare(parties, batch)
     presign_together(parties, 1)
     prepare(parties, batch)
-    busy, everything = [], []
+    online, everything = [], []
     reference.sample()
     for _ in range(RUNS[batch]):
-        for party in parties:
-            party.reset()
-        presign_together(parties, batch)
-        busy += [party.ms / batch for party in parties]
+        online += busy(parties, batch)
         reference.sample()
         prepare(parties, batch)
         everything += [party.ms / batch for party in parties]
         reference.sample()
-    return dict(zip(names, (median(busy), median(everything)), strict=True))
+    return dict(zip(names, (median(online), median(everything)), strict=True))
 
 
 def _topic(name: str, signers: int, batch: int) -> Topic:
