@@ -1,8 +1,8 @@
 """One session's life: its envelopes, its computations, its deadlines.
 
-The engine's calls run one at a time in a worker thread, heavy jobs in the pool for them, and the event loop only
-carries envelopes. What was posted is kept until the session has been over for a while, so that a gateway that lost its
-rooms gets it again, byte for byte.
+The engine's calls run one at a time in a worker thread, heavy jobs in the pool for them or, where a caller waits, in that
+thread, too, and the event loop only carries envelopes. What was posted is kept until the session has been over for a
+while, so that a gateway that lost its rooms gets it again, byte for byte.
 """
 
 from __future__ import annotations
