@@ -392,8 +392,8 @@ class SessionDriver:
             out += session.abort(self._abort)
         if said.results is not None:
             self._at_work = ()
-        if said.results is not None and not session.finished:
-            out += session.completed(said.results)
+            if not session.finished:
+                out += session.completed(said.results)
         for envelope in self._inbox.take():
             if self.plan.kind in _PRESIGNING and (sender := sender_of_opening(envelope)) is not None:
                 self.openings.setdefault(sender, envelope)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import threading
 from collections import Counter
+from functools import partial
 from typing import Final
 
+from participant.node.tasks import tell
 from tss.envelope import MAX_ENVELOPE_BYTES, PartyId
 
 MAX_WAITING: Final = 1024
@@ -91,9 +92,7 @@ class Inbox:
             self._bytes_from.clear()
             self._known.clear()
         for reader in readers:
-            # A loop that is closed has no readers.
-            with contextlib.suppress(RuntimeError):
-                reader.get_loop().call_soon_threadsafe(_wake, reader)
+            tell(reader, partial(_wake, reader))
         return waiting
 
     def close(self) -> None:

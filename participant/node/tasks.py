@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, Final
@@ -56,6 +57,12 @@ async def _standing(run: Callable[[], Awaitable[None]], name: str) -> None:
         else:
             return
         await asyncio.sleep(AGAIN_SECONDS)
+
+
+def tell(future: asyncio.Future[Any], what: Callable[[], object]) -> None:
+    """From any thread: call `what` where the future belongs. A loop that is closed has nobody who waits."""
+    with contextlib.suppress(RuntimeError):
+        future.get_loop().call_soon_threadsafe(what)
 
 
 class Changes:

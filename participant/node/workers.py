@@ -9,7 +9,6 @@ waits for another thread.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import heapq
 import threading
 from collections.abc import Callable, Sequence
@@ -22,6 +21,7 @@ from typing import Any, Final, TypeVar
 import gmpy2
 
 from kit.cores import usable_cores
+from participant.node.tasks import tell
 from tss.effects import Job, run_job
 
 T = TypeVar("T")
@@ -73,7 +73,7 @@ class Batch:
             self._left -= 1
             waiting = self._waiting if not self._left else None
         if waiting is not None:
-            _tell(waiting, partial(self._give, waiting))
+            tell(waiting, partial(self._give, waiting))
 
     def results(self) -> list[Any | BaseException] | None:
         """All results, once; None as long as one is missing. An exception stands for itself."""
@@ -99,7 +99,7 @@ class Batch:
         """From any thread: nothing more is begun, and who waits is told."""
         self._drop()
         if self._waiting is not None:
-            _tell(self._waiting, self._waiting.cancel)
+            tell(self._waiting, self._waiting.cancel)
 
     def _drop(self) -> None:
         with self._lock:
@@ -207,9 +207,3 @@ class Workers:
         for thread in self._threads:
             thread.join()
         self._steps.shutdown(wait=True, cancel_futures=True)
-
-
-def _tell(future: asyncio.Future[Any], what: Callable[[], object]) -> None:
-    """Call `what` where the future belongs. A loop that is closed has nobody who waits."""
-    with contextlib.suppress(RuntimeError):
-        future.get_loop().call_soon_threadsafe(what)

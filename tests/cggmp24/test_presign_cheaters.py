@@ -277,9 +277,7 @@ def test_the_item_of_a_batch_that_fails_is_named(rule: Tamper, check: str) -> No
 class TwoFaces(Presigning):
     """Party 3 is shown another item than party 1, each with proofs that hold."""
 
-    def __init__(self, *args: Any) -> None:
-        super().__init__(*args)
-        self.others_item: Item | None = None
+    others_item: Item
 
     def draw(self, k_: int) -> Item:
         self.others_item = super().draw(k_)
@@ -287,7 +285,7 @@ class TwoFaces(Presigning):
 
     def prove_round1(self, item: Item, j: PartyId, label: str) -> list[Any]:
         shown = self.others_item if j.index == 3 else item
-        return super().prove_round1(shown, j, label)  # type: ignore[arg-type]
+        return super().prove_round1(shown, j, label)
 
 
 @pytest.mark.attack("C11")
@@ -299,7 +297,7 @@ def test_two_versions_of_round_1_with_valid_proofs() -> None:
         made.append(SIGNERS.presigning(ctx, TwoFaces))
         return presign._rounds(made[0], 1, None)
 
-    shown = says(1, lambda _: [made[0].others_item.round1_value()], only_to=3)  # type: ignore[union-attr]
+    shown = says(1, lambda _: [made[0].others_item.round1_value()], only_to=3)
     outcomes = run(seed="faces", programs={CHEATER: program}, tamper={CHEATER: [shown]}, drop=reports)
     outcomes.assert_blamed(CHEATER, Equivocation, check="presign.r1.msg", by=ALL)
     for index in ALL:

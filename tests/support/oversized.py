@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache, partial
 from typing import Any
+from unittest.mock import patch
 
 from cggmp24_cheating import reports
 from cggmp24_testing import Signers, dealt_key, run_aux, run_keygen, run_refresh
@@ -135,7 +136,7 @@ def refusals() -> Iterator[list[Refusal]]:
     """A refusal for each `receive` that ends its session with an error, or `completed` where jobs were under way."""
     refused: list[Refusal] = []
     failed_at: dict[int, float] = {}
-    receive, completed, fail = Session.receive, Session.completed, Session._fail
+    fail = Session._fail
 
     def timed(call: Callable[[Session, Any], Any]) -> Callable[[Session, Any], Any]:
         def measured(session: Session, given: Any) -> Any:
@@ -152,10 +153,9 @@ def refusals() -> Iterator[list[Refusal]]:
         failed_at.setdefault(id(session), time.thread_time())
         fail(session, error)
 
-    Session.receive, Session.completed = timed(receive), timed(completed)  # type: ignore[method-assign]
-    Session._fail = failing  # type: ignore[method-assign]
-    try:
+    with (
+        patch.object(Session, "receive", timed(Session.receive)),
+        patch.object(Session, "completed", timed(Session.completed)),
+        patch.object(Session, "_fail", failing),
+    ):
         yield refused
-    finally:
-        Session.receive, Session.completed = receive, completed  # type: ignore[method-assign]
-        Session._fail = fail  # type: ignore[method-assign]
